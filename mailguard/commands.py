@@ -1,0 +1,103 @@
+"""The two commands that travel from the client to the backend, as values.
+
+What goes to the backend is what was parsed, serialised afresh, never a decoded or "repaired" string (smtp.md, "Grammar").
+``smtp.grammar`` makes these from bytes, ``relay`` writes them; neither knows the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mailguard.facts import Mailbox
+
+
+def _unquoted(local: bytes) -> bytes:
+    """The local part that a Quoted-string stands for (RFC 5321 4.1.2: the quotes are no part of its meaning)."""
+    if not (len(local) > 1 and local.startswith(b'"') and local.endswith(b'"')):
+        return local
+    text, out, i = local[1:-1], bytearray(), 0
+    while i < len(text):
+        i += text[i] == 0x5C and i + 1 < len(text)
+        out.append(text[i])
+        i += 1
+    return bytes(out)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A reverse-path or forward-path without its source route (RFC 5321 4.1.2, C).
+
+    Attributes:
+        local: the local part as it was sent, quotes included; empty for ``<>``.
+        domain: a domain or an address literal as it was sent; empty for ``<>`` and ``<postmaster>``.
+    """
+
+    local: bytes = b""
+    domain: bytes = b""
+
+    def encode(self) -> bytes:
+        """With angle brackets, for the wire."""
+        return b"<%b@%b>" % (self.local, self.domain) if self.domain else b"<%b>" % self.local
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """For policy and log: unquoted, UTF-8 (RFC 6531 3.3), the domain in lower case."""
+        return Mailbox(_unquoted(self.local).decode(), self.domain.decode().lower())
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether an octet is outside ASCII (RFC 6531 3.2)."""
+        return not (self.local.isascii() and self.domain.isascii())
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One ESMTP parameter (RFC 5321 4.1.2): ``keyword`` in upper case, ``value`` byte for byte, None where there is no ``=``."""
+
+    keyword: str
+    value: bytes | None = None
+
+    def encode(self) -> bytes:
+        """For the wire."""
+        keyword = self.keyword.encode("ascii")
+        return keyword if self.value is None else b"%b=%b" % (keyword, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class MailFrom:
+    """A MAIL command (RFC 5321 4.1.1.2)."""
+
+    path: Path
+    parameters: tuple[Parameter, ...] = field(default=())
+
+    def parameter(self, keyword: str) -> Parameter | None:
+        """The parameter ``keyword``, if it was given."""
+        return next((p for p in self.parameters if p.keyword == keyword), None)
+
+    def encode(self) -> bytes:
+        """The command line without CR LF."""
+        return b" ".join((b"MAIL FROM:" + self.path.encode(), *(p.encode() for p in self.parameters)))
+
+
+@dataclass(frozen=True, slots=True)
+class RcptTo:
+    """A RCPT command (RFC 5321 4.1.1.3)."""
+
+    path: Path
+    parameters: tuple[Parameter, ...] = field(default=())
+
+    def encode(self) -> bytes:
+        """The command line without CR LF."""
+        return b" ".join((b"RCPT TO:" + self.path.encode(), *(p.encode() for p in self.parameters)))
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """Which end-to-end extensions are offered (smtp.md, "Extensions"): all configured backends must do them.
+
+    ``size`` is the SIZE offered in octets (RFC 1870), 0 for none.
+    """
+
+    size: int = 0
+    eightbitmime: bool = False
+    smtputf8: bool = False

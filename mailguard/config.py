@@ -1,0 +1,169 @@
+"""Every setting of the daemon: type, unit, default, help, declared once.
+
+``mailguard.yaml`` is read into :class:`Settings`; ``docs/reference/settings.md`` is generated from it. Unknown keys are
+refused. Durations are seconds, sizes are octets; a field's unit is in its schema (``unit``).
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Network: TypeAlias = IPv4Network | IPv6Network
+_LABELS = r"([^\s@.*]{1,63}\.)*[^\s@.*]{1,63}$"
+HostName: TypeAlias = Annotated[str, StringConstraints(to_lower=True, max_length=253, pattern="^" + _LABELS)]
+Domain: TypeAlias = Annotated[str, StringConstraints(to_lower=True, max_length=254, pattern=r"^\.?" + _LABELS)]
+"""``example.com``, or ``.example.com`` for its subdomains alone, as Postfix writes them."""
+SocketAddress: TypeAlias = Annotated[
+    str, StringConstraints(pattern=r"^(unix:/.+|[^\s:]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5})$")
+]
+"""``127.0.0.1:783``, ``[::1]:783`` or ``unix:/run/clamav/clamd.ctl``."""
+
+
+def setting(default: Any, help_: str, *, unit: str = "", **bounds: Any) -> Any:
+    """A field with its help and unit; ``bounds`` are pydantic's (``ge``, ``le``, ...)."""
+    extra: dict[str, Any] | None = {"unit": unit} if unit else None
+    if isinstance(default, list | dict):
+        return Field(default_factory=default.copy, description=help_, json_schema_extra=extra, **bounds)
+    return Field(default=default, description=help_, json_schema_extra=extra, **bounds)
+
+
+def required(help_: str, **bounds: Any) -> Any:
+    """A field without a default."""
+    return Field(description=help_, **bounds)
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Listener(Section):
+    """One listening address."""
+
+    address: SocketAddress = required(
+        "host and port to listen on, e.g. `0.0.0.0:25` or `[::]:25`; port 0 takes a free one"
+    )
+    proxy_protocol_from: list[Network] = setting(
+        [], "peers that must begin with a PROXY v1 or v2 header; from all others it is an error"
+    )
+
+
+class Backend(Section):
+    """One mail server behind mailguard."""
+
+    address: SocketAddress = required("host and port of the mail server")
+    proxy_protocol: bool = setting(
+        True, "begin each connection with a PROXY v2 header naming the client (Exim: `hosts_proxy`)"
+    )
+
+
+class Dns(Section):
+    """The resolver."""
+
+    servers: list[SocketAddress] = setting([], "resolvers to ask, in order; empty: those of /etc/resolv.conf")
+    timeout: float = setting(2.0, "one question to one resolver, before the next is asked", unit="s", gt=0)
+    cache_size: int = setting(50_000, "answers kept at the most", unit="answers", ge=0)
+    max_ttl: float = setting(3600.0, "an answer is kept no longer, whatever its TTL", unit="s", ge=0)
+    probe_interval: float = setting(1800.0, "time between probes of a DNSBL's test points (RFC 5782 5)", unit="s", gt=0)
+    ill_probe_interval: float = setting(60.0, "time between probes of a DNSBL that was found ill", unit="s", gt=0)
+    ask_about_private_clients: bool = setting(False, "ask DNSBLs about private and reserved client addresses too")
+
+
+class Clamav(Section):
+    """clamd."""
+
+    address: SocketAddress | None = setting(
+        None, "clamd's socket; without one nothing is scanned and `virus.*` is unknown"
+    )
+    timeout: float = setting(30.0, "one scan, connecting included", unit="s", gt=0)
+    connections: int = setting(8, "scans at the same time (clamd's MaxThreads)", unit="scans", ge=1)
+
+
+class Spamassassin(Section):
+    """spamd."""
+
+    address: SocketAddress | None = setting(
+        None, "spamd's socket; without one nothing is scored and `spam.*` is unknown"
+    )
+    timeout: float = setting(40.0, "one scoring, waiting for a free child included", unit="s", gt=0)
+    connections: int = setting(5, "scorings at the same time (spamd's --max-children)", unit="scans", ge=1)
+    max_size: int = setting(512 * 1024, "a longer message is scored by its first octets", unit="octets", ge=1024)
+    user: str = setting("", "user name sent to spamd; empty: none")
+    rule_dirs: list[Path] = setting(
+        [], "spamd's live rule folders, where readable: the tainted rules are derived from them afresh"
+    )
+
+
+class Limits(Section):
+    """Bounds of time, size and number (smtp.md)."""
+
+    max_message_size: int = setting(50 * 1024 * 1024, "message, offered as SIZE", unit="octets", ge=65536)
+    max_message_memory: int = setting(
+        1024 * 1024, "of one message in memory, before it goes to a file", unit="octets", ge=0
+    )
+    max_command_line: int = setting(2048, "command line, CR LF included", unit="octets", ge=512)
+    max_data_line: int = setting(65536, "line of content, CR LF included", unit="octets", ge=1000)
+    max_recipients: int = setting(100, "recipients in one transaction", unit="recipients", ge=100)
+    max_received: int = setting(100, "Received lines; more is a loop", unit="lines", ge=30)
+    max_errors: int = setting(10, "errors before 421", unit="errors", ge=1)
+    max_commands_without_mail: int = setting(100, "commands outside a transaction before 421", unit="commands", ge=10)
+    max_connections: int = setting(1000, "connections at the same time", unit="connections", ge=1)
+    max_connections_per_client: int = setting(
+        50, "connections of one client (IPv4 /32, IPv6 /64)", unit="connections", ge=1
+    )
+    greeting_wait: float = setting(0.0, "wait before the greeting, to catch early talkers", unit="s", ge=0, le=6)
+    envelope_deadline: float = setting(5.0, "all questions about client and envelope, from connect", unit="s", gt=0)
+    command_timeout: float = setting(300.0, "waiting for a command", unit="s", gt=0)
+    session_timeout: float = setting(1800.0, "a session outside content", unit="s", gt=0)
+    data_timeout: float = setting(180.0, "between two chunks of content", unit="s", gt=0)
+    min_data_rate: int = setting(500, "content after the grace", unit="octets/s", ge=0)
+    min_data_rate_grace: float = setting(30.0, "content without a minimum rate", unit="s", ge=0)
+    scan_deadline: float = setting(45.0, "all scanners together", unit="s", gt=0)
+    backend_connect_timeout: float = setting(10.0, "connecting to a backend, greeting included", unit="s", gt=0)
+    backend_reply_timeout: float = setting(60.0, "one reply of a backend", unit="s", gt=0)
+    backend_final_timeout: float = setting(600.0, "a backend's reply to the final dot", unit="s", gt=0)
+    backend_retry: float = setting(30.0, "a backend that failed is left alone before it is tried again", unit="s", gt=0)
+    drain_timeout: float = setting(60.0, "sessions in the middle of a message, at shutdown", unit="s", ge=0)
+
+
+class Admin(Section):
+    """The metrics and health endpoint."""
+
+    address: SocketAddress = setting(
+        "127.0.0.1:9625", "host and port of /metrics, /healthz and /readyz; port 0 takes a free one"
+    )
+
+
+class Log(Section):
+    """The log on standard output."""
+
+    format: Literal["json", "logfmt"] = setting("logfmt", "one line an event in this format")
+    level: Literal["debug", "info", "warning", "error"] = setting("info", "the least severity that is logged")
+
+
+class Settings(Section):
+    """All of mailguard.yaml."""
+
+    hostname: HostName = required("our name: in the greeting, in Received, and as authserv-id")
+    relay_domains: list[Domain] = required("domains that we take mail for; any other recipient is 550", min_length=1)
+    listen: list[Listener] = required("where to listen", min_length=1)
+    backends: list[Backend] = required("mail servers behind us, in the order in which they are tried", min_length=1)
+    policy: Path = required("the policy file; relative to this file's folder")
+    own_relays: list[Network] = setting([], "our backup MX and forwarders: no question is asked about them")
+    bare_line_ends: Literal["normalize", "refuse"] = setting(
+        "normalize", "a bare CR or LF in content is made CR LF, or refused with 550"
+    )
+    spool_dir: Path | None = setting(
+        None, "where messages over `max_message_memory` lie; empty: the system's temporary folder"
+    )
+    dns: Dns = setting(Dns(), "the resolver")
+    clamav: Clamav = setting(Clamav(), "clamd")
+    spamassassin: Spamassassin = setting(Spamassassin(), "spamd")
+    limits: Limits = setting(Limits(), "bounds of time, size and number")
+    admin: Admin = setting(Admin(), "metrics and health")
+    log: Log = setting(Log(), "the log")

@@ -1,0 +1,428 @@
+"""What is known of a client, an envelope and a message, and the declaration of every fact that a policy may name.
+
+An answer from outside is :class:`Known` or :class:`Unknown`; nothing ever turns the second into the first (invariant
+"doubt is for the sender", architecture.md). :data:`FACTS` declares name, type, unit, stage, provenance, benign value and
+help of each fact: the compiler, the cases, the reference page and the editors' schema all read it and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final, Generic, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+
+class Cause(StrEnum):
+    """Why an answer is unknown, as far as a policy's ``unavailable`` tells apart."""
+
+    DOWN = "down"
+    """The one asked is dead, unreachable, too slow to answer, or talks nonsense: asking later may help."""
+    UNSCANNABLE = "unscannable"
+    """The one asked is alive but cannot judge this message (over a limit, too slow while up): later is no better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known(Generic[T]):
+    """An answer that was given."""
+
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No answer; ``why`` is one short private sentence for log and journal."""
+
+    why: str
+    cause: Cause = Cause.DOWN
+
+
+Answer: TypeAlias = Known[T] | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAddress:
+    """The address of the connecting client, an IPv4-mapped IPv6 address made IPv4 (RFC 4291 2.5.5.2).
+
+    This type is all that ``checks.dnsbl`` can be asked about: a header never becomes one (architecture.md, invariants).
+    """
+
+    ip: IPv4Address | IPv6Address
+
+    def __post_init__(self) -> None:
+        if isinstance(self.ip, IPv6Address) and self.ip.ipv4_mapped is not None:
+            object.__setattr__(self, "ip", self.ip.ipv4_mapped)
+
+    @classmethod
+    def parse(cls, text: str) -> ClientAddress:
+        """The address written ``text``, without a zone id.
+
+        Raises:
+            ValueError: not an IPv4 or IPv6 address.
+        """
+        return cls(ip_address(text.partition("%")[0]))
+
+    @property
+    def literal(self) -> str:
+        """As an RFC 5321 4.1.3 address literal: ``[198.18.1.10]``, ``[IPv6:2001:db8::1]``."""
+        return f"[{self.ip}]" if isinstance(self.ip, IPv4Address) else f"[IPv6:{self.ip}]"
+
+    def __str__(self) -> str:
+        return str(self.ip)
+
+
+Codes: TypeAlias = frozenset[IPv4Address]
+"""The A records that a DNSBL gave for a client (RFC 5782 2.1); empty means not listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReverseDns:
+    """The client's name by PTR: ``name`` is empty where there is none; ``confirmed`` where it leads back (iprev, RFC 8601 3)."""
+
+    name: str
+    confirmed: bool
+
+
+NOT_ASKED: Final = Unknown("not asked")
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The connecting client (provenance: connection). ``dnsbl`` maps the policy's name of a list to its answer."""
+
+    address: ClientAddress
+    port: int = 0
+    early_talker: Answer[bool] = NOT_ASKED
+    reverse_dns: Answer[ReverseDns] = NOT_ASKED
+    dnsbl: Mapping[str, Answer[Codes]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Helo:
+    """What the client called itself (RFC 5321 4.1.1.1); ``name`` as sent, ``resolves``: has it an A, AAAA or MX record."""
+
+    name: str
+    is_address: bool = False
+    resolves: Answer[bool] = NOT_ASKED
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """An address in two parts; both empty is the null path ``<>`` (RFC 5321 4.5.5). ``domain`` is empty for ``<postmaster>``."""
+
+    local: str
+    domain: str
+
+    @property
+    def is_null(self) -> bool:
+        """Whether this is the null reverse-path."""
+        return not self.local and not self.domain
+
+    def __str__(self) -> str:
+        return f"{self.local}@{self.domain}" if self.domain else self.local
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the client said before the content, for one recipient (provenance: envelope).
+
+    ``sender_resolves``: has the sender's domain an MX, A or AAAA record and no null MX (RFC 5321 5.1, RFC 7505).
+    """
+
+    helo: Helo
+    sender: Mailbox
+    recipient: Mailbox
+    sender_resolves: Answer[bool] = NOT_ASKED
+
+
+@dataclass(frozen=True, slots=True)
+class VirusResult:
+    """clamd's word on a message: ``name`` is the signature, empty where clean."""
+
+    name: str = ""
+
+    @property
+    def infected(self) -> bool:
+        """Whether a signature matched."""
+        return bool(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SpamResult:
+    """spamd's word on a message, in SpamAssassin's points.
+
+    Attributes:
+        score: the total, as spamd says it.
+        content_score: ``score`` without the positive points of rules tainted by Received evidence (policy.md).
+        required: spamd's own threshold (``required_score``), for X-Spam-Status.
+        rules: points by rule name.
+        tainted: the names in ``rules`` that may look at Received evidence.
+        truncated: spamd saw only a prefix of the message.
+    """
+
+    score: float
+    content_score: float
+    required: float = 5.0
+    rules: Mapping[str, float] = field(default_factory=dict)
+    tainted: frozenset[str] = frozenset()
+    truncated: bool = False
+
+    @property
+    def received_score(self) -> float:
+        """The points that ``content_score`` leaves out."""
+        return round(self.score - self.content_score, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The message after its content is here (provenance: content, but for what ``FACTS`` marks as received)."""
+
+    size: int
+    virus: Answer[VirusResult] = NOT_ASKED
+    spam: Answer[SpamResult] = NOT_ASKED
+
+
+class Stage(IntEnum):
+    """From when on a fact exists."""
+
+    ENVELOPE = 1
+    CONTENT = 2
+
+
+class Provenance(IntEnum):
+    """Where a fact comes from; the greater taints the lesser. Only ``RECEIVED`` may not block."""
+
+    CONNECTION = 1
+    ENVELOPE = 2
+    CONTENT = 3
+    RECEIVED = 4
+
+    @property
+    def may_block(self) -> bool:
+        """Whether a reject or defer may depend on it (architecture.md, invariants)."""
+        return self is not Provenance.RECEIVED
+
+
+class FactType(StrEnum):
+    """The types of the policy language."""
+
+    BOOLEAN = "true or false"
+    NUMBER = "number"
+    TEXT = "text"
+    TEXTS = "list of texts"
+    ADDRESS = "IP address"
+
+
+class Source(StrEnum):
+    """Who is asked for a fact: the keys of a policy's ``unavailable``."""
+
+    DNSBL = "dnsbl"
+    REVERSE_DNS = "reverse_dns"
+    HELO = "helo"
+    SENDER = "sender"
+    CLAMAV = "clamav"
+    SPAMASSASSIN = "spamassassin"
+
+
+FactValue: TypeAlias = bool | float | str | tuple[str, ...] | IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class FactSpec:
+    """The declaration of one fact.
+
+    Attributes:
+        name: as a policy writes it.
+        type: its type in conditions.
+        stage: from which stage on it exists.
+        provenance: where it comes from; for ``virus.*`` of the unrefined kind.
+        benign: its value in a case that does not give it.
+        help: one sentence for the reference page.
+        unit: of a number, or empty.
+        source: who is asked for it, where it can be unknown.
+        weighable: whether ``weights`` may name it.
+    """
+
+    name: str
+    type: FactType
+    stage: Stage
+    provenance: Provenance
+    benign: FactValue
+    help: str
+    unit: str = ""
+    source: Source | None = None
+    weighable: bool = False
+
+
+def _fact(
+    name: str, type_: FactType, provenance: Provenance, benign: FactValue, help_: str, **more: object
+) -> FactSpec:
+    stage = Stage.ENVELOPE if provenance <= Provenance.ENVELOPE else Stage.CONTENT
+    return FactSpec(name, type_, stage, provenance, benign, help_, **more)  # type: ignore[arg-type]
+
+
+_CON, _ENV, _CNT, _RCV = Provenance.CONNECTION, Provenance.ENVELOPE, Provenance.CONTENT, Provenance.RECEIVED
+
+FACTS: Final[Mapping[str, FactSpec]] = {
+    spec.name: spec
+    for spec in (
+        _fact("client.ip", FactType.ADDRESS, _CON, IPv4Address("198.18.0.1"), "the connecting client's address"),
+        _fact("client.score", FactType.NUMBER, _ENV, 0.0, "`dnsbl.score` and `weights` together", unit="weight"),
+        _fact("early_talker", FactType.BOOLEAN, _CON, False, "the client spoke before the greeting", weighable=True),
+        _fact(
+            "dnsbl.score",
+            FactType.NUMBER,
+            _CON,
+            0.0,
+            "weights of all lists that answered",
+            unit="weight",
+            source=Source.DNSBL,
+        ),
+        _fact(
+            "dnsbl.listed_by",
+            FactType.NUMBER,
+            _CON,
+            0.0,
+            "how many lists of positive weight list the client",
+            unit="lists",
+            source=Source.DNSBL,
+        ),
+        _fact(
+            "dnsbl.zones",
+            FactType.TEXTS,
+            _CON,
+            (),
+            "DNS zones of the lists that list the client with a positive weight",
+            source=Source.DNSBL,
+        ),
+        _fact(
+            "dnsbl.labels", FactType.TEXTS, _CON, (), "`name/label` of every answer that counted", source=Source.DNSBL
+        ),
+        _fact(
+            "dnsbl.help",
+            FactType.TEXT,
+            _CON,
+            "",
+            "where a blocked sender can ask: the `help` of the heaviest list",
+            source=Source.DNSBL,
+        ),
+        _fact(
+            "reverse_dns.name",
+            FactType.TEXT,
+            _CON,
+            "client.example.org",
+            "the client's name by PTR, empty where there is none",
+            source=Source.REVERSE_DNS,
+        ),
+        _fact(
+            "reverse_dns.missing",
+            FactType.BOOLEAN,
+            _CON,
+            False,
+            "the client has no PTR record",
+            source=Source.REVERSE_DNS,
+            weighable=True,
+        ),
+        _fact(
+            "reverse_dns.unconfirmed",
+            FactType.BOOLEAN,
+            _CON,
+            False,
+            "the client's name does not lead back to it",
+            source=Source.REVERSE_DNS,
+            weighable=True,
+        ),
+        _fact("helo.name", FactType.TEXT, _ENV, "client.example.org", "what the client called itself in EHLO or HELO"),
+        _fact(
+            "helo.is_address",
+            FactType.BOOLEAN,
+            _ENV,
+            False,
+            "the EHLO name is an address, literal or bare",
+            weighable=True,
+        ),
+        _fact(
+            "helo.unresolvable",
+            FactType.BOOLEAN,
+            _ENV,
+            False,
+            "the EHLO name has no A, AAAA or MX record",
+            source=Source.HELO,
+            weighable=True,
+        ),
+        _fact("sender.address", FactType.TEXT, _ENV, "sender@example.org", "the reverse-path, empty for `<>`"),
+        _fact("sender.local", FactType.TEXT, _ENV, "sender", "the sender's local part"),
+        _fact("sender.domain", FactType.TEXT, _ENV, "example.org", "the sender's domain"),
+        _fact("sender.is_null", FactType.BOOLEAN, _ENV, False, "the reverse-path is `<>`: a bounce"),
+        _fact(
+            "sender.unresolvable",
+            FactType.BOOLEAN,
+            _ENV,
+            False,
+            "the sender's domain takes no mail: no MX, A or AAAA record, or a null MX",
+            source=Source.SENDER,
+            weighable=True,
+        ),
+        _fact("recipient.address", FactType.TEXT, _ENV, "user@example.com", "the forward-path of this recipient"),
+        _fact("recipient.local", FactType.TEXT, _ENV, "user", "the recipient's local part"),
+        _fact("recipient.domain", FactType.TEXT, _ENV, "example.com", "the recipient's domain"),
+        _fact("message.size", FactType.NUMBER, _CNT, 2048.0, "size of the content as received", unit="octets"),
+        _fact(
+            "virus.status",
+            FactType.TEXT,
+            _RCV,
+            "clean",
+            "`clean` or `infected`; content where the same condition says `virus.kind == 'malware'` or `'pua'`",
+            source=Source.CLAMAV,
+        ),
+        _fact(
+            "virus.name",
+            FactType.TEXT,
+            _RCV,
+            "",
+            "clamd's signature name, empty where clean; provenance as for `virus.status`",
+            source=Source.CLAMAV,
+        ),
+        _fact(
+            "virus.kind",
+            FactType.TEXT,
+            _RCV,
+            "",
+            "`malware`, `heuristic`, `pua` or `unofficial`, empty where clean; compared with `malware` or `pua` it is content",
+            source=Source.CLAMAV,
+        ),
+        _fact(
+            "spam.score", FactType.NUMBER, _RCV, 0.0, "SpamAssassin's total", unit="points", source=Source.SPAMASSASSIN
+        ),
+        _fact(
+            "spam.content_score",
+            FactType.NUMBER,
+            _CNT,
+            0.0,
+            "the total without positive points of rules that may look at Received",
+            unit="points",
+            source=Source.SPAMASSASSIN,
+        ),
+        _fact(
+            "spam.received_score",
+            FactType.NUMBER,
+            _RCV,
+            0.0,
+            "the points that `spam.content_score` leaves out",
+            unit="points",
+            source=Source.SPAMASSASSIN,
+        ),
+        _fact(
+            "spam.rules",
+            FactType.TEXTS,
+            _RCV,
+            (),
+            "names of the SpamAssassin rules that hit",
+            source=Source.SPAMASSASSIN,
+        ),
+    )
+}
+"""Every fact by name."""

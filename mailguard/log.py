@@ -1,0 +1,94 @@
+"""The structured log: one line an event on standard output, JSON or logfmt, every field declared in :data:`FIELDS`.
+
+A message's content never stands in it, nor a header. ``docs/reference/log.md`` is generated from :data:`FIELDS`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+import structlog
+
+FIELDS: Final[Mapping[str, str]] = {
+    "time": "when, RFC 3339 in UTC",
+    "level": "debug, info, warning, error",
+    "event": "what happened: `connection`, `message`, `policy loaded`, `dnsbl ill`, ...",
+    "ref": "the reference id that also stands in the reply and the headers",
+    "client": "address of the connecting client",
+    "reverse": "the client's confirmed name, or empty",
+    "helo": "what the client called itself",
+    "sender": "the reverse-path, empty for <>",
+    "recipients": "the forward-paths, as far as taken",
+    "recipient": "the forward-path that was refused",
+    "action": "the verdict: accept, reject, defer, file",
+    "rule": "the rule that decided",
+    "folder": "where the message was filed",
+    "observed": "what observe mode kept from being done: `action rule`",
+    "reply": "our reply to the client",
+    "cause": "the private cause of a reply",
+    "dnsbl": "lists that answered, `name=code,code` or `name=unknown(why)`",
+    "score": "`client.score`",
+    "spam": "SpamAssassin's total",
+    "spam_content": "`spam.content_score`",
+    "virus": "signature name, `clean` or `unknown(why)`",
+    "size": "size of the content in octets",
+    "seconds": "duration in seconds",
+    "end": "how the connection ended",
+    "messages": "messages of the connection that were taken",
+    "commands": "commands of the connection",
+    "errors": "errors of the connection",
+    "backend": "the backend's address",
+    "message_id": "the Message-ID header field of a message that was taken",
+    "digest": "SHA-256 of the content, where a duplicate is possible",
+    "zone": "the policy's name of a list",
+    "address": "a listening address",
+    "path": "a file",
+    "error": "what went wrong",
+    "exception": "a traceback",
+    "version": "version of mailguard",
+    "count": "how many",
+}
+"""Every field of the log and what it means; an undeclared one is a bug that tests find."""
+
+
+def _logfmt_value(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if text and not any(c in text for c in ' "=\\') and text.isprintable():
+        return text
+    return orjson.dumps(text, default=str).decode()
+
+
+def _logfmt(_logger: Any, _method: str, event: dict[str, Any]) -> str:
+    return " ".join(f"{key}={_logfmt_value(value)}" for key, value in event.items() if value not in (None, ""))
+
+
+def _json(_logger: Any, _method: str, event: dict[str, Any]) -> str:
+    return orjson.dumps(event, default=str).decode()
+
+
+def _ordered(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    return {key: event.pop(key) for key in ("time", "level", "event") if key in event} | event
+
+
+def configure(format_: str = "logfmt", level: str = "info") -> None:
+    """Send all further lines to standard output in ``format_`` (``json`` or ``logfmt``) from ``level`` on."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            structlog.processors.format_exc_info,
+            _ordered,
+            _json if format_ == "json" else _logfmt,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=False,
+    )
+
+
+logger: Any = structlog.get_logger()
+"""The logger: ``logger.info("message", ref=..., client=...)``."""

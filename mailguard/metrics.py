@@ -1,0 +1,140 @@
+"""Every metric, declared once: name, unit, labels and their bounded values, help (operations.md, "Metrics").
+
+No label ever holds an address, a host name or free text. Code that counts imports the metric from here and keeps the label
+child where it counts often. ``docs/reference/metrics.md`` is generated from :data:`METRICS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY: Final = CollectorRegistry(auto_describe=True)
+
+SECONDS: Final = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+"""Buckets of every duration, in seconds."""
+
+OCTETS: Final = (1e3, 4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6, 64e6)
+"""Buckets of every size, in octets."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """The declaration of one metric: ``labels`` maps each label to what bounds its values."""
+
+    name: str
+    kind: str
+    help: str
+    labels: Mapping[str, str]
+
+
+METRICS: Final[list[MetricSpec]] = []
+"""Every metric in order of declaration."""
+
+
+def _declare(kind: str, name: str, help_: str, labels: Mapping[str, str]) -> tuple[str, str, tuple[str, ...]]:
+    full = f"mailguard_{name}"
+    METRICS.append(MetricSpec(full, kind, help_, labels))
+    return full, help_, tuple(labels)
+
+
+def _counter(name: str, help_: str, **labels: str) -> Counter:
+    return Counter(*_declare("counter", name, help_, labels), registry=REGISTRY)
+
+
+def _gauge(name: str, help_: str, **labels: str) -> Gauge:
+    return Gauge(*_declare("gauge", name, help_, labels), registry=REGISTRY)
+
+
+def _seconds(name: str, help_: str, **labels: str) -> Histogram:
+    return Histogram(*_declare("histogram", name, help_, labels), registry=REGISTRY, buckets=SECONDS)
+
+
+def _octets(name: str, help_: str, **labels: str) -> Histogram:
+    return Histogram(*_declare("histogram", name, help_, labels), registry=REGISTRY, buckets=OCTETS)
+
+
+_RULE = "names of the policy's rules, `unavailable: SOURCE`, or `none`"
+_ZONE = "the policy's names of its lists"
+_BACKEND = "addresses in the configuration"
+
+BUILD_INFO = _gauge("build_info", "Always 1; the version of mailguard.", version="one")
+CONNECTIONS = _counter(
+    "connections_total",
+    "Connections, by how they ended.",
+    end="quit, lost, timeout, refused, errors, shutdown, internal",
+)
+SESSIONS = _gauge("sessions_in_flight", "Connections open now.")
+SESSION_SECONDS = _seconds("session_duration_seconds", "Duration of a connection.")
+REPLIES = _counter(
+    "replies_total",
+    "Replies to clients, by class and stage.",
+    **{
+        "class": "2 to 5",
+        "stage": "connect, helo, mail, rcpt, data, content, other",
+    },
+)
+RECIPIENTS = _counter(
+    "recipients_total",
+    "RCPT commands that policy saw, by its verdict.",
+    action="accept, reject, defer, file",
+    rule=_RULE,
+)
+MESSAGES = _counter(
+    "messages_total",
+    "Messages that arrived whole, by verdict and rule.",
+    action="accept, reject, defer, file",
+    rule=_RULE,
+)
+OBSERVED = _counter(
+    "policy_observed_total", "What observe mode kept from being done.", action="reject, defer, file", rule=_RULE
+)
+MESSAGE_SIZE = _octets("message_size_bytes", "Size of messages that arrived whole.")
+MESSAGE_SECONDS = _seconds("message_duration_seconds", "From the end of data to our reply.")
+DNSBL_QUERIES = _counter(
+    "dnsbl_queries_total",
+    "Questions to DNSBLs about clients, by list and outcome.",
+    zone=_ZONE,
+    outcome="listed, not_listed, timeout, servfail, refused, blocked, bad_answer, ill, error",
+)
+DNSBL_UNMATCHED = _counter("dnsbl_unmatched_codes_total", "Answers whose code no table entry matches.", zone=_ZONE)
+DNSBL_HEALTHY = _gauge(
+    "dnsbl_healthy", "1 while the list's test points answer as they must, 0 while it is set aside.", zone=_ZONE
+)
+DNS_SECONDS = _seconds(
+    "dns_query_duration_seconds", "Duration of one question to the resolver.", type="A, AAAA, PTR, MX, TXT, SOA"
+)
+DNS_CACHE = _counter("dns_cache_total", "Questions, by how they were answered.", result="hit, miss, joined")
+SCANS = _counter(
+    "scans_total",
+    "Scans, by scanner and result.",
+    scanner="clamav, spamassassin",
+    result="clean, infected, scored, down, unscannable",
+)
+SCAN_SECONDS = _seconds("scan_duration_seconds", "Duration of a scan.", scanner="clamav, spamassassin")
+SPAM_RULES_UNKNOWN = _counter(
+    "spam_rules_unclassified_total", "Hits of SpamAssassin rules that the taint list does not know."
+)
+SPAM_RULES_STALE = _gauge(
+    "spam_rules_stale", "1 while the taint list does not fit spamd's rules, so that every rule is tainted."
+)
+BACKEND_REPLIES = _counter(
+    "backend_replies_total",
+    "Replies of backends, by command and class.",
+    backend=_BACKEND,
+    command="connect, helo, mail, rcpt, data, content",
+    **{"class": "2 to 5, lost, timeout"},
+)
+BACKEND_SECONDS = _seconds(
+    "backend_reply_duration_seconds", "Waiting for a backend's reply.", command="connect, rcpt, content"
+)
+BACKEND_UP = _gauge("backend_up", "1 while the backend's breaker is closed.", backend=_BACKEND)
+BACKEND_REPLAYS = _counter(
+    "backend_replays_total", "Transactions replayed because a backend was lost.", result="ok, refused, failed"
+)
+POLICY_LOADED = _gauge("policy_load_timestamp_seconds", "When the running policy was loaded, as Unix time.")
+POLICY_SUCCESS = _gauge("policy_load_success", "1 where the last load of a policy succeeded.")
+ERRORS = _counter("internal_errors_total", "Unexpected exceptions; each is in the log with its reference id.")
