@@ -1,0 +1,294 @@
+"""One message's octets while mailguard holds them: in memory up to a bound, beyond it in a file that has no name.
+
+The bound keeps memory at connections x bound (smtp.md, "Time and size"). The file is made with O_TMPFILE, or where a
+file system lacks that is unlinked at once: a crash leaves nothing behind, and nobody finds mail by listing a folder.
+mailguard holds no queue, so nothing is ever synced to the disk: until the backend has said 250, the message is the
+sender's.
+
+:class:`Spool` takes the message in; :class:`Content` is the finished message. ``Content.with_head`` puts other header
+fields in front of the same body without copying it; the body lives until the last Content that shares it is closed.
+Files are read with pread, so several readers can be under way at once, in threads too.
+
+Blocking: calls go to the page cache in pieces of at most one received chunk when writing and :data:`CHUNK` octets
+when reading, well under a millisecond each; a thread for each piece would cost more than the piece. ``digest`` of a
+whole large message is the exception, tens of milliseconds for 50 MiB: give it to a thread, which is safe.
+
+Units: octets. Failure: a write that the file system refuses is :class:`SpoolFull`, and the spool takes nothing more;
+a file that cannot be read back whole is :class:`SpoolLost`. Both are for 4yz replies: the sender still has the
+message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+CHUNK: Final = 131_072
+"""Octets read or handed out at a time, unless told otherwise."""
+
+
+class SpoolError(Exception):
+    """The spool failed; the message is still the sender's."""
+
+
+class SpoolFull(SpoolError):
+    """The file system took no more: no space, a quota, a size limit, too many open files, no such folder."""
+
+
+class SpoolLost(SpoolError):
+    """What was written cannot be read back."""
+
+
+class _Memory:
+    """A body in memory."""
+
+    def __init__(self, octets: bytearray) -> None:
+        self._view = memoryview(octets)
+        self.file: FileIO | None = None
+
+    def read(self, start: int, count: int) -> bytes:
+        return bytes(self._view[start : start + count])
+
+    def close(self) -> None:
+        self._view.release()
+
+
+class _File:
+    """A body in an unlinked file, held read-only: clamd may be handed the descriptor, and must not change the mail."""
+
+    def __init__(self, file: FileIO) -> None:
+        self.file: FileIO | None = file
+
+    def read(self, start: int, count: int) -> bytes:
+        if self.file is None:
+            raise ValueError("read of a closed Content")
+        pieces, wanted = [], count
+        while wanted:
+            try:
+                piece = os.pread(self.file.fileno(), wanted, start)
+            except OSError as error:
+                raise SpoolLost(f"spool file: {error}") from error
+            if not piece:
+                raise SpoolLost(f"spool file ends at octet {start}")
+            pieces.append(piece)
+            start, wanted = start + len(piece), wanted - len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+
+class _Shared:
+    """A body and the number of Contents that still need it."""
+
+    def __init__(self, body: _Memory | _File) -> None:
+        self.body = body
+        self._users = 0
+
+    def take(self) -> _Shared:
+        self._users += 1
+        return self
+
+    def give_back(self) -> None:
+        self._users -= 1
+        if not self._users:
+            self.body.close()
+
+
+class Content:
+    """A finished message: ``head``, then the spooled octets from ``start`` on. A context manager; close it once."""
+
+    def __init__(self, shared: _Shared, end: int, head: bytes = b"", start: int = 0) -> None:
+        self._shared: _Shared | None = shared.take()
+        self._head = head
+        self._start = start
+        self._end = end
+
+    @property
+    def size(self) -> int:
+        """Octets of the whole."""
+        return len(self._head) + self._end - self._start
+
+    def _body(self) -> _Memory | _File:
+        if self._shared is None:
+            raise ValueError("read of a closed Content")
+        return self._shared.body
+
+    def fileno(self) -> int | None:
+        """Descriptor of the file, open for reading at its start, that holds the message *as received*; None in memory.
+
+        What ``with_head`` changed is not in that file.
+        """
+        file = self._body().file
+        return None if file is None else file.fileno()
+
+    def chunks(self, size: int = CHUNK) -> Iterator[bytes]:
+        """The whole in pieces of at most ``size`` octets, none of them empty.
+
+        Raises:
+            SpoolLost: the file cannot be read back.
+        """
+        yield from (self._head[i : i + size] for i in range(0, len(self._head), size))
+        for position in range(self._start, self._end, size):
+            yield self._body().read(position, min(size, self._end - position))
+
+    def prefix(self, count: int) -> bytes:
+        """The first ``count`` octets, or all where there are fewer.
+
+        Raises:
+            SpoolLost: the file cannot be read back.
+        """
+        head = self._head[:count]
+        wanted = min(count - len(head), self._end - self._start)
+        return head + self._body().read(self._start, wanted) if wanted > 0 else head
+
+    def with_head(self, head: bytes, skip: int) -> Content:
+        """This content with ``head`` in place of its first ``skip`` octets. The body is shared; close both.
+
+        Raises:
+            ValueError: there are fewer than ``skip`` octets.
+        """
+        if not 0 <= skip <= self.size:
+            raise ValueError(f"cannot skip {skip} of {self.size} octets")
+        kept = self._head[skip:]
+        start = self._start + max(0, skip - len(self._head))
+        if self._shared is None:
+            raise ValueError("with_head of a closed Content")
+        return Content(self._shared, self._end, head + kept, start)
+
+    def digest(self) -> str:
+        """SHA-256 of the whole, in lower-case hexadecimal.
+
+        Raises:
+            SpoolLost: the file cannot be read back.
+        """
+        sha = hashlib.sha256()
+        for chunk in self.chunks():
+            sha.update(chunk)
+        return sha.hexdigest()
+
+    def close(self) -> None:
+        """Let the octets go; more than once does no harm."""
+        if self._shared is not None:
+            self._shared.give_back()
+            self._shared = None
+
+    def __enter__(self) -> Content:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _nameless(directory: Path) -> tuple[FileIO, FileIO]:
+    """A file without a name, to write and to read, by O_TMPFILE (open(2)); it is reopened by /proc to be read-only."""
+    descriptor = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    writer = FileIO(descriptor, "wb")
+    try:
+        return writer, FileIO(f"/proc/self/fd/{descriptor}", "rb")
+    except OSError:
+        writer.close()
+        raise
+
+
+def _unlinked(directory: Path) -> tuple[FileIO, FileIO]:
+    """The same where a file system has no O_TMPFILE, or /proc is not there."""
+    descriptor, name = tempfile.mkstemp(prefix="mailguard-", dir=directory)
+    writer = FileIO(descriptor, "wb")
+    try:
+        return writer, FileIO(name, "rb")
+    except OSError:
+        writer.close()
+        raise
+    finally:
+        Path(name).unlink()
+
+
+class Spool:
+    """A message on its way in.
+
+    Args:
+        memory_limit: octets kept in memory; more go to a file.
+        directory: the folder of that file, None for the system's temporary folder.
+    """
+
+    def __init__(self, memory_limit: int, directory: Path | None = None) -> None:
+        self._limit = memory_limit
+        self._directory = directory
+        self._memory: bytearray | None = bytearray()
+        self._files: tuple[FileIO, FileIO] | None = None
+        self.size = 0
+
+    def write(self, chunk: bytes) -> None:
+        """Append ``chunk``.
+
+        Raises:
+            SpoolFull: there is no room; the spool is closed by it, and every further write says the same.
+        """
+        if self._memory is not None and self.size + len(chunk) <= self._limit:
+            self._memory += chunk
+        else:
+            self._to_file(chunk)
+        self.size += len(chunk)
+
+    def _to_file(self, chunk: bytes) -> None:
+        try:
+            if self._memory is not None:
+                self._files = self._open()
+                _write_all(self._files[0], self._memory)
+                self._memory = None
+            if self._files is None:
+                raise SpoolFull("the spool is closed")
+            _write_all(self._files[0], chunk)
+        except OSError as error:
+            self.close()
+            raise SpoolFull(f"spool file: {error}") from error
+
+    def _open(self) -> tuple[FileIO, FileIO]:
+        directory = self._directory or Path(tempfile.gettempdir())
+        try:
+            return _nameless(directory)
+        except OSError:
+            return _unlinked(directory)
+
+    def finish(self) -> Content:
+        """The message as a Content, which owns the octets from now on; the spool is closed.
+
+        Raises:
+            SpoolFull: the spool is closed already, or ran full.
+        """
+        if self._memory is not None:
+            body: _Memory | _File = _Memory(self._memory)
+            self._memory = None
+        elif self._files is not None:
+            writer, reader = self._files
+            self._files = None
+            writer.close()
+            body = _File(reader)
+        else:
+            raise SpoolFull("the spool is closed")
+        return Content(_Shared(body), self.size)
+
+    def close(self) -> None:
+        """Drop what was spooled, unless ``finish`` gave it away; more than once does no harm."""
+        self._memory = None
+        files, self._files = self._files, None
+        for file in files or ():
+            file.close()
+
+
+def _write_all(file: FileIO, octets: bytes | bytearray) -> None:
+    """Write every octet: a raw write may take fewer, as at the edge of a full disk (write(2))."""
+    view = memoryview(octets)
+    try:
+        while view:
+            view = view[file.write(view) or 0 :]
+    finally:
+        view.release()
