@@ -1,0 +1,1 @@
+"""What tests share: a recording SMTP sink, a raw SMTP client."""
