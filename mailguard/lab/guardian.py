@@ -1,0 +1,59 @@
+"""Kills what a laboratory leaves behind when its process dies, however it dies.
+
+Run as a script by :mod:`mailguard.lab.process`, its standard input a pipe that the laboratory and nobody else holds open.
+Each server writes ``+SESSION`` into the pipe before it turns into the server, the laboratory writes ``-SESSION`` once it has
+ended. End of file means that the laboratory is gone: every process of the sessions still on the list gets SIGKILL.
+(PR_SET_PDEATHSIG does not do: the kernel clears it when a server changes its user, and grandchildren never have it.)
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+ROUNDS = 50
+"""How often the sessions are looked through for processes born while others were killed."""
+
+
+def session_members(session: int) -> list[int]:
+    """The living processes of the session ``session``, zombies left out (proc(5), /proc/pid/stat)."""
+    members = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _parent, _group, sid = stat.read_text(errors="replace").rpartition(")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue  # it ended while we looked
+        if int(sid) == session and state not in "ZX":
+            members.append(int(stat.parent.name))
+    return members
+
+
+def kill_session(session: int) -> bool:
+    """SIGKILL for every process of the session; whether none was left to kill."""
+    members = session_members(session)
+    for pid in members:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return not members
+
+
+def main() -> None:
+    """Keep the list until end of file, then kill."""
+    for interrupt in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(interrupt, signal.SIG_IGN)
+    sessions: set[int] = set()
+    for line in sys.stdin:
+        (sessions.add if line[0] == "+" else sessions.discard)(int(line[1:]))
+    for _ in range(ROUNDS):
+        if all([kill_session(session) for session in sessions]):
+            return
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    main()
