@@ -1,0 +1,98 @@
+"""What a client does in a conversation, as values; pure.
+
+``smtp.conversation`` makes them from octets, ``smtp.server`` carries each to the :class:`~mailguard.smtp.story.Story`.
+An event that is a :class:`Question` waits for one reply, and nothing that follows it is looked at before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from mailguard.commands import MailFrom, RcptTo
+
+
+class End(StrEnum):
+    """How a connection ended: the label ``end`` of ``metrics.CONNECTIONS``."""
+
+    QUIT = "quit"
+    """The client said QUIT."""
+    LOST = "lost"
+    """The client went without QUIT: end of input, reset."""
+    TIMEOUT = "timeout"
+    """A bound of time ran out: 421 4.4.2."""
+    REFUSED = "refused"
+    """Not let in: too many connections, no PROXY header where one is due, or the story's own 421."""
+    ERRORS = "errors"
+    """Too many errors, or too many commands without mail: 421 4.7.0."""
+    SHUTDOWN = "shutdown"
+    """We drain: 421 4.3.2."""
+    INTERNAL = "internal"
+    """A bug of ours: 421 4.3.0."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeloGiven:
+    """EHLO (``extended``) or HELO. ``name`` is as sent: printable ASCII without spaces, at most 255 characters, unverified."""
+
+    name: str
+    extended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MailGiven:
+    """MAIL with a valid reverse-path and valid parameters of extensions that were offered."""
+
+    command: MailFrom
+
+
+@dataclass(frozen=True, slots=True)
+class RcptGiven:
+    """RCPT with a valid forward-path, below the bound of recipients."""
+
+    command: RcptTo
+
+
+@dataclass(frozen=True, slots=True)
+class DataAsked:
+    """DATA with at least one recipient taken: 354, or a refusal that leaves the transaction as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The next octets of the message: unstuffed, every line end CR LF. Needs no reply."""
+
+    chunk: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfData:
+    """The message is whole and within its bounds; whatever the reply, the transaction is over with it.
+
+    Attributes:
+        size: octets of the content, as handed on.
+        bare_line_ends: a bare CR or LF was made CR LF in it.
+    """
+
+    size: int
+    bare_line_ends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionDropped:
+    """The transaction is gone, all that was said since MAIL with it. Needs no reply: the conversation gave or gives it.
+
+    By RSET, by a new EHLO, or because the content is too large or malformed (it is drained and then refused).
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nothing more will be read; the replies still to send are the last."""
+
+    end: End
+
+
+Question: TypeAlias = HeloGiven | MailGiven | RcptGiven | DataAsked | EndOfData
+Event: TypeAlias = Question | Content | TransactionDropped | Closed
