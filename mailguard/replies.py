@@ -122,6 +122,9 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
     "syntax": ReplySpec(
         501, "5.5.4", "Syntax: {expected}", "a command whose argument does not follow the grammar", "RFC 5321 4.1.2"
     ),
+    "bad_sender": ReplySpec(
+        501, "5.1.7", "Bad sender address: {problem}", "a reverse-path outside the grammar", "RFC 5321 4.1.2"
+    ),
     "bad_address": ReplySpec(501, "5.1.3", "Bad address: {problem}", "a path outside the grammar", "RFC 5321 4.1.2"),
     "bad_parameter": ReplySpec(
         555, "5.5.4", "Parameter not recognised: {parameter}", "an unknown MAIL or RCPT parameter", "RFC 5321 4.1.1.11"

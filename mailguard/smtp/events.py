@@ -34,7 +34,10 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HeloGiven:
-    """EHLO (``extended``) or HELO. ``name`` is as sent: printable ASCII without spaces, at most 255 characters, unverified."""
+    """EHLO (``extended``) or HELO (RFC 5321 4.1.1.1).
+
+    ``name`` is as sent and unverified: letters, digits, ``.-_:[]``, at most 255 characters.
+    """
 
     name: str
     extended: bool

@@ -1,11 +1,11 @@
-"""What the SMTP server asks of whoever decides: one :class:`Story` a connection, told in the order in which things happen.
+"""What the SMTP server asks of whoever decides: one :class:`Story` a connection, told in the order of what happens.
 
-The server makes a story by its factory, calls its methods one at a time (never two at once), and sends what they answer.
-Refusals by syntax, order and bounds never reach the story: the conversation gives them itself (smtp.md, "Grammar").
+The server makes a story by its factory, calls its methods one at a time (never two at once), sends what they answer.
+Refusals by syntax, order and bounds never reach the story: the conversation gives them itself.
 
 Every call may take its time within the story's own bounds; meanwhile nothing more is read from the client. No call is
-cancelled because the client vanished: ``Peer.gone`` is set, and the story decides what that means (a transaction past its
-final dot goes on). A call is cancelled only when a drain runs out of time.
+cancelled because the client vanished: ``Peer.gone`` is set, and the story decides what that means (a transaction past
+its final dot goes on). A call is cancelled only when a drain runs out of time.
 
 An exception out of a call is a bug: it is logged with its traceback and counted; the client gets 451 4.3.0 with
 ``reference`` (421 before the greeting, and where state could leak: ``reset``).
@@ -62,7 +62,7 @@ class Story(Protocol):
         """A client is here: start what is to be asked about it. A reply (421) refuses it at once."""
 
     def greeting_wait(self) -> float:
-        """Seconds to listen for an early talker before the greeting; 0 for not at all. Asked once, after ``connected``."""
+        """Seconds to listen for an early talker before the greeting; 0 for not at all. Asked after ``connected``."""
 
     async def greeting(self, early_talker: Answer[bool]) -> Reply:
         """The greeting: 220, or 421 or 554 to refuse. ``early_talker`` is unknown where nothing was waited."""

@@ -1,0 +1,308 @@
+"""Command lines and paths, bytes in, values out (RFC 5321 4.1.1, 4.1.2; RFC 6531 3.3); pure.
+
+What is outside the grammar is refused with one precise :class:`~mailguard.replies.Reply`, carried by :class:`Refused`.
+Nothing is ever decoded, repaired or unescaped: an RFC 2047 encoded word in a path is an atom like any other, and what
+was read is what a backend is sent. A value from here holds no control character, so no line end can hide in it.
+
+Deviations from RFC 5321 4.1.2, all towards tolerance: spaces after ``FROM:`` and ``TO:``, several spaces between
+parameters, trailing white space (4.1.1 asks for that one), ``_`` in domains (bounce hosts use it), local parts of up to
+255 octets (64 is what must be taken at the least, 4.5.3.1; return addresses that encode a recipient are longer).
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Final, NoReturn
+
+from mailguard.commands import Extensions, MailFrom, Parameter, Path, RcptTo
+from mailguard.replies import Reply, reply
+
+MAX_LOCAL: Final = 255
+"""Octets of a local part, quotes included."""
+MAX_DOMAIN: Final = 255
+"""Octets of a domain or EHLO name (RFC 5321 4.5.3.1.2)."""
+MAX_LABEL: Final = 63
+"""Octets of one label of a domain (RFC 1035 2.3.4)."""
+
+_ALNUM: Final = (string.ascii_letters + string.digits).encode()
+_HIGH: Final = bytes(range(0x80, 0x100))  # of UTF-8 sequences, whose validity _utf8 checks first
+_ATEXT: Final = _ALNUM + b"!#$%&'*+-/=?^_`{|}~" + _HIGH
+_LDH: Final = _ALNUM + b"-_" + _HIGH
+_QUOTED: Final = bytes(range(0x20, 0x7F)) + _HIGH
+_HELO_NAME: Final = _ALNUM + b".-_:[]"
+_KEYWORD: Final = _ALNUM + b"-"
+_VALUE: Final = bytes(c for c in range(0x21, 0x7F) if c != 0x3D) + _HIGH
+_BACKSLASH: Final = 0x5C
+_QUOTE: Final = 0x22
+
+
+class Refused(Exception):
+    """A command line outside the grammar; ``reply`` says what is wrong with it."""
+
+    def __init__(self, answer: Reply) -> None:
+        super().__init__(str(answer))
+        self.reply: Final = answer
+
+
+def split_command(line: bytes) -> tuple[str, bytes]:
+    """The verb in upper case and its argument, of a ``line`` without CR LF; trailing white space is dropped.
+
+    The verb is empty where the line does not begin with letters that a space or the end follows.
+    """
+    verb, _, argument = line.rstrip(b" \t").partition(b" ")
+    return (verb.upper().decode("ascii") if verb.isalpha() else ""), argument
+
+
+def helo_name(argument: bytes, verb: str) -> str:
+    """The name given with EHLO or HELO: a domain, an address literal, or what clients send for one.
+
+    RFC 5321 4.1.4 forbids to refuse a name that is merely wrong; one outside the characters of names is a syntax error.
+
+    Raises:
+        Refused: 501 5.5.4.
+    """
+    name = argument.strip(b" ")
+    if not name or len(name) > MAX_DOMAIN or not _only(name, _HELO_NAME):
+        _syntax(f"{verb} hostname")
+    return name.decode("ascii")
+
+
+def mail_from(argument: bytes, offered: Extensions) -> MailFrom:
+    """The argument of MAIL: ``FROM:<reverse-path> [parameters]`` (RFC 5321 4.1.1.2).
+
+    Raises:
+        Refused: 501 5.1.7 the path, 553 5.6.7 UTF-8 without SMTPUTF8, 555 5.5.4 a parameter that was not ``offered``,
+            501 5.5.4 anything else.
+    """
+    path, rest = _Paths("bad_sender").read(_after(b"FROM:", argument, "MAIL FROM:<address>"))
+    command = MailFrom(path, _parameters(rest, MAIL_PARAMETERS, offered))
+    if path.needs_smtputf8 and command.parameter("SMTPUTF8") is None:
+        raise Refused(reply("non_ascii_path"))
+    return command
+
+
+def rcpt_to(argument: bytes, offered: Extensions, *, smtputf8: bool) -> RcptTo:
+    """The argument of RCPT: ``TO:<forward-path> [parameters]`` (RFC 5321 4.1.1.3).
+
+    ``smtputf8``: the transaction's MAIL had SMTPUTF8, without which a path is ASCII (RFC 6531 3.4).
+
+    Raises:
+        Refused: as :func:`mail_from`, the path with 501 5.1.3.
+    """
+    path, rest = _Paths("bad_address").read(_after(b"TO:", argument, "RCPT TO:<address>"))
+    command = RcptTo(path, _parameters(rest, RCPT_PARAMETERS, offered))
+    if path.needs_smtputf8 and not smtputf8:
+        raise Refused(reply("non_ascii_path"))
+    return command
+
+
+# --- paths ----------------------------------------------------------------------------------------------------------
+
+
+class _Paths:
+    """Reads paths; ``refusal`` names the reply to a bad one and so tells reverse-paths from forward-paths."""
+
+    def __init__(self, refusal: str) -> None:
+        self._refusal = refusal
+
+    def read(self, text: bytes) -> tuple[Path, bytes]:
+        """The path at the beginning of ``text``, and what follows its ``>``."""
+        if not text.startswith(b"<"):
+            self._bad("it must stand in < >")
+        self._utf8(text)
+        special = self._special(text)
+        if special is not None:
+            return special
+        start = self._source_route_end(text)
+        at = self._local_end(text, start)
+        end = text.find(b">", at)
+        if end < 0:
+            self._bad("no closing >")
+        path = Path(self._local(text[start:at]), self._domain(text[at + 1 : end]))
+        return path, text[end + 1 :]
+
+    def _bad(self, problem: str) -> NoReturn:
+        raise Refused(reply(self._refusal, problem=problem))
+
+    def _utf8(self, text: bytes) -> None:
+        """Refuse what is not UTF-8, and the control characters U+0080 to U+009F that UTF-8 can carry."""
+        if text.isascii():
+            return
+        try:
+            decoded = text.decode()
+        except UnicodeDecodeError:
+            self._bad("not valid UTF-8")
+        if any("\x80" <= c <= "\x9f" for c in decoded):
+            self._bad("a control character")
+
+    def _special(self, text: bytes) -> tuple[Path, bytes] | None:
+        """``<>`` where a sender is due (RFC 5321 4.5.5), ``<postmaster>`` where a recipient is (4.1.1.3)."""
+        end = text.find(b">")
+        inside = text[1:end] if end > 0 else None
+        if inside == b"":
+            if self._refusal == "bad_address":
+                self._bad("a recipient cannot be <>")
+            return Path(), text[end + 1 :]
+        if inside is not None and inside.lower() == b"postmaster" and self._refusal == "bad_address":
+            return Path(local=inside), text[end + 1 :]
+        return None
+
+    def _source_route_end(self, text: bytes) -> int:
+        """Where the mailbox begins: behind ``@one,@two:``, which is checked and dropped (RFC 5321 4.1.2, C)."""
+        if not text.startswith(b"<@"):
+            return 1
+        colon = text.find(b":")
+        if colon < 0:
+            self._bad("a source route ends in :")
+        for hop in text[1:colon].split(b","):
+            if not hop.startswith(b"@"):
+                self._bad("each host of a source route begins with @")
+            self._domain(hop[1:])
+        return colon + 1
+
+    def _local_end(self, text: bytes, start: int) -> int:
+        """Where the ``@`` behind the local part stands, which may hold one itself if quoted."""
+        at = self._quoted_end(text, start) if text.startswith(b'"', start) else text.find(b"@", start)
+        if at < 0 or text[at : at + 1] != b"@":
+            self._bad("no domain")
+        return at
+
+    def _quoted_end(self, text: bytes, start: int) -> int:
+        """The position behind the closing quote of the Quoted-string at ``start``."""
+        i = start + 1
+        while i < len(text) and text[i] != _QUOTE:
+            i += 2 if text[i] == _BACKSLASH else 1
+        if i >= len(text):
+            self._bad("no closing quote")
+        return i + 1
+
+    def _local(self, local: bytes) -> bytes:
+        """``local`` if it is a Dot-string or a Quoted-string; its end quotes are known to match."""
+        if not local or len(local) > MAX_LOCAL:
+            self._bad("the local part is too long" if local else "no local part")
+        if local.startswith(b'"'):
+            if not _only(local, _QUOTED):
+                self._bad("a control character")
+        elif not all(atom and _only(atom, _ATEXT) for atom in local.split(b".")):
+            self._bad("the local part needs quotes")
+        return local
+
+    def _domain(self, domain: bytes) -> bytes:
+        """``domain`` if it is a Domain (RFC 5321 4.1.2, RFC 6531 3.3) or an address literal (4.1.3)."""
+        if domain.startswith(b"["):
+            if not _is_literal(domain):
+                self._bad("not an address literal")
+        elif not 0 < len(domain) <= MAX_DOMAIN or not all(map(_is_label, domain.split(b"."))):
+            self._bad("not a domain")
+        return domain
+
+
+def _is_label(label: bytes) -> bool:
+    return 0 < len(label) <= MAX_LABEL and _only(label, _LDH) and label[:1] != b"-" and label[-1:] != b"-"
+
+
+def _is_literal(domain: bytes) -> bool:
+    """``[198.18.0.1]`` or ``[IPv6:2001:db8::1]``; no other tag is registered (RFC 5321 4.1.3), no zone id stands."""
+    if not domain.endswith(b"]") or not domain.isascii() or b"%" in domain:
+        return False
+    text = domain[1:-1].decode("ascii")
+    try:
+        if text[:5].lower() == "ipv6:":
+            IPv6Address(text[5:])
+        else:
+            IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True
+
+
+# --- parameters -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSpec:
+    """One ESMTP parameter that we know.
+
+    Attributes:
+        expected: how it is written, for the reply to one that is not.
+        offered: whether its extension is among those offered in EHLO.
+        valid: whether a value, None for none, is right.
+        source: the RFC.
+    """
+
+    expected: str
+    offered: Callable[[Extensions], bool]
+    valid: Callable[[bytes | None], bool]
+    source: str
+
+
+MAIL_PARAMETERS: Final[Mapping[str, ParameterSpec]] = {
+    "SIZE": ParameterSpec(
+        "SIZE=octets",
+        lambda offered: offered.size > 0,
+        lambda value: value is not None and value.isdigit() and len(value) <= 20,
+        "RFC 1870 4",
+    ),
+    "BODY": ParameterSpec(
+        "BODY=7BIT or BODY=8BITMIME",
+        lambda offered: offered.eightbitmime,
+        lambda value: value is not None and value.upper() in (b"7BIT", b"8BITMIME"),
+        "RFC 6152 3",
+    ),
+    "SMTPUTF8": ParameterSpec(
+        "SMTPUTF8 without a value", lambda offered: offered.smtputf8, lambda value: value is None, "RFC 6531 3.4"
+    ),
+}
+"""The parameters of MAIL by keyword; any other is 555 5.5.4 (RFC 5321 4.1.1.11)."""
+
+RCPT_PARAMETERS: Final[Mapping[str, ParameterSpec]] = {}
+"""The parameters of RCPT by keyword: no extension that is offered has one."""
+
+
+def _parameters(text: bytes, known: Mapping[str, ParameterSpec], offered: Extensions) -> tuple[Parameter, ...]:
+    """The parameters behind a path: each known, offered, valid, and given once."""
+    if text and not text.startswith(b" "):
+        _syntax("a space between the address and its parameters")
+    found: dict[str, Parameter] = {}
+    for word in filter(None, text.split(b" ")):
+        parameter = _parameter(word)
+        spec = known.get(parameter.keyword)
+        if spec is None or not spec.offered(offered):
+            raise Refused(reply("bad_parameter", parameter=parameter.keyword))
+        if not spec.valid(parameter.value):
+            _syntax(spec.expected)
+        if parameter.keyword in found:
+            _syntax(f"{parameter.keyword} once")
+        found[parameter.keyword] = parameter
+    return tuple(found.values())
+
+
+def _parameter(word: bytes) -> Parameter:
+    """``KEYWORD`` or ``KEYWORD=value`` (RFC 5321 4.1.2, esmtp-param)."""
+    keyword, equals, value = word.partition(b"=")
+    if not keyword or keyword.startswith(b"-") or not _only(keyword, _KEYWORD):
+        _syntax("parameters as KEYWORD or KEYWORD=value")
+    if equals and not (value and _only(value, _VALUE)):
+        _syntax(f"{keyword.decode('ascii').upper()}=value")
+    return Parameter(keyword.decode("ascii").upper(), value if equals else None)
+
+
+# --- helpers --------------------------------------------------------------------------------------------------------
+
+
+def _only(octets: bytes, allowed: bytes) -> bool:
+    return not octets.translate(None, allowed)
+
+
+def _after(prefix: bytes, argument: bytes, expected: str) -> bytes:
+    """What follows ``prefix``, compared without case, and the spaces behind it."""
+    if argument[: len(prefix)].upper() != prefix:
+        _syntax(expected)
+    return argument[len(prefix) :].lstrip(b" ")
+
+
+def _syntax(expected: str) -> NoReturn:
+    raise Refused(reply("syntax", expected=expected))

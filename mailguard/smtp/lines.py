@@ -1,0 +1,87 @@
+"""Command lines out of octets (RFC 5321 2.3.8, 4.5.3.1.4); pure.
+
+A line ends in CR LF and holds no NUL, no bare CR and no bare LF: tolerance there is how commands are smuggled past a
+server that is less tolerant. The first such octet, or a line over the bound, makes the line a :class:`Fault`, told at once
+though its end may never come; what follows is dropped up to and including the next CR LF. So memory stays bounded, and
+faults come out the same however the input is cut into packets.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+_CRLF: Final = b"\r\n"
+
+
+class Fault(Enum):
+    """Why a line is none: the value names the reply."""
+
+    BARE = "bare_line_end"
+    TOO_LONG = "line_too_long"
+
+
+class CommandLines:
+    """Splits what it receives into command lines of at most ``max_line`` octets, CR LF included."""
+
+    __slots__ = ("_data", "_max_line", "_position", "_skipping", "skipped")
+
+    def __init__(self, max_line: int) -> None:
+        self._max_line = max_line
+        self._data = b""
+        self._position = 0
+        self._skipping = False
+        self.skipped = 0
+        """Octets dropped of the present faulty line."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether octets are here that were not taken yet."""
+        return self._position < len(self._data)
+
+    def receive(self, octets: bytes) -> None:
+        """More from the client, behind what is here."""
+        self._data = self._data[self._position :] + octets
+        self._position = 0
+
+    def take_all(self) -> bytes:
+        """All octets not taken yet, for a reader of content."""
+        octets, self._data, self._position = self._data[self._position :], b"", 0
+        return octets
+
+    def next(self) -> bytes | Fault | None:
+        """The next line without its CR LF, a fault, or None where more octets are needed."""
+        if self._skipping and not self._skip():
+            return None
+        window = self._data[self._position : self._position + self._max_line]
+        end = window.find(_CRLF)
+        line = window if end < 0 else window[:end]
+        if _is_bare(line, complete=end >= 0):
+            return self._fault(Fault.BARE)
+        if end >= 0:
+            self._position += end + len(_CRLF)
+            return line
+        return self._fault(Fault.TOO_LONG) if len(window) == self._max_line else None
+
+    def _fault(self, fault: Fault) -> Fault:
+        self._skipping, self.skipped = True, 0
+        return fault
+
+    def _skip(self) -> bool:
+        """Drop up to the next CR LF; whether it is here. A last CR is kept: an LF may follow."""
+        end = self._data.find(_CRLF, self._position)
+        if end < 0:
+            stop = len(self._data) - self._data.endswith(b"\r")
+        else:
+            stop = end + len(_CRLF)
+            self._skipping = False
+        self.skipped += max(stop - self._position, 0)
+        self._position = max(stop, self._position)
+        return end >= 0
+
+
+def _is_bare(line: bytes, *, complete: bool) -> bool:
+    """Whether ``line`` holds NUL, CR or LF; a last CR of an incomplete one is not judged yet."""
+    if b"\0" in line or b"\n" in line:
+        return True
+    return b"\r" in (line if complete or not line.endswith(b"\r") else line[:-1])
