@@ -1,0 +1,107 @@
+"""One mistake in a file, told so that an admin can mend it: where, what is wrong, what would be right.
+
+Lines and columns count from 1, columns in characters. A problem holds its source line, so that it can be shown
+long after the file has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+MAX_SHOWN: Final = 200
+"""Characters of a source line that are shown: a longer line is cut around the mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake.
+
+    Attributes:
+        file: as the admin named it.
+        line, column: where, from 1.
+        message: what is wrong.
+        hint: what would be right, or empty.
+        source_line: the line it stands on.
+        width: characters that are wrong, for the caret line.
+        path: how one thing led to the other, one sentence a step (the way of a taint).
+    """
+
+    file: str
+    line: int
+    column: int
+    message: str
+    hint: str = ""
+    source_line: str = ""
+    width: int = 1
+    path: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """``file:line:column``, as editors understand it."""
+        return f"{self.file}:{self.line}:{self.column}"
+
+    def _shown(self) -> tuple[str, int]:
+        """The source line, cut where it is long, and the column of the mistake in it."""
+        start = max(0, self.column - MAX_SHOWN // 2) if len(self.source_line) > MAX_SHOWN else 0
+        return self.source_line[start : start + MAX_SHOWN].rstrip(), self.column - 1 - start
+
+    def __str__(self) -> str:
+        line, column = self._shown()
+        number = str(self.line)
+        padding = "".join("\t" if c == "\t" else " " for c in line[:column]).ljust(column)
+        carets = "^" * max(1, min(self.width, len(line) - column))
+        lines = [f"{self.where}: {self.message}", f"  {number} | {line}", f"  {' ' * len(number)} | {padding}{carets}"]
+        lines += [f"    {'because' if i == 0 else '   then'}: {step}" for i, step in enumerate(self.path)]
+        return "\n".join([*lines, f"    hint: {self.hint}"] if self.hint else lines)
+
+
+class Problems(Exception):
+    """Everything that is wrong with a file or a set of files, in the order in which it stands there.
+
+    Attributes:
+        problems: one or more.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: list[Problem] = sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.message))
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file's text under the name that the admin gave it."""
+
+    file: str
+    text: str
+
+    def line(self, number: int) -> str:
+        """Line ``number``, from 1; empty past the end."""
+        lines = self.text.split("\n")
+        return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""
+
+    def problem(
+        self, line: int, column: int, message: str, hint: str = "", *, width: int = 1, path: tuple[str, ...] = ()
+    ) -> Problem:
+        """A problem of this text."""
+        return Problem(self.file, line, column, message, hint, self.line(line), width, path)
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that ``word`` was most likely meant to be, if one is near."""
+    matches = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "known here") -> str:
+    """A hint for an unknown name: the nearest known one, or all of them."""
+    names = sorted(known)
+    near = closest(word, names)
+    if near is not None:
+        return f"did you mean `{near}`?"
+    return f"{otherwise}: {', '.join(f'`{n}`' for n in names)}" if names else ""

@@ -1,0 +1,198 @@
+"""A pydantic model of a document, every error of pydantic's a :class:`Problem` that an admin understands.
+
+Values are read strictly (``"5"`` is no number, ``true`` is no 1) but for what only a text can stand for: paths,
+networks, names. Errors are told in the words of the file: its keys and their help, never a type of Python's.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from mailguard.positions.document import Document, Path
+from mailguard.positions.problem import Problem, Problems, did_you_mean
+
+Model = TypeVar("Model", bound=BaseModel)
+_REFUSAL: Final = "refusal"
+
+
+def Refusal(message: str, hint: str = "") -> PydanticCustomError:  # noqa: N802 - raised like an exception class
+    """What a validator raises: its message and hint reach the admin as they are."""
+    return PydanticCustomError(_REFUSAL, "{message}", {"message": message, "hint": hint})
+
+
+def validate(document: Document, model: type[Model]) -> Model:
+    """``document`` as a ``model``.
+
+    Raises:
+        Problems: all that the parser and the model refuse.
+    """
+    try:
+        result = model.model_validate_json(orjson.dumps(document.data), strict=True)
+    except ValidationError as error:
+        raise Problems([*document.problems, *problems_of(document, model, error)]) from error
+    if document.problems:
+        raise Problems(document.problems)
+    return result
+
+
+def problems_of(document: Document, model: type[BaseModel], error: ValidationError) -> list[Problem]:
+    """The problems of a failed validation, one for each place, none where the parser has refused something already."""
+    found: dict[Path, Problem] = {}
+    for details in error.errors(include_url=False):
+        path, missing = _path(document, details["loc"])
+        if missing and details["type"] == "missing":
+            found.setdefault((*path, missing), _missing(document, model, path, missing))
+        elif path not in document.spoilt:
+            found.setdefault(path, _problem(document, model, path, details))
+    return list(found.values())
+
+
+def _path(document: Document, loc: tuple[int | str, ...]) -> tuple[Path, str]:
+    """The path in the document that ``loc`` means (a union's branches are no part of it), and a key missing there."""
+    path: Path = ()
+    rest = ""
+    for step in loc:
+        if (*path, step) in document.places:
+            path, rest = (*path, step), ""
+        else:
+            rest = str(step)
+    return path, rest
+
+
+def _problem(document: Document, model: type[BaseModel], path: Path, details: ErrorDetails) -> Problem:
+    if details["type"] == "extra_forbidden":
+        known = {name for m in _models_at(model, path[:-1]) for name in m.model_fields}
+        return document.key_problem(path, f"`{path[-1]}` is not known here", did_you_mean(str(path[-1]), known))
+    context: Mapping[str, Any] = details.get("ctx") or {}
+    if details["type"] == _REFUSAL:
+        return document.problem(path, context["message"], context["hint"])
+    say = _MESSAGES.get(details["type"], _unforeseen)
+    return document.problem(path, f"{_named(path)} {say(details, context)}", _help(model, path))
+
+
+def _missing(document: Document, model: type[BaseModel], path: Path, key: str) -> Problem:
+    place = f" in {_named(path)}" if path else ""
+    return document.problem(path, f"`{key}` is missing{place}", _help(model, (*path, key)))
+
+
+def _named(path: Path) -> str:
+    """How a message names the value at ``path``."""
+    if not path:
+        return "the file"
+    if isinstance(path[-1], int):
+        holder = next((s for s in reversed(path) if isinstance(s, str)), "the list")
+        return f"entry {path[-1] + 1} of `{holder}`"
+    return f"`{path[-1]}`"
+
+
+def _help(model: type[BaseModel], path: Path) -> str:
+    field = _field_at(model, path)
+    return f"`{path[-1]}`: {field.description}" if field is not None and field.description else ""
+
+
+def _field_at(model: type[BaseModel], path: Path) -> FieldInfo | None:
+    if not path or isinstance(path[-1], int):
+        return None
+    fields = (m.model_fields.get(path[-1]) for m in _models_at(model, path[:-1]))
+    return next((f for f in fields if f is not None), None)
+
+
+def _models_at(model: type[BaseModel], path: Path) -> list[type[BaseModel]]:
+    """The models that the mapping at ``path`` may be read as."""
+    kinds: list[Any] = [model]
+    for step in path:
+        kinds = [inner for kind in kinds for inner in _step(kind, step)]
+    return [kind for kind in kinds if _is_model(kind)]
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _step(kind: Any, step: str | int) -> Iterator[Any]:
+    """What stands under ``step`` in a value of type ``kind``."""
+    if _is_model(kind):
+        field = kind.model_fields.get(step)
+        if field is not None:
+            yield from _alternatives(field.annotation)
+    elif arguments := typing.get_args(kind):
+        yield from _alternatives(arguments[0] if isinstance(step, int) else arguments[-1])
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """``annotation`` without Annotated, its unions taken apart."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        yield from _alternatives(typing.get_args(annotation)[0])
+    elif origin in (typing.Union, types.UnionType):
+        for argument in typing.get_args(annotation):
+            yield from _alternatives(argument)
+    else:
+        yield annotation
+
+
+def _found(value: Any) -> str:
+    """What stands there, in words."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = str(value)
+    return (
+        f"`{text}`"
+        if isinstance(value, int | float)
+        else f"the text '{text if len(text) <= 40 else text[:37] + '...'}'"
+    )
+
+
+_Say = Callable[[ErrorDetails, Mapping[str, Any]], str]
+
+
+def _must_be(what: str) -> _Say:
+    return lambda details, context: f"must be {what.format_map(context)}, not {_found(details['input'])}"
+
+
+def _choices(details: ErrorDetails, context: Mapping[str, Any]) -> str:
+    return f"must be {str(context['expected']).replace(chr(39), '`')}, not {_found(details['input'])}"
+
+
+def _length(details: ErrorDetails, context: Mapping[str, Any]) -> str:
+    limit = context.get("min_length")
+    return f"needs at least {limit}" if limit is not None else f"may have at the most {context.get('max_length')}"
+
+
+def _unforeseen(details: ErrorDetails, context: Mapping[str, Any]) -> str:
+    return f"cannot be read: {details['msg'][:1].lower()}{details['msg'][1:]}"
+
+
+_TYPES: Final[Iterable[tuple[str, _Say]]] = (
+    ("string_type string_unicode", _must_be("a text")),
+    ("path_type", _must_be("the name of a file")),
+    ("int_type int_parsing int_from_float", _must_be("a whole number")),
+    ("float_type float_parsing finite_number", _must_be("a number")),
+    ("bool_type bool_parsing", _must_be("true or false")),
+    ("list_type tuple_type set_type", _must_be("a list (`[a, b]`, or lines that begin with `- `)")),
+    ("dict_type model_type model_attributes_type mapping_type", _must_be("a mapping (`key: value`)")),
+    ("literal_error enum", _choices),
+    ("greater_than", _must_be("more than {gt}")),
+    ("greater_than_equal", _must_be("at least {ge}")),
+    ("less_than", _must_be("less than {lt}")),
+    ("less_than_equal", _must_be("at the most {le}")),
+    ("too_short too_long string_too_short string_too_long", _length),
+    ("string_pattern_mismatch", _must_be("of another form")),
+    ("ip_any_network ip_v4_network ip_v6_network", _must_be("a network such as 198.18.0.0/15 or 2001:db8::/32")),
+    ("ip_any_address ip_v4_address ip_v6_address", _must_be("an IP address")),
+)
+_MESSAGES: Final[Mapping[str, _Say]] = {name: say for names, say in _TYPES for name in names.split()}
