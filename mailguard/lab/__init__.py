@@ -1,1 +1,6 @@
-"""A laboratory of real servers on loopback: Exim, clamd, spamd, rbldnsd and unbound, for ``mailguard demo`` and the tests."""
+"""Real servers on loopback, for ``mailguard demo`` and the tests: Exim, clamd, spamd, rbldnsd and unbound."""
+
+from mailguard.lab.lab import Lab
+from mailguard.lab.process import LabError
+
+__all__ = ["Lab", "LabError"]

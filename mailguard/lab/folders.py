@@ -90,7 +90,7 @@ def _bindable(port: int) -> bool:
 
 
 def shipped(relative: str) -> Path:
-    """A file or folder that comes with mailguard, like ``deploy/exim``: in the source tree, or in the installed package.
+    """A file or folder that comes with mailguard, like ``deploy/exim``, from the source tree or the installed package.
 
     Raises:
         LabError: there is none.

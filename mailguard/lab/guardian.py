@@ -1,7 +1,7 @@
 """Kills what a laboratory leaves behind when its process dies, however it dies.
 
-Run as a script by :mod:`mailguard.lab.process`, its standard input a pipe that the laboratory and nobody else holds open.
-Each server writes ``+SESSION`` into the pipe before it turns into the server, the laboratory writes ``-SESSION`` once it has
+Run as a script by :mod:`mailguard.lab.process`, its standard input a pipe that the laboratory and no other holds open.
+Each process writes ``+SESSION`` into the pipe before it turns into the server, the laboratory ``-SESSION`` once it has
 ended. End of file means that the laboratory is gone: every process of the sessions still on the list gets SIGKILL.
 (PR_SET_PDEATHSIG does not do: the kernel clears it when a server changes its user, and grandchildren never have it.)
 """
@@ -50,7 +50,8 @@ def main() -> None:
     for line in sys.stdin:
         (sessions.add if line[0] == "+" else sessions.discard)(int(line[1:]))
     for _ in range(ROUNDS):
-        if all([kill_session(session) for session in sessions]):
+        ended = [kill_session(session) for session in sessions]
+        if all(ended):
             return
         time.sleep(0.02)
 

@@ -1,12 +1,13 @@
 """One server process: started in a session of its own, waited for, stopped, killed, and never left behind.
 
-Every wait has a bound in seconds. Output goes to a log file, whose end is part of every :class:`LabError`. When this Python
-process dies in whatever way, :mod:`mailguard.lab.guardian` kills what it had started.
+Every wait has a bound in seconds. Output goes to a log file, whose end is part of every :class:`LabError`. When this
+process dies, in whatever way, :mod:`mailguard.lab.guardian` kills what it had started.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import shutil
@@ -33,7 +34,7 @@ _ANNOUNCE = 'echo "+$$" >&0 && exec "$@" </dev/null'
 
 
 class LabError(Exception):
-    """A server of the laboratory is missing, did not get ready, or did not end; the text says what to do or shows its log."""
+    """A server is missing, did not get ready, or did not end; the text says what to do, or shows the end of its log."""
 
 
 def find_program(name: str, package: str) -> str:
@@ -133,13 +134,11 @@ class Process:
         self._popen.send_signal(number)
 
     def stop(self, timeout: float = STOP_TIMEOUT) -> None:
-        """SIGTERM to the server, which looks after its children; SIGKILL to all that is left after ``timeout`` seconds."""
+        """SIGTERM to the server, which ends its children; SIGKILL to all that is left after ``timeout`` seconds."""
         if self.running:
             self._popen.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # kill() below does what SIGTERM did not
                 self._popen.wait(timeout)
-            except subprocess.TimeoutExpired:
-                pass  # kill() below does what SIGTERM did not
         self.kill()
 
     def kill(self) -> None:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from typing_extensions import override
+
 from mailguard.lab import world
 from mailguard.lab.folders import free_port, give
 from mailguard.lab.process import LabError
@@ -38,14 +40,17 @@ class Rbldnsd(Server):
                 self._store(zone, kind, content)
 
     @property
+    @override
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @override
     def command(self) -> list[str]:
         zones = [f"{zone}:{kind}:{self._file(zone, kind).name}" for zone, data in self._lists.items() for kind in data]
         options = ["-n", "-b", f"127.0.0.1/{self.port}", "-w", str(self.folder), "-c", "1h", "-p", "/dev/null"]
         return [self.binary, *options, "-u", self.run_as, *zones]
 
+    @override
     def answers(self) -> bool:
         """Whether any reply comes: a version question needs no zone."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:

@@ -1,4 +1,4 @@
-"""What all servers of the laboratory have in common: a folder, an address, start, stop, kill, start again on the same port."""
+"""What all servers of the laboratory share: a folder, an address, start, stop, kill, start again on the same port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Server(ABC):
     A subclass writes its configuration in its constructor, so that a server keeps its ports over :meth:`start`.
 
     Raises:
-        LabError: from the constructor where the server is not installed, from :meth:`start` where it is not ready in time.
+        LabError: from the constructor where it is not installed, from :meth:`start` where it is not ready in time.
     """
 
     program: ClassVar[str]

@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from typing_extensions import override
+
 from mailguard.lab import world
 from mailguard.lab.folders import free_port
 from mailguard.lab.process import LabError, find_program
@@ -74,12 +76,15 @@ class Unbound(Server):
         (folder / "records.conf").write_text("".join(f"local-data: '{record}'\n" for record in world.records()))
 
     @property
+    @override
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @override
     def command(self) -> list[str]:
         return [self.binary, "-d", "-p", "-c", str(self._configuration)]
 
+    @override
     def answers(self) -> bool:
         """Whether a question about the root comes back."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:

@@ -1,7 +1,7 @@
 """The laboratory's little world: who its clients are, what the DNS says of them, and who has a mailbox.
 
-All clients live in 198.18.0.0/15, which RFC 2544 sets aside for measuring, or in 2001:2::/48 (RFC 5180). (SpamAssassin gives
-points for the documentation networks of RFC 5737, so they would not be clean.)
+All clients live in 198.18.0.0/15, which RFC 2544 sets aside for measuring, or in 2001:2::/48 (RFC 5180). (SpamAssassin
+gives points for the documentation networks of RFC 5737, so they would not be clean.)
 """
 
 from __future__ import annotations

@@ -1,0 +1,232 @@
+"""Exim as the mail store behind mailguard: Maildir, filing by the very files of ``deploy/exim``; PROXY or plain.
+
+The configuration is our own and private: nothing of ``/etc/exim4`` is read. Exim has the last word on a message, so the
+tests and the demo look for it where Exim put it (:meth:`Exim.find`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from typing_extensions import override
+
+from mailguard.lab import world
+from mailguard.lab.folders import free_port, make_folder, shipped
+from mailguard.lab.server import Server
+
+INBOX = "INBOX"
+
+_MAIN = """\
+MAILGUARD_PORT = {proxy_port}
+MAILGUARD_DOMAINS = +local_domains
+MAILGUARD_MAILBOXES = local_parts = lsearch,ret=key;{folder}/users
+MAILGUARD_MAILDIR = {mail}/$local_part_data/Maildir
+MAILGUARD_WRITTEN_AS = user = {user}
+{limits}
+.include {folder}/deploy/main.conf
+exim_user = {user}
+exim_group = {group}
+never_users =
+deliver_drop_privilege = true
+primary_hostname = {name}
+qualify_domain = {domain}
+recipient_unqualified_hosts = 127.0.0.0/8
+spool_directory = {folder}/spool
+log_file_path = {folder}/log/%slog
+pid_file_path = {folder}/exim.pid
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {port} : {proxy_port}
+domainlist local_domains = {domains}
+hostlist relay_hosts = {relay_hosts}
+keep_environment =
+host_lookup =
+rfc1413_query_timeout = 0s
+smtputf8_advertise_hosts = *
+chunking_advertise_hosts = *
+dsn_advertise_hosts = *
+tls_advertise_hosts =
+allow_domain_literals
+log_selector = +proxy +incoming_port +received_recipients +smtp_confirmation +pid
+acl_smtp_rcpt = acl_rcpt
+acl_smtp_data = acl_data
+"""
+
+_DEFAULT_LIMITS = "MAILGUARD_CONNECTIONS = 20"
+"""Exim's own defaults: 20 connections, and 10 messages of one connection before the rest waits for a queue runner."""
+
+_AMPLE_LIMITS = """\
+smtp_accept_queue_per_connection = 0
+smtp_accept_max_per_connection = 0"""
+
+_ACL = """\
+begin acl
+acl_rcpt:
+  accept  hosts = +relay_hosts
+          domains = !+local_domains
+  accept  domains = +local_domains
+          verify = recipient
+  deny    domains = +local_domains
+          message = Unknown user
+  deny    message = relay not permitted
+acl_data:
+  warn    add_header = X-Exim-Saw: host=$sender_host_address port=$sender_host_port \\
+                       helo=$sender_helo_name proxy=$proxy_session
+  accept
+"""
+
+_INBOX_ROUTER = """\
+inbox:
+  driver = accept
+  domains = +local_domains
+  MAILGUARD_MAILBOXES
+  transport = inbox
+  cannot_route_message = Unknown user
+"""
+
+_INBOX_TRANSPORT = """\
+inbox:
+  driver = appendfile
+  directory = MAILGUARD_MAILDIR
+  maildir_format
+  create_directory
+  delivery_date_add
+  envelope_to_add
+  return_path_add
+  MAILGUARD_WRITTEN_AS
+"""
+
+_RETRY = "begin retry\n*  *  F,2h,1m\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One message in a mailbox: whose, the folder (``INBOX`` or a name), and the file."""
+
+    user: str
+    folder: str
+    path: Path
+
+    def read(self) -> bytes:
+        """The message as Exim stored it: line ends are LF, Exim's own header lines on top."""
+        return self.path.read_bytes()
+
+
+class Exim(Server):
+    """One Exim.
+
+    Args:
+        folder: for its spool, mail and logs.
+        default_limits: keep Exim's own limits of connections and messages instead of ample ones.
+        relay_hosts: hosts that may relay; Debian's own default is loopback, which a PROXY header hides from it.
+        junk_router: whether the router of ``deploy/exim`` that files is part of the configuration.
+    """
+
+    program, package, user = "exim4", "exim4-daemon-heavy", "Debian-exim"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        default_limits: bool = False,
+        relay_hosts: str = "127.0.0.1 : ::1",
+        junk_router: bool = True,
+    ) -> None:
+        super().__init__(folder)
+        self.port, self.proxy_port = free_port(), free_port()
+        self.mail = make_folder(folder / "mail", self.run_as)
+        for name in ("spool", "log"):
+            make_folder(folder / name, self.run_as)
+        (folder / "users").write_text("".join(f"{user}:\n" for user in world.USERS))
+        deployed = make_folder(folder / "deploy")
+        for part in shipped("deploy/exim").glob("*.conf"):
+            shutil.copy(part, deployed)
+        self._write(default_limits, relay_hosts, junk_router)
+
+    @property
+    @override
+    def address(self) -> str:
+        """The port that wants a PROXY header."""
+        return f"127.0.0.1:{self.proxy_port}"
+
+    @property
+    def plain_address(self) -> str:
+        """The port that takes none."""
+        return f"127.0.0.1:{self.port}"
+
+    @override
+    def command(self) -> list[str]:
+        return [self.binary, "-C", str(self.folder / "exim.conf"), "-bdf", "-q5s"]
+
+    @override
+    def answers(self) -> bool:
+        """Whether it greets."""
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+            client.settimeout(5)
+            try:
+                client.connect(("127.0.0.1", self.port))
+                greeting = client.recv(512)
+                client.sendall(b"QUIT\r\n")
+                return greeting.startswith(b"220 ")
+            except OSError:
+                return False
+
+    def mailbox(self, user: str) -> Iterator[Delivered]:
+        """Every message delivered to ``user``, in all folders."""
+        root = self.mail / user / "Maildir"
+        for path in sorted([*root.glob("new/*"), *root.glob(".*/new/*")]):
+            folder = path.parent.parent.name
+            yield Delivered(user, INBOX if folder == "Maildir" else folder[1:], path)
+
+    def find(self, message_id: str, timeout: float = 0.0) -> list[Delivered]:
+        """Where the message with this Message-ID field (angle brackets included) was delivered, in all mailboxes.
+
+        Waits up to ``timeout`` seconds for a first one; empty when there is none.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            found = [mail for user in world.USERS for mail in self.mailbox(user) if _has_id(mail.path, message_id)]
+            if found or time.monotonic() >= deadline:
+                return found
+            time.sleep(0.05)
+
+    def main_log(self) -> str:
+        """Exim's main log so far."""
+        path = self.folder / "log" / "mainlog"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _write(self, default_limits: bool, relay_hosts: str, junk_router: bool) -> None:
+        main = _MAIN.format(
+            limits=_DEFAULT_LIMITS if default_limits else _AMPLE_LIMITS,
+            user=self.run_as,
+            group=self.run_as,
+            name=world.EXIM_NAME,
+            domain=world.DOMAINS[0],
+            domains=" : ".join(world.DOMAINS),
+            relay_hosts=relay_hosts,
+            folder=self.folder,
+            mail=self.mail,
+            port=self.port,
+            proxy_port=self.proxy_port,
+        )
+        router = f".include {self.folder}/deploy/routers.conf\n" if junk_router else ""
+        transport = f".include {self.folder}/deploy/transports.conf\n"
+        routers = "begin routers\n" + router + _INBOX_ROUTER
+        transports = "begin transports\n" + transport + _INBOX_TRANSPORT
+        configuration = self.folder / "exim.conf"
+        configuration.write_text(main + _ACL + routers + transports + _RETRY)
+        configuration.chmod(0o644)
+
+
+def _has_id(path: Path, message_id: str) -> bool:
+    try:
+        head = path.read_bytes().partition(b"\n\n")[0]
+    except FileNotFoundError:
+        return False  # moved by a reader meanwhile
+    return any(
+        line[:11].lower() == b"message-id:" and line[11:].strip() == message_id.encode() for line in head.split(b"\n")
+    )
