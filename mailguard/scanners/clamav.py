@@ -1,0 +1,220 @@
+"""Strict client of clamd (clamd(8), "COMMANDS"): is there malware in this message?
+
+Only three sentences are answers: ``stream: OK``, ``stream: NAME FOUND`` and ``... ERROR``, each ended by NUL because
+the command began with ``z``. Silence, half a sentence or any other word is Unknown, never "clean".
+
+A message that the spool holds in a file goes to clamd as a file descriptor (FILDES, over the unix socket): no octet is
+copied, and StreamMaxLength does not apply. What clamd then sees is the message as received, without our Received line,
+which no signature looks at. All others go by INSTREAM, in chunks. Where clamd cannot use the descriptor (AppArmor, a
+container), the message is streamed after all.
+
+What clamd could not look at whole is Unknown with cause UNSCANNABLE: over StreamMaxLength, out of its MaxScanTime, and
+``Heuristics.Limits.Exceeded.*``, which it says only under ``AlertExceedsMax yes``; without that setting it calls a
+message over its limits OK, so ``probe`` and the documentation ask for it.
+
+Failure: Unknown with cause DOWN where clamd is dead, overloaded or talks nonsense. SpoolLost goes up to the caller.
+Units: seconds, octets.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import re
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyclamd
+
+from mailguard import config
+from mailguard.facts import NOT_ASKED, Answer, Cause, Known, Unknown, VirusResult
+from mailguard.scanners.bounded import Bounded
+from mailguard.scanners.exchange import ScannerDown, connected, receive, send, split_address
+from mailguard.spool import Content
+
+CHUNK: Final = 131_072
+"""Octets of one INSTREAM chunk."""
+
+MAX_REPLY: Final = 4096
+"""Octets of one reply; a signature's name is far shorter."""
+
+_END: Final = b"\0"
+_OK: Final = re.compile(r"(?:stream|fd\[\d+\]): OK")
+_FOUND: Final = re.compile(r"(?:stream|fd\[\d+\]): ([!-~]{1,512}) FOUND")
+_ERROR: Final = re.compile(r"([ -~]+) ERROR")
+_LIMIT: Final = re.compile(r"limit (?:reached|exceeded)", re.IGNORECASE)
+_DETAIL: Final = re.compile(r"\([0-9a-fA-F]+:\d+\)$")
+"""``(digest:size)`` behind a name, where clamd's ExtendedDetectionInfo is on."""
+
+
+def read_reply(octets: bytes) -> Answer[VirusResult]:
+    """What clamd's whole reply to one scan means."""
+    if not octets.endswith(_END):
+        return Unknown(f"clamav: reply cut off: {_shown(octets)}" if octets else "clamav: closed without a reply")
+    text = octets[:-1].decode("latin-1")
+    if _OK.fullmatch(text):
+        return Known(VirusResult())
+    if found := _FOUND.fullmatch(text):
+        return _found(_DETAIL.sub("", found[1]))
+    if error := _ERROR.fullmatch(text):
+        return Unknown(f"clamav: {error[1]}", Cause.UNSCANNABLE if _LIMIT.search(error[1]) else Cause.DOWN)
+    return Unknown(f"clamav: no answer: {_shown(octets)}")
+
+
+def _found(name: str) -> Answer[VirusResult]:
+    if name.startswith("Heuristics.Limits.Exceeded"):
+        return Unknown(f"clamav: not scanned whole: {name}", Cause.UNSCANNABLE)
+    return Known(VirusResult(name))
+
+
+def _shown(octets: bytes) -> str:
+    return ascii(octets[:80].decode("latin-1"))
+
+
+def _stream(content: Content) -> Iterator[bytes]:
+    yield b"zINSTREAM\0"
+    for chunk in content.chunks(CHUNK):
+        yield struct.pack("!L", len(chunk))
+        yield chunk
+    yield struct.pack("!L", 0)
+
+
+async def _send_descriptor(connection: socket.socket, descriptor: int) -> None:
+    """Hand ``descriptor`` over with one octet of data (unix(7), SCM_RIGHTS), waiting until the socket takes it."""
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            connection.sendmsg([b"\0"], rights)
+        except BlockingIOError:
+            writable: asyncio.Future[None] = loop.create_future()
+            loop.add_writer(connection, _done, writable)
+            try:
+                await writable
+            finally:
+                loop.remove_writer(connection)
+        else:
+            return
+
+
+def _done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class Clamav:
+    """clamd behind one socket.
+
+    Args:
+        settings: address, timeout and number of connections.
+        clock: seconds, for the duration of scans.
+    """
+
+    def __init__(self, settings: config.Clamav, clock: Callable[[], float]) -> None:
+        self._address = settings.address
+        self._bounded = Bounded("clamav", settings.connections, settings.timeout, self.alive, clock)
+
+    async def scan(self, content: Content, deadline: float) -> Answer[VirusResult]:
+        """clamd's word on ``content`` before ``deadline`` (absolute loop time); not asked where no clamd is configured.
+
+        Raises:
+            SpoolLost: the content cannot be read back.
+        """
+        if self._address is None:
+            return NOT_ASKED
+        address = self._address
+        return await self._bounded.run(lambda: self._ask(address, content), deadline)
+
+    async def alive(self) -> bool:
+        """Whether clamd answers PING; the caller bounds the wait."""
+        if self._address is None:
+            return False
+        try:
+            async with connected(self._address) as connection:
+                await send(connection, [b"zPING\0"])
+                reply, _ = await receive(connection, MAX_REPLY, _END)
+        except ScannerDown:
+            return False
+        return reply == b"PONG\0"
+
+    async def _ask(self, address: str, content: Content) -> Answer[VirusResult]:
+        descriptor = content.fileno()
+        if descriptor is not None and address.startswith("unix:"):
+            reply = await self._by_descriptor(address, descriptor)
+            if not reply.endswith(b" ERROR\0"):
+                return read_reply(reply)
+        return await self._by_stream(address, content)
+
+    async def _by_stream(self, address: str, content: Content) -> Answer[VirusResult]:
+        async with connected(address) as connection:
+            # Whatever cut the sending short: clamd may have said why before it closed.
+            cut = await send(connection, _stream(content))
+            reply, _ = await receive(connection, MAX_REPLY, _END)
+        if cut and reply == b"stream: OK\0":
+            return Unknown(f"clamav: said OK to what it had not read: {cut}")
+        return read_reply(reply)
+
+    async def _by_descriptor(self, address: str, descriptor: int) -> bytes:
+        async with connected(address) as connection:
+            cut = await send(connection, [b"zFILDES\0"])
+            if not cut:
+                cut = await _hand_over(connection, descriptor)
+            reply, _ = await receive(connection, MAX_REPLY, _END)
+        if cut and not reply:
+            raise ScannerDown(f"FILDES: {cut}")
+        return reply
+
+
+async def _hand_over(connection: socket.socket, descriptor: int) -> str:
+    try:
+        await _send_descriptor(connection, descriptor)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClamdReport:
+    """What a look at clamd from outside showed: its version, and under which name it knows the EICAR test file."""
+
+    version: str
+    eicar: str
+
+    @property
+    def detects(self) -> bool:
+        """Whether it finds the test file that every scanner must find (eicar.org)."""
+        return bool(self.eicar)
+
+
+_RECEIVE_TRIES: Final = 5
+"""pyclamd tries each receive that often, each with the whole timeout."""
+
+
+def probe(address: str, timeout: float) -> ClamdReport:
+    """Ask clamd for PING, VERSION and the EICAR test file, by pyclamd: a second opinion on our own client, for doctor.
+
+    Blocking; give it to a thread. ``timeout`` in seconds bounds each of the three questions.
+
+    Raises:
+        ScannerDown: clamd is not there, or gives no sensible reply.
+    """
+    try:
+        client = _pyclamd_client(address, timeout / _RECEIVE_TRIES)
+        client.ping()
+        version = client.version()
+        found = client.scan_stream(client.EICAR()) or {}
+    except (OSError, ValueError, IndexError, AttributeError, TypeError) as error:
+        # OSError: its ConnectionError; the others: what its parser raises on a reply that it does not know.
+        raise ScannerDown(f"{type(error).__name__}: {error}") from error
+    status, name = found.get("stream", ("", ""))
+    return ClamdReport(str(version), name if status == "FOUND" else "")
+
+
+def _pyclamd_client(address: str, timeout: float) -> Any:
+    where = split_address(address)
+    if isinstance(where, str):
+        return pyclamd.ClamdUnixSocket(where, timeout)
+    return pyclamd.ClamdNetworkSocket(*where, timeout)
