@@ -1,8 +1,9 @@
 """What is known of a client, an envelope and a message, and the declaration of every fact that a policy may name.
 
 An answer from outside is :class:`Known` or :class:`Unknown`; nothing ever turns the second into the first (invariant
-"doubt is for the sender", architecture.md). :data:`FACTS` declares name, type, unit, stage, provenance, benign value and
-help of each fact: the compiler, the cases, the reference page and the editors' schema all read it and nothing else.
+"doubt is for the sender", architecture.md). :data:`FACTS` declares name, type, unit, stage, provenance, benign
+value and help of each fact: the compiler, the cases, the reference page and the editors' schema all read it and
+nothing else.
 """
 
 from __future__ import annotations
@@ -76,6 +77,15 @@ class ClientAddress:
 
 Codes: TypeAlias = frozenset[IPv4Address]
 """The A records that a DNSBL gave for a client (RFC 5782 2.1); empty means not listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsblZone:
+    """One list to ask about the client: the policy's ``name`` for it, its DNS ``zone``, whether it does IPv6."""
+
+    name: str
+    zone: str
+    ipv6: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,8 +401,8 @@ FACTS: Final[Mapping[str, FactSpec]] = {
             FactType.TEXT,
             _RCV,
             "",
-            "`malware`, `heuristic`, `pua` or `unofficial`, empty where clean; compared with `malware` or `pua` it is content",
-            source=Source.CLAMAV,
+            "`malware`, `heuristic`, `pua` or `unofficial`, empty where clean; compared with `malware` or `pua` it
+            is content", source=Source.CLAMAV,
         ),
         _fact(
             "spam.score", FactType.NUMBER, _RCV, 0.0, "SpamAssassin's total", unit="points", source=Source.SPAMASSASSIN

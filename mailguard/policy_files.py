@@ -1,0 +1,55 @@
+"""Reads the files that an admin writes: the settings, the policy, and the lists that the policy includes.
+
+The only part of the policy that touches a disk. Every file is read once, whole, into a snapshot; what is compiled is that
+snapshot, and its digest names it. Sizes are bounded (octets), since a path may point at anything. A file that cannot be
+read, decoded or understood is a :class:`Problem` like any other mistake.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from mailguard.config import Settings
+from mailguard.positions import Problem, Problems, Text, parse, validate
+
+MAX_FILE: Final = 1024 * 1024
+"""Octets of a settings or policy file."""
+
+
+def read(path: Path, limit: int = MAX_FILE) -> Text:
+    """The text of the file at ``path``, at the most ``limit`` octets of UTF-8.
+
+    Raises:
+        Problems: it cannot be read, is longer, or is no UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            octets = file.read(limit + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise Problems([Problem(str(path), 1, 1, f"this file cannot be read: {reason}")]) from error
+    if len(octets) > limit:
+        raise Problems([Problem(str(path), 1, 1, f"this file is longer than {limit} octets")])
+    return _decoded(path, octets)
+
+
+def _decoded(path: Path, octets: bytes) -> Text:
+    try:
+        return Text(str(path), octets.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        shown = Text(str(path), octets.decode("utf-8", "replace"))
+        before = octets[: error.start].decode("utf-8")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        problem = shown.problem(line, column, "this octet is no UTF-8", "save the file in UTF-8")
+        raise Problems([problem]) from error
+
+
+def load_settings(path: Path) -> Settings:
+    """The settings in the file at ``path``; the policy's path is made relative to its folder.
+
+    Raises:
+        Problems: everything that is wrong with it.
+    """
+    settings = validate(parse(read(path)), Settings)
+    return settings.model_copy(update={"policy": path.parent / settings.policy})
