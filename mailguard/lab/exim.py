@@ -16,7 +16,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from mailguard.lab import world
-from mailguard.lab.folders import free_port, make_folder, shipped
+from mailguard.lab.folders import free_port, group_name, make_folder, shipped
 from mailguard.lab.server import Server
 
 INBOX = "INBOX"
@@ -203,7 +203,7 @@ class Exim(Server):
         main = _MAIN.format(
             limits=_DEFAULT_LIMITS if default_limits else _AMPLE_LIMITS,
             user=self.run_as,
-            group=self.run_as,
+            group=group_name(self.user),
             name=world.EXIM_NAME,
             domain=world.DOMAINS[0],
             domains=" : ".join(world.DOMAINS),

@@ -6,6 +6,7 @@ started by anybody else, they keep that user, and nothing is chowned.
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import secrets
@@ -32,6 +33,11 @@ def is_root() -> bool:
 def user_name(server_user: str) -> str:
     """Whom a server runs as: ``server_user`` where we are root, else ourselves."""
     return server_user if is_root() else pwd.getpwuid(os.geteuid()).pw_name
+
+
+def group_name(server_group: str) -> str:
+    """The group that goes with :func:`user_name`."""
+    return server_group if is_root() else grp.getgrgid(os.getegid()).gr_name
 
 
 def make_folder(path: Path, owner: str | None = None) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from mailguard.lab import world
-from mailguard.lab.folders import free_port, give
+from mailguard.lab.folders import free_port, give, is_root
 from mailguard.lab.process import LabError
 from mailguard.lab.server import Server
 
@@ -48,7 +48,7 @@ class Rbldnsd(Server):
     def command(self) -> list[str]:
         zones = [f"{zone}:{kind}:{self._file(zone, kind).name}" for zone, data in self._lists.items() for kind in data]
         options = ["-n", "-b", f"127.0.0.1/{self.port}", "-w", str(self.folder), "-c", "1h", "-p", "/dev/null"]
-        return [self.binary, *options, "-u", self.run_as, *zones]
+        return [self.binary, *options, *(["-u", self.run_as] if is_root() else []), *zones]
 
     @override
     def answers(self) -> bool:
