@@ -1,7 +1,7 @@
 """The two commands that travel from the client to the backend, as values.
 
-What goes to the backend is what was parsed, serialised afresh, never a decoded or "repaired" string (smtp.md, "Grammar").
-``smtp.grammar`` makes these from bytes, ``relay`` writes them; neither knows the other.
+What goes to the backend is what was parsed, serialised afresh, never a decoded or "repaired" string (smtp.md,
+"Grammar"). ``smtp.grammar`` makes these from bytes, ``relay`` writes them; neither knows the other.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One ESMTP parameter (RFC 5321 4.1.2): ``keyword`` in upper case, ``value`` byte for byte, None where there is no ``=``."""
+    """One ESMTP parameter (RFC 5321 4.1.2): ``keyword`` in upper case, ``value`` byte for byte, None without ``=``."""
 
     keyword: str
     value: bytes | None = None

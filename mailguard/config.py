@@ -21,6 +21,10 @@ SocketAddress: TypeAlias = Annotated[
     str, StringConstraints(pattern=r"^(unix:/.+|[^\s:]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5})$")
 ]
 """``127.0.0.1:783``, ``[::1]:783`` or ``unix:/run/clamav/clamd.ctl``."""
+IpSocketAddress: TypeAlias = Annotated[
+    str, StringConstraints(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]):\d{1,5}$")
+]
+"""``127.0.0.1:53`` or ``[::1]:53``: a resolver's own address cannot be looked up."""
 
 
 def setting(default: Any, help_: str, *, unit: str = "", **bounds: Any) -> Any:
@@ -65,12 +69,21 @@ class Backend(Section):
 class Dns(Section):
     """The resolver."""
 
-    servers: list[SocketAddress] = setting([], "resolvers to ask, in order; empty: those of /etc/resolv.conf")
+    servers: list[IpSocketAddress] = setting([], "resolvers to ask, in order; empty: those of /etc/resolv.conf")
     timeout: float = setting(2.0, "one question to one resolver, before the next is asked", unit="s", gt=0)
+    attempts: int = setting(2, "questions to a resolver that stays silent", unit="questions", ge=1, le=10)
+    server_retry: float = setting(30.0, "a resolver that does not answer is tried last for so long", unit="s", ge=0)
+    max_questions: int = setting(
+        512, "questions under way at the same time; each takes a socket", unit="questions", ge=1
+    )
     cache_size: int = setting(50_000, "answers kept at the most", unit="answers", ge=0)
     max_ttl: float = setting(3600.0, "an answer is kept no longer, whatever its TTL", unit="s", ge=0)
+    failure_ttl: float = setting(
+        1.0, "a question that failed is not asked again for so long (RFC 9520 3.2)", unit="s", ge=0, le=300
+    )
     probe_interval: float = setting(1800.0, "time between probes of a DNSBL's test points (RFC 5782 5)", unit="s", gt=0)
     ill_probe_interval: float = setting(60.0, "time between probes of a DNSBL that was found ill", unit="s", gt=0)
+    probe_timeout: float = setting(10.0, "one probe of a DNSBL, all its test points", unit="s", gt=0)
     ask_about_private_clients: bool = setting(False, "ask DNSBLs about private and reserved client addresses too")
 
 
@@ -167,3 +180,15 @@ class Settings(Section):
     limits: Limits = setting(Limits(), "bounds of time, size and number")
     admin: Admin = setting(Admin(), "metrics and health")
     log: Log = setting(Log(), "the log")
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of a TCP :data:`SocketAddress`, brackets removed.
+
+    Raises:
+        ValueError: it is a unix socket, or the port is out of range.
+    """
+    host, _, port = address.rpartition(":")
+    if address.startswith("unix:") or not 0 <= int(port) <= 65535:
+        raise ValueError(f"{address!r} is no host and port")
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -90,7 +90,7 @@ class DnsblZone:
 
 @dataclass(frozen=True, slots=True)
 class ReverseDns:
-    """The client's name by PTR: ``name`` is empty where there is none; ``confirmed`` where it leads back (iprev, RFC 8601 3)."""
+    """The client's name by PTR, empty where it has none; ``confirmed`` where it leads back (iprev, RFC 8601 3)."""
 
     name: str
     confirmed: bool
@@ -112,7 +112,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Helo:
-    """What the client called itself (RFC 5321 4.1.1.1); ``name`` as sent, ``resolves``: has it an A, AAAA or MX record."""
+    """What the client called itself, as sent (RFC 5321 4.1.1.1); ``resolves``: has it an A, AAAA or MX record."""
 
     name: str
     is_address: bool = False
@@ -121,7 +121,7 @@ class Helo:
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """An address in two parts; both empty is the null path ``<>`` (RFC 5321 4.5.5). ``domain`` is empty for ``<postmaster>``."""
+    """An address in two parts: both empty for ``<>`` (RFC 5321 4.5.5), ``domain`` alone empty for ``<postmaster>``."""
 
     local: str
     domain: str
@@ -401,8 +401,8 @@ FACTS: Final[Mapping[str, FactSpec]] = {
             FactType.TEXT,
             _RCV,
             "",
-            "`malware`, `heuristic`, `pua` or `unofficial`, empty where clean; compared with `malware` or `pua` it
-            is content", source=Source.CLAMAV,
+            "`malware`, `heuristic`, `pua`, `unofficial`, or empty where clean; `malware` and `pua` are content",
+            source=Source.CLAMAV,
         ),
         _fact(
             "spam.score", FactType.NUMBER, _RCV, 0.0, "SpamAssassin's total", unit="points", source=Source.SPAMASSASSIN

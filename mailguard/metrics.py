@@ -1,7 +1,7 @@
 """Every metric, declared once: name, unit, labels and their bounded values, help (operations.md, "Metrics").
 
-No label ever holds an address, a host name or free text. Code that counts imports the metric from here and keeps the label
-child where it counts often. ``docs/reference/metrics.md`` is generated from :data:`METRICS`.
+No label ever holds an address, a host name or free text. Code that counts imports the metric from here and keeps
+the label child where it counts often. ``docs/reference/metrics.md`` is generated from :data:`METRICS`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Every reply that mailguard gives of its own, declared once.
 
-A :class:`Reply` is a value: its code (RFC 5321 4.2) and its enhanced code (RFC 3463) cannot disagree, its text is what the
-client sees, and its ``cause`` is what only the log sees. ``docs/reference/replies.md`` is generated from :data:`REPLIES`.
+A :class:`Reply` is a value: its code (RFC 5321 4.2) and its enhanced code (RFC 3463) cannot disagree, its text is
+what the client sees, and its ``cause`` is what only the log sees. ``docs/reference/replies.md`` is generated from
+:data:`REPLIES`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,62 @@
+"""The HTTP server of the operator's face, on aiohttp: three pages to read, nothing to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from mailguard.admin.health import Health
+from mailguard.metrics import REGISTRY
+
+
+class Admin:
+    """Serves the pages on ``host``:``port`` (0: a free one) between ``start`` and ``stop``."""
+
+    def __init__(self, host: str, port: int, health: Callable[[], Health]) -> None:
+        self._host = host
+        self._port = port
+        self._health = health
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> int:
+        """Listen, and return the port.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        application = web.Application()
+        application.add_routes(
+            [
+                web.get("/metrics", self._metrics),
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+            ]
+        )
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def stop(self) -> None:
+        """Stop listening; requests under way end."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        health = self._health()
+        return _answer(health, health.unhealthy)
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        health = self._health()
+        return _answer(health, health.unhealthy + health.not_ready)
+
+
+def _answer(health: Health, reasons: tuple[str, ...]) -> web.Response:
+    return web.json_response(health.as_json(reasons), status=503 if reasons else 200)

@@ -1,0 +1,17 @@
+"""The command line: one file a command, registered here and nowhere else (operations.md, "Command line")."""
+
+from __future__ import annotations
+
+import typer
+
+from mailguard.cli.reference import reference
+from mailguard.cli.serve import serve
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A policy-driven SMTP filter that stands as MX front end before Exim.",
+)
+app.command()(serve)
+app.command()(reference)

@@ -1,0 +1,56 @@
+"""``mailguard serve``: run the service until SIGTERM or SIGINT; SIGHUP loads the policy again.
+
+Exit status (sysexits.h): 0 after a drain, 69 where an address cannot be listened on, 78 for a broken configuration
+or policy or an open relay behind us; in the last two nothing ever listened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from mailguard import log
+from mailguard.config import Settings
+from mailguard.policy_files import load_settings
+from mailguard.positions import Problems
+from mailguard.relay import OpenRelay
+from mailguard.worker import Worker
+
+DEFAULT_CONFIG = Path("/etc/mailguard/mailguard.yaml")
+
+
+async def _serve(settings: Settings) -> None:
+    worker = Worker(settings)
+    await worker.start()
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    loop.add_signal_handler(signal.SIGHUP, worker.reload)
+    await ending.wait()
+    log.logger.info("draining")
+    await worker.stop(drain=settings.limits.drain_timeout)
+    log.logger.info("stopped")
+
+
+def serve(config: Annotated[Path, typer.Option(help="The configuration file.")] = DEFAULT_CONFIG) -> None:
+    """Run mailguard in the foreground; SIGTERM drains and ends it, SIGHUP loads the policy again."""
+    try:
+        settings = load_settings(config)
+        log.configure(settings.log.format, settings.log.level)
+        uvloop.run(_serve(settings))
+    except Problems as problems:
+        typer.echo(str(problems), err=True)
+        raise typer.Exit(os.EX_CONFIG) from None
+    except OpenRelay as error:
+        typer.echo(f"mailguard: {error}", err=True)
+        raise typer.Exit(os.EX_CONFIG) from None
+    except OSError as error:
+        typer.echo(f"mailguard: cannot listen: {error}", err=True)
+        raise typer.Exit(os.EX_UNAVAILABLE) from None

@@ -1,0 +1,37 @@
+"""What a session needs of the outside, assembled once by the worker and never changed under a session.
+
+A reload of the policy makes a new :class:`Services`; a session keeps the one that it began with (architecture.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from mailguard.checks.dnsbl import Dnsbl
+from mailguard.config import Settings
+from mailguard.dns.resolver import Resolver
+from mailguard.policy.compiler import CompiledPolicy
+from mailguard.relay.relay import Relay
+from mailguard.scanners.clamav import Clamav
+from mailguard.scanners.spamassassin import Spamassassin
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One immutable set of everything that a session asks.
+
+    Attributes:
+        clamav, spamassassin: None where the settings name none; their facts are then unknown.
+        now: the wall clock, aware of its zone, for the date in Received (RFC 5321 4.4).
+    """
+
+    settings: Settings
+    policy: CompiledPolicy
+    resolver: Resolver
+    dnsbl: Dnsbl
+    relay: Relay
+    clamav: Clamav | None
+    spamassassin: Spamassassin | None
+    now: Callable[[], datetime]

@@ -1,0 +1,53 @@
+"""One mail transaction (RFC 5321 3.3): what the client has said of it so far, and how it is going at the backend."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from mailguard import relay
+from mailguard.commands import MailFrom
+from mailguard.facts import Client, Envelope, Mailbox
+from mailguard.spool import Spool
+from mailguard.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A recipient that policy and backend took, with the facts and the verdict that it was taken on."""
+
+    recipient: Mailbox
+    client: Client
+    envelope: Envelope
+    verdict: Verdict
+    treatment: Hashable
+
+
+@dataclass(slots=True)
+class Transaction:
+    """From MAIL to the final reply; all recipients in it get the same treatment (policy.md, "Several recipients").
+
+    Attributes:
+        reference: the connection's reference and a running number.
+        onward: the transaction at the backend, from the first recipient that passed on.
+        spool: the content, from DATA on.
+    """
+
+    reference: str
+    mail: MailFrom
+    onward: relay.Transaction | None = None
+    accepted: list[Accepted] = field(default_factory=list)
+    spool: Spool | None = None
+
+    def fits(self, treatment: Hashable) -> bool:
+        """Whether a recipient to be treated so may come along."""
+        return not self.accepted or self.accepted[0].treatment == treatment
+
+    async def end(self) -> None:
+        """Let the backend's transaction and the octets go; after a final reply there is nothing left to abort."""
+        if self.spool is not None:
+            self.spool.close()
+            self.spool = None
+        if self.onward is not None:
+            await self.onward.abort()
+            self.onward = None

@@ -1,0 +1,156 @@
+"""One event loop: assembles everything below it, and nothing else does (architecture.md, "What stands where").
+
+A worker loads the policy, refuses to start on a bad one or before an open relay, listens, watches lists and
+backends, and drains when told to. ``reload`` replaces the policy by one reference; sessions keep the one that they
+began with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from mailguard import __version__, metrics
+from mailguard.admin import Admin, Health
+from mailguard.checks.dnsbl import Dnsbl
+from mailguard.config import Settings, split_address
+from mailguard.dns.resolver import Resolver
+from mailguard.log import logger
+from mailguard.policy.compiler import CompiledPolicy
+from mailguard.policy_files import load
+from mailguard.positions import Problems
+from mailguard.relay import Relay
+from mailguard.scanners import Clamav, Spamassassin, load_taint
+from mailguard.session import Services, Session
+from mailguard.smtp.server import SmtpListener, listen
+
+_RESTART_DELAY = 5.0
+"""Seconds before a watcher that died of a bug is started again."""
+
+
+def assemble(settings: Settings, policy: CompiledPolicy) -> Services:
+    """Everything that sessions ask, made from the settings."""
+    clock = time.monotonic
+    resolver = Resolver(settings.dns, clock)
+    clamav = Clamav(settings.clamav, clock) if settings.clamav.address else None
+    spamassassin = None
+    if settings.spamassassin.address:
+        spamassassin = Spamassassin(settings.spamassassin, load_taint(settings.spamassassin.rule_dirs), clock)
+    return Services(
+        settings=settings,
+        policy=policy,
+        resolver=resolver,
+        dnsbl=Dnsbl(resolver, policy.lists, settings.dns, clock),
+        relay=Relay(settings.backends, settings.limits, settings.hostname, clock),
+        clamav=clamav,
+        spamassassin=spamassassin,
+        now=lambda: datetime.now(UTC).astimezone(),
+    )
+
+
+class Worker:
+    """The whole service in one process.
+
+    ``start`` and ``stop`` are called once each, from the same event loop. ``settings.policy`` is an absolute path
+    by now.
+
+    Attributes:
+        ports: what is listened on, in the order of ``settings.listen``.
+        admin_port: the port of /metrics.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._listeners: list[SmtpListener] = []
+        self._watchers: list[asyncio.Task[None]] = []
+        self._draining = False
+        self.ports: list[int] = []
+        self.admin_port = 0
+
+    async def start(self) -> None:
+        """Load the policy and listen; when this returns, clients are served.
+
+        Raises:
+            Problems: the policy does not load.
+            OpenRelay: a backend takes mail for anybody.
+            OSError: an address cannot be listened on. After any of these nothing listens.
+        """
+        self._services = assemble(self._settings, load(self._settings.policy))
+        await self._services.relay.refuse_open_relays()
+        try:
+            await self._listen()
+        except BaseException:
+            await self.stop()
+            raise
+        for watch in (self._services.dnsbl.watch, self._services.relay.watch):
+            self._watchers.append(asyncio.create_task(_watched(watch)))
+        metrics.BUILD_INFO.labels(__version__).set(1)
+        _loaded(self._services.policy)
+
+    async def _listen(self) -> None:
+        host, port = split_address(self._settings.admin.address)
+        self._admin = Admin(host, port, self.health)
+        self.admin_port = await self._admin.start()
+        for listener in self._settings.listen:
+            self._listeners.append(await listen(self._settings, listener, lambda: Session(self._services)))
+        self.ports = [listener.port for listener in self._listeners]
+        for listener in self._listeners:
+            logger.info("listening", address=listener.address, version=__version__)
+
+    def reload(self) -> bool:
+        """Load the policy again; a bad one changes nothing, is logged, and a metric says so.
+
+        Returns:
+            Whether the new policy is the running one.
+        """
+        try:
+            policy = load(self._settings.policy)
+        except Problems as problems:
+            metrics.POLICY_SUCCESS.set(0)
+            for problem in problems.problems:
+                logger.error("policy refused", error=str(problem))
+            return False
+        self._services.dnsbl.reconfigure(policy.lists)
+        self._services = replace(self._services, policy=policy)
+        _loaded(policy)
+        return True
+
+    def health(self) -> Health:
+        """For /healthz and /readyz."""
+        reasons = []
+        if self._draining:
+            reasons.append("draining")
+        if not self._services.relay.available:
+            reasons.append("no backend answers")
+        return Health(
+            not_ready=tuple(reasons), details={"version": __version__, "policy": self._services.policy.digest}
+        )
+
+    async def stop(self, drain: float = 0.0) -> None:
+        """Stop listening; sessions in the middle of a message have ``drain`` seconds to finish, idle ones get 421."""
+        self._draining = True
+        await asyncio.gather(*(listener.drain(drain) for listener in self._listeners))
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        await self._admin.stop()
+
+
+def _loaded(policy: CompiledPolicy) -> None:
+    metrics.POLICY_SUCCESS.set(1)
+    metrics.POLICY_LOADED.set_to_current_time()
+    logger.info("policy loaded", path=str(policy.path), digest=policy.digest)
+
+
+async def _watched(watch: Callable[[], Awaitable[None]]) -> None:
+    """Run a watcher for ever: one that dies of a bug is logged, counted, and started again."""
+    while True:
+        try:
+            await watch()
+        except Exception:  # noqa: BLE001  a bug in a watcher must not end the service
+            metrics.ERRORS.inc()
+            logger.exception("internal error")
+        await asyncio.sleep(_RESTART_DELAY)
