@@ -73,6 +73,11 @@ class Spamd(Server):
         """Where it listens besides."""
         return f"unix:{self.folder}/run/spamd.sock"
 
+    @property
+    def rule_dirs(self) -> list[Path]:
+        """The folders of its live rules."""
+        return [RULES, self.site]
+
     @override
     def command(self) -> list[str]:
         options = [
