@@ -1,0 +1,80 @@
+"""The short way through the replies of which DNSBL traffic is made; None for all others, which dnspython then reads.
+
+Known are whole replies to one A question, NOERROR or NXDOMAIN, whose answer section holds nothing but A records of
+the very name asked; or nothing, and then one SOA of a zone that the name is in. A resolver writes those names as
+pointers into the question (RFC 1035 4.1.4); a name written otherwise, a CNAME, any surprise is not for here. Tests
+hold this against dnspython.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from struct import Struct
+from typing import Final
+
+from mailguard.dns.answers import Absence, Found, NotFound, Question
+
+_HEADER: Final = Struct("!6H")
+_RECORD: Final = Struct("!HHHIH")
+"""A resource record up to its data, the name being a pointer: NAME, TYPE, CLASS, TTL, RDLENGTH (RFC 1035 4.1.3)."""
+_SOA_NUMBERS: Final = 20
+"""Octets at the end of a SOA's data; MINIMUM are the last four (RFC 1035 3.3.13)."""
+_A, _SOA, _IN = 1, 6, 1
+_POINTER: Final = 0xC000
+_NAME_ASKED: Final = _POINTER | _HEADER.size
+_ERROR_OR_CUT: Final = 0x020F
+_NXDOMAIN: Final = 3
+_MAX_TTL: Final = 0x7FFFFFFF
+"""A TTL above is no TTL (RFC 2181 8): for dnspython to judge."""
+
+
+def read(question: Question, reply: bytes) -> Found[IPv4Address] | NotFound | None:
+    """What ``reply``, which echoes ``question``, says, where it is of the known kind."""
+    if question.type != "A":
+        return None
+    _, flags, questions, answers, authorities, _ = _HEADER.unpack_from(reply)
+    if questions != 1 or flags & _ERROR_OR_CUT not in (0, _NXDOMAIN):
+        return None
+    start = (
+        _HEADER.size + len(question.name) + 6
+    )  # a length octet, the root, type and class beside the name's own octets
+    if answers:
+        return None if flags & _NXDOMAIN else _addresses(reply, start, answers)
+    return _absence(reply, start, flags & _NXDOMAIN != 0) if authorities == 1 else None
+
+
+def _addresses(reply: bytes, start: int, count: int) -> Found[IPv4Address] | None:
+    end = start + count * (_RECORD.size + 4)
+    if len(reply) < end:
+        return None
+    records, lowest = [], _MAX_TTL
+    for offset in range(start, end, _RECORD.size + 4):
+        name, rdtype, rdclass, ttl, length = _RECORD.unpack_from(reply, offset)
+        if (name, rdtype, rdclass, length) != (_NAME_ASKED, _A, _IN, 4) or ttl > _MAX_TTL:
+            return None
+        lowest = min(lowest, ttl)
+        records.append(IPv4Address(reply[offset + _RECORD.size : offset + _RECORD.size + 4]))
+    return Found(tuple(dict.fromkeys(records)), lowest)
+
+
+def _absence(reply: bytes, start: int, no_such_name: bool) -> NotFound | None:
+    if len(reply) < start + _RECORD.size:
+        return None
+    name, rdtype, rdclass, ttl, length = _RECORD.unpack_from(reply, start)
+    end = start + _RECORD.size + length
+    if (rdtype, rdclass) != (_SOA, _IN) or length < _SOA_NUMBERS + 2 or len(reply) < end or ttl > _MAX_TTL:
+        return None
+    if not _starts_label(reply, name, start):
+        return None
+    minimum = int.from_bytes(reply[end - 4 : end])
+    return NotFound(Absence.NXDOMAIN if no_such_name else Absence.NODATA, min(ttl, minimum))
+
+
+def _starts_label(reply: bytes, pointer: int, start: int) -> bool:
+    """Whether ``pointer`` leads to a label of the question's name: what stands there is a suffix of it."""
+    offset = _HEADER.size
+    while offset < start - 5:
+        if pointer == _POINTER | offset:
+            return True
+        offset += reply[offset] + 1
+    return False

@@ -1,0 +1,135 @@
+"""Questions and replies between values and octets (RFC 1035 4); no I/O.
+
+dnspython reads replies. The reply of which nearly all of DNSBL traffic is made, a handful of A records or a SOA, is
+read by :mod:`mailguard.dns.quick` first, at a tenth of the cost; whatever that does not know comes here. What is no
+sound reply is a :class:`Failed`, never an exception and never "none".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from struct import Struct
+from typing import Any, Final
+
+import dns.exception
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+
+from mailguard.dns import names, quick
+from mailguard.dns.answers import (
+    TYPE_CODES,
+    Absence,
+    AnyAnswer,
+    AnyRecord,
+    Failed,
+    Failure,
+    Found,
+    MailExchange,
+    NotFound,
+    Question,
+    RecordType,
+    StartOfAuthority,
+)
+
+HEADER: Final = Struct("!6H")
+_RECURSION_DESIRED: Final = 0x0100
+_RESPONSE: Final = 0x8000
+_OPCODE: Final = 0x7800
+_TRUNCATED: Final = 0x0200
+_RCODE: Final = 0x000F
+_WITHOUT_QUESTION: Final = frozenset({1, 2, 4, 5})
+"""FORMERR, SERVFAIL, NOTIMP, REFUSED: some servers send these without the question."""
+
+
+def encode(question: Question, query_id: int) -> bytes:
+    """A query with recursion desired, class IN, without EDNS: what is longer than 512 octets comes by TCP."""
+    end = TYPE_CODES[question.type].to_bytes(2) + b"\0\1"
+    return HEADER.pack(query_id, _RECURSION_DESIRED, 1, 0, 0, 0) + names.encode(question.name) + end
+
+
+def echoes(query: bytes, reply: bytes) -> bool:
+    """Whether ``reply`` is one to ``query``: same id, a response, and the question come back as sent (RFC 5452 9.1)."""
+    if len(reply) < HEADER.size or reply[:2] != query[:2]:
+        return False
+    _, flags, questions, *_ = HEADER.unpack_from(reply)
+    if not flags & _RESPONSE or flags & _OPCODE:
+        return False
+    if questions == 0:
+        return flags & _RCODE in _WITHOUT_QUESTION
+    # The octets of type and class hold no letters here, and a label's length is below "A": lower() touches names alone.
+    return questions == 1 and reply[HEADER.size : len(query)].lower() == query[HEADER.size :].lower()
+
+
+def truncated(reply: bytes) -> bool:
+    """Whether the reply was cut to fit a datagram: nothing in it may be used (RFC 2181 9)."""
+    return bool(HEADER.unpack_from(reply)[1] & _TRUNCATED)
+
+
+def decode(question: Question, reply: bytes) -> AnyAnswer:
+    """What ``reply``, which :func:`echoes` the query, says."""
+    return quick.read(question, reply) or read(question, reply)
+
+
+def read(question: Question, reply: bytes) -> AnyAnswer:
+    """As :func:`decode`, by dnspython alone."""
+    try:
+        message = dns.message.from_wire(reply, ignore_trailing=True)
+        rcode = message.rcode()
+        if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+            return _refusal(rcode)
+        return _answer(question, message)
+    except (dns.exception.DNSException, ValueError) as error:
+        return Failed(Failure.ERROR, f"the reply cannot be read: {type(error).__name__} {error}".rstrip())
+
+
+def _refusal(rcode: dns.rcode.Rcode) -> Failed:
+    kinds = {dns.rcode.SERVFAIL: Failure.SERVFAIL, dns.rcode.REFUSED: Failure.REFUSED}
+    return Failed(kinds.get(rcode, Failure.ERROR), dns.rcode.to_text(rcode))
+
+
+def _answer(question: Question, message: dns.message.Message) -> AnyAnswer:
+    if not isinstance(message, dns.message.QueryMessage):
+        return Failed(Failure.ERROR, "the reply is no answer to a query")
+    chain = message.resolve_chaining()
+    if chain.answer is not None:
+        to_record = _RECORDS[question.type]
+        return Found(tuple(to_record(rdata) for rdata in chain.answer), chain.minimum_ttl)
+    soa_ttl = _negative_ttl(message, chain.canonical_name)
+    if message.rcode() == dns.rcode.NXDOMAIN:
+        return NotFound(Absence.NXDOMAIN, min(soa_ttl, chain.minimum_ttl))
+    if soa_ttl == 0 and _is_referral(message):
+        return Failed(Failure.ERROR, "a referral instead of an answer: the server does not recurse")
+    return NotFound(Absence.NODATA, min(soa_ttl, chain.minimum_ttl))
+
+
+def _negative_ttl(message: dns.message.Message, name: dns.name.Name) -> int:
+    """Seconds for which "none" may be kept: the lesser of the SOA's TTL and MINIMUM; 0 without a SOA (RFC 2308 5)."""
+    for rrset in message.authority:
+        if rrset.rdtype == dns.rdatatype.SOA and name.is_subdomain(rrset.name):
+            soa: Any = rrset[0]
+            return min(rrset.ttl, int(soa.minimum))
+    return 0
+
+
+def _is_referral(message: dns.message.Message) -> bool:
+    """NS and no SOA where the answer should be (RFC 2308 2.2: that is no NODATA)."""
+    return any(rrset.rdtype == dns.rdatatype.NS for rrset in message.authority)
+
+
+def _text(name: dns.name.Name) -> str:
+    """Lower case, without the final dot; octets of no host name come escaped (RFC 1035 5.1), and so are none here."""
+    return name.to_text(omit_final_dot=True).lower()
+
+
+_RECORDS: Final[dict[RecordType, Callable[[Any], AnyRecord]]] = {
+    "A": lambda rdata: IPv4Address(rdata.address),
+    "AAAA": lambda rdata: IPv6Address(rdata.address),
+    "PTR": lambda rdata: _text(rdata.target),
+    "MX": lambda rdata: MailExchange(rdata.preference, _text(rdata.exchange)),
+    "TXT": lambda rdata: b"".join(rdata.strings),
+    "SOA": lambda rdata: StartOfAuthority(_text(rdata.mname), _text(rdata.rname), rdata.serial, rdata.minimum),
+}

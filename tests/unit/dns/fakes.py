@@ -1,0 +1,120 @@
+"""A way to resolvers that are tables: what each says by name and type, faults among it; and what they were asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+
+from mailguard.dns.servers import Server
+
+
+@dataclass(frozen=True)
+class Say:
+    """A reply: records in master file format."""
+
+    answer: tuple[str, ...] = ()
+    authority: tuple[str, ...] = ()
+    rcode: str = "NOERROR"
+    truncated: bool = False
+
+    def to(self, query: bytes) -> bytes:
+        """The octets of this reply to ``query``."""
+        asked = dns.message.from_wire(query)
+        reply = dns.message.make_response(asked)
+        reply.set_rcode(dns.rcode.from_text(self.rcode))
+        reply.flags |= dns.flags.TC if self.truncated else 0
+        for section, records in ((reply.answer, self.answer), (reply.authority, self.authority)):
+            section.extend(_rrset(record) for record in records)
+        return reply.to_wire()
+
+
+def _rrset(record: str) -> dns.rrset.RRset:
+    name, ttl, rdtype, rdata = record.split(" ", 3)
+    return dns.rrset.from_text(name, int(ttl), "IN", rdtype, rdata)
+
+
+SILENT: Literal["silent"] = "silent"
+Answerer: TypeAlias = Say | Exception | Literal["silent"] | Callable[[bytes], list[bytes]]
+"""A reply, a network error, silence for ever, or a function from the query to datagrams, the last for ever awaited."""
+
+SOA = "example. 900 SOA ns.example. hostmaster.example. 1 3600 600 86400 300"
+NXDOMAIN = Say(authority=(SOA,), rcode="NXDOMAIN")
+NODATA = Say(authority=(SOA,))
+SERVFAIL = Say(rcode="SERVFAIL")
+REFUSED = Say(rcode="REFUSED")
+
+
+class FakeTransport:
+    """Resolvers from tables.
+
+    Args:
+        table: by (name, type); what is not in it is NXDOMAIN.
+        servers: a table for one server alone, by its ``host:port``.
+    """
+
+    def __init__(
+        self,
+        table: Mapping[tuple[str, str], Answerer] | None = None,
+        servers: Mapping[str, Mapping[tuple[str, str], Answerer]] | None = None,
+    ) -> None:
+        self.table = dict(table or {})
+        self.tcp_table: dict[tuple[str, str], Answerer] = {}
+        self.servers = dict(servers or {})
+        self.asked: list[tuple[str, str, str]] = []
+        self.under_way = 0
+        self.most_under_way = 0
+        self.gate: asyncio.Event | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names asked by UDP so far, in order."""
+        return [name for way, name, _ in self.asked if way != "tcp"]
+
+    async def udp(self, server: Server, query: bytes, fits: Callable[[bytes], bool]) -> bytes:
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            for datagram in await self._say(str(server), self.servers.get(str(server), self.table), query):
+                if fits(datagram):
+                    return datagram
+            await asyncio.Event().wait()
+            raise AssertionError
+        finally:
+            self.under_way -= 1
+
+    async def tcp(self, server: Server, query: bytes) -> bytes:
+        return (await self._say("tcp", self.tcp_table, query))[0]
+
+    async def _say(self, way: str, table: Mapping[tuple[str, str], Answerer], query: bytes) -> list[bytes]:
+        question = dns.message.from_wire(query).question[0]
+        key = (question.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(question.rdtype))
+        self.asked.append((way, *key))
+        if self.gate is not None:
+            await self.gate.wait()
+        match table.get(key, NXDOMAIN):
+            case Say() as say:
+                return [say.to(query)]
+            case Exception() as error:
+                raise error
+            case "silent":
+                return []
+            case answerer:
+                return answerer(query)
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now

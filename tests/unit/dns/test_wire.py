@@ -1,0 +1,102 @@
+"""Replies: the short way against dnspython, and octets from hell."""
+
+from __future__ import annotations
+
+import dns.message
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailguard.dns import Absence, Failed, Found, NotFound, quick, wire
+from mailguard.dns.answers import TYPE_CODES, Question
+from tests.unit.dns.fakes import NODATA, NXDOMAIN, REFUSED, SERVFAIL, Say
+
+QUESTION = Question.about("7.7.18.198.bl.example", "A")
+QUERY = wire.encode(QUESTION, 0x1234)
+LISTED = Say(("7.7.18.198.bl.example. 60 A 127.0.0.2", "7.7.18.198.bl.example. 60 A 127.0.0.4"))
+
+_ADDRESSES = st.lists(st.ip_addresses(v=4), max_size=4).map(lambda ips: [str(ip) for ip in ips])
+_OWNERS = st.sampled_from(["bl.example.", "example.", "7.7.18.198.bl.example.", "other.", "l.example.", "."])
+_TTLS = st.integers(0, 2**31 - 1)
+
+
+def test_a_query_is_what_dnspython_reads() -> None:
+    for rdtype in TYPE_CODES:
+        message = dns.message.from_wire(wire.encode(Question.about("Host.Example", rdtype), 77))
+        assert message.to_text().splitlines()[:5] == ["id 77", "opcode QUERY", "rcode NOERROR", "flags RD", ";QUESTION"]
+        assert message.question[0].to_text() == f"host.example. IN {rdtype}"
+
+
+@given(_ADDRESSES, _TTLS, _OWNERS, _TTLS, _TTLS, st.sampled_from(["NOERROR", "NXDOMAIN", "SERVFAIL"]))
+def test_the_short_way_says_what_dnspython_says(
+    addresses: list[str], ttl: int, owner: str, soa_ttl: int, minimum: int, rcode: str
+) -> None:
+    records = tuple(f"{QUESTION.name}. {ttl} A {address}" for address in addresses)
+    soa = () if addresses else (f"{owner} {soa_ttl} SOA ns.{owner.removeprefix('.')} h. 1 2 3 4 {minimum}",)
+    reply = Say(records, soa, rcode).to(QUERY)
+    known = quick.read(QUESTION, reply)
+    assert known is None or known == wire.read(QUESTION, reply)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [(LISTED, Found), (Say(authority=("bl.example. 60 SOA a. b. 1 2 3 4 5",), rcode="NXDOMAIN"), NotFound)],
+)
+def test_the_short_way_is_taken_for_the_replies_of_dns_lists(said: Say, kind: type) -> None:
+    assert isinstance(quick.read(QUESTION, said.to(QUERY)), kind)
+
+
+def test_the_short_way_knows_both_absences() -> None:
+    for rcode, absence in (("NXDOMAIN", Absence.NXDOMAIN), ("NOERROR", Absence.NODATA)):
+        reply = Say(authority=("bl.example. 60 SOA a. b. 1 2 3 4 5",), rcode=rcode).to(QUERY)
+        assert quick.read(QUESTION, reply) == NotFound(absence, 5)
+
+
+@pytest.mark.parametrize("said", [LISTED, NXDOMAIN, NODATA])
+def test_a_reply_cut_anywhere_is_none_of_the_short_way_and_no_answer(said: Say) -> None:
+    reply = said.to(QUERY)
+    for length in range(len(QUERY), len(reply)):
+        cut = reply[:length]
+        assert quick.read(QUESTION, cut) is None
+        assert isinstance(wire.decode(QUESTION, cut), Failed)
+
+
+@given(st.sampled_from([LISTED, NXDOMAIN, NODATA, SERVFAIL, REFUSED]), st.data())
+def test_spoiled_octets_never_raise(said: Say, data: st.DataObject) -> None:
+    reply = bytearray(said.to(QUERY))
+    for _ in range(data.draw(st.integers(1, 4))):
+        reply[data.draw(st.integers(0, len(reply) - 1))] = data.draw(st.integers(0, 255))
+    octets = bytes(reply)
+    if wire.echoes(QUERY, octets):
+        wire.decode(QUESTION, octets)
+
+
+@given(st.binary(max_size=200), st.sampled_from(sorted(TYPE_CODES)))
+def test_any_octets_after_the_echo_never_raise(tail: bytes, rdtype: str) -> None:
+    question = Question.about("host.example", rdtype)  # type: ignore[arg-type]
+    query = wire.encode(question, 7)
+    header = b"\0\7\x81\x80\0\1" + tail[:6].ljust(6, b"\0")
+    reply = header + query[12:] + tail[6:]
+    assert wire.echoes(query, reply)
+    wire.decode(question, reply)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda r: b"\0" + r[1:],
+        lambda r: r[:2] + b"\x01" + r[3:],
+        lambda r: r[:2] + b"\xa1" + r[3:],
+        lambda r: r[:4] + b"\0\2" + r[6:],
+        lambda r: r[:4] + b"\0\0" + r[6:],
+        lambda r: r.replace(b"\x02bl", b"\x02bm"),
+        lambda r: r[: len(QUERY) - 3] + b"\x1c" + r[len(QUERY) - 2 :],
+        lambda r: r[:11],
+    ],
+    ids=["id", "query", "opcode", "two questions", "no question", "name", "type", "short"],
+)
+def test_what_does_not_echo_the_question_is_no_reply(spoil: object) -> None:
+    reply = LISTED.to(QUERY)
+    assert wire.echoes(QUERY, reply)
+    assert wire.echoes(QUERY, reply.replace(b"\x02bl", b"\x02BL"))
+    assert not wire.echoes(QUERY, spoil(reply))  # type: ignore[operator]
