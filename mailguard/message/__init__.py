@@ -1,0 +1,17 @@
+"""Mail octets, pure: read a header section, remove what only we may write, put ours on top. Nothing else changes."""
+
+from mailguard.message.compose import Transmission, for_backend, for_scanners
+from mailguard.message.fields import protocol
+from mailguard.message.forged import strip_forged
+from mailguard.message.head import MAX_HEAD, Head, parse_head
+
+__all__ = [
+    "MAX_HEAD",
+    "Head",
+    "Transmission",
+    "for_backend",
+    "for_scanners",
+    "parse_head",
+    "protocol",
+    "strip_forged",
+]

@@ -1,0 +1,234 @@
+"""The header fields that mailguard writes, as octets with their CR LF.
+
+Nothing that came from outside (HELO, reverse name, sender, signature and rule names) can end a field, begin another,
+or leave its place in one: each such text is reduced to the octets of its grammar first, the others become ``?``.
+Lines are folded at 78 octets where a blank allows it and are never over 998 (RFC 5322 2.1.1), as every word is
+bounded. "Now" is an argument.
+
+Received has no FOR clause, though RFC 5321 4.4 allows one: with several recipients it would tell each of a Bcc, and
+with one it would make the field depend on how a sender groups its recipients.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from email.utils import format_datetime
+from ipaddress import IPv4Address
+from typing import Final
+
+from mailguard.commands import Path
+from mailguard.facts import Answer, ClientAddress, Codes, Known, ReverseDns, SpamResult, Unknown, VirusResult
+
+LINE: Final = 78
+"""Octets of a line without its CR LF, where it can be folded (RFC 5322 2.1.1)."""
+
+MAX_WORD: Final = 255
+"""Octets of one word from outside: a domain's length (RFC 5321 4.5.3.1.2)."""
+
+MAX_STARS: Final = 50
+"""Stars of X-Spam-Level at the most, as SpamAssassin's own."""
+
+MAX_RULES: Final = 500
+"""Rule names of X-Spam-Status at the most."""
+
+_NOT_A_DOMAIN: Final = re.compile(r"[^A-Za-z0-9._:\[\]-]")
+_NOT_A_WORD: Final = re.compile(r"[^!#-'*+\-./0-9:=@A-Z^-~]")
+_NOT_A_RULE: Final = re.compile(r"[^A-Za-z0-9_]")
+
+
+def _folded(name: str, *lines: Iterable[str]) -> bytes:
+    """The field ``name``: each of ``lines``, given as words, on a line of its own, folded again if too long."""
+    out, width = [f"{name}:"], len(name) + 1
+    for number, words in enumerate(lines):
+        fold = number > 0
+        for word in words:
+            fold = fold or (width + 1 + len(word) > LINE and width > len(name) + 1)
+            out.append(f"\r\n\t{word}" if fold else f" {word}")
+            width = 1 + len(word) + (0 if fold else width)
+            fold = False
+    return "".join(out).encode("ascii") + b"\r\n"
+
+
+def _domain(text: str) -> str:
+    """``text`` as a word of domain or address-literal octets, ``unknown`` where nothing is left (RFC 5321 4.1.2,
+    4.1.3).
+    """
+    return _NOT_A_DOMAIN.sub("?", text[:MAX_WORD]) or "unknown"
+
+
+def _word(text: str) -> str:
+    """``text`` as one word of graphic ASCII without ``"();,<>\\``: it stays one word in comments and structured
+    fields.
+    """
+    return _NOT_A_WORD.sub("?", text[:MAX_WORD]) or "?"
+
+
+def our_name(hostname: str) -> str:
+    """``hostname`` as it stands in header fields: in A-labels (RFC 5890), so that the fields are ASCII."""
+    try:
+        return hostname.encode("idna").decode("ascii")
+    except UnicodeError:
+        return _domain(hostname)
+
+
+def protocol(*, extended: bool, tls: bool = False, smtputf8: bool = False) -> str:
+    """The WITH keyword of Received: RFC 5321 4.4, RFC 3848, RFC 6531 4.3. TLS implies EHLO (RFC 3207 4.2)."""
+    if smtputf8:
+        return "UTF8SMTPS" if tls else "UTF8SMTP"
+    if tls:
+        return "ESMTPS"
+    return "ESMTP" if extended else "SMTP"
+
+
+def received(
+    *,
+    helo: str,
+    reverse: Answer[ReverseDns] | None,
+    address: ClientAddress,
+    hostname: str,
+    with_: str,
+    reference: str,
+    now: datetime,
+) -> bytes:
+    """Our trace field (RFC 5321 4.4): ``from helo (name [address]) by hostname with ESMTP id reference; date``.
+
+    Args:
+        helo: what the client called itself.
+        reverse: its name, which stands there only where known and confirmed; else ``unknown``, as SpamAssassin and
+            others read it.
+        address: the client's.
+        hostname: ours.
+        with_: from :func:`protocol`.
+        reference: the reference id of the message.
+        now: when its content was taken, with a time zone.
+    """
+    name = reverse.value.name.rstrip(".") if isinstance(reverse, Known) and reverse.value.confirmed else ""
+    return _folded(
+        "Received",
+        ("from", _domain(helo), f"({_domain(name)}", f"{address.literal})"),
+        ("by", our_name(hostname), "with", with_, "id", f"{_word(reference)};"),
+        (format_datetime(now),),
+    )
+
+
+def return_path(sender: Path) -> bytes:
+    """The envelope sender for the copy that SpamAssassin scores (RFC 5321 4.4); UTF-8 stays as it is (RFC 6532 3.2)."""
+    octets = bytes(octet for octet in sender.encode() if 0x20 <= octet != 0x7F)
+    return b"Return-Path: %b\r\n" % octets
+
+
+def authentication_results(
+    *,
+    hostname: str,
+    address: ClientAddress,
+    reverse: Answer[ReverseDns] | None,
+    dnswl: Sequence[tuple[str, Answer[Codes]]] = (),
+) -> bytes:
+    """What we know of the client (RFC 8601): ``iprev`` and, for each white list by its zone, ``dnswl`` (RFC 8904).
+
+    Nothing is said of SPF, DKIM and DMARC: mailguard does not check them.
+
+    Args:
+        hostname: our authserv-id.
+        address: the client's.
+        reverse: its name, None where nobody asked.
+        dnswl: zone and answer of each white list that was asked.
+    """
+    results = [] if reverse is None else [_iprev(reverse, address)]
+    results += [_dnswl(zone, answer) for zone, answer in dnswl]
+    lines = results or [["none"]]
+    for line in lines[:-1]:
+        line[-1] += ";"
+    return _folded("Authentication-Results", (f"{our_name(hostname)};",), *lines)
+
+
+def _iprev(reverse: Answer[ReverseDns], address: ClientAddress) -> list[str]:
+    """RFC 8601 2.7.3: no name published is permerror, one that does not lead back is fail."""
+    if isinstance(reverse, Unknown):
+        result = "temperror"
+    elif not reverse.value.name:
+        result = "permerror"
+    else:
+        result = "pass" if reverse.value.confirmed else "fail"
+    # An IPv6 address holds colons, which no token may (RFC 2045 5.1).
+    ip = str(address) if isinstance(address.ip, IPv4Address) else f'"{address}"'
+    name = reverse.value.name.rstrip(".") if isinstance(reverse, Known) else ""
+    return [f"iprev={result}", *([f"({_domain(name)})"] if name else []), f"policy.iprev={ip}"]
+
+
+def _dnswl(zone: str, answer: Answer[Codes]) -> list[str]:
+    """RFC 8904 2 and 3: none is "not listed"; several codes stand in a quoted list."""
+    words = [f"dns.zone={_domain(zone)}"]
+    if isinstance(answer, Unknown):
+        return ["dnswl=temperror", *words]
+    if not answer.value:
+        return ["dnswl=none", *words]
+    codes = ",".join(str(code) for code in sorted(answer.value)[:16])
+    return ["dnswl=pass", *words, f'policy.ip="{codes}"' if "," in codes else f"policy.ip={codes}"]
+
+
+def mailguard_id(reference: str) -> bytes:
+    """The reference id, which is in the log and in our replies too."""
+    return _folded("X-Mailguard-Id", (_word(reference),))
+
+
+def mailguard_folder(folder: str) -> bytes:
+    """Where the message is to be filed: a folder, or ``profile=folder; profile=-`` where recipients differ
+    (policy.md).
+    """
+    printable = "".join(c if " " <= c <= "~" else "?" for c in folder[:MAX_WORD]).split()
+    return _folded("X-Mailguard-Folder", (" ".join(printable) or "-",))
+
+
+def mailguard_tags(tags: Iterable[str]) -> bytes:
+    """The symbols that rules gave, in their order."""
+    words = [_word(tag) for tag in tags]
+    return _folded("X-Mailguard-Tags", [f"{word}," for word in words[:-1]] + words[-1:])
+
+
+def _points(points: float) -> str:
+    """As SpamAssassin writes them, but with up to three decimals: 4.96 of 5.0 must not read 5.0."""
+    text = f"{points:.3f}".rstrip("0")
+    return f"{text}0" if text.endswith(".") else text
+
+
+def _packed(rules: Sequence[str]) -> list[str]:
+    """``rules`` with commas and no blanks, as SpamAssassin lists them, in words that fit a line."""
+    words = [""]
+    for rule in rules:
+        if words[-1] and len(words[-1]) + len(rule) >= LINE - 1:
+            words.append("")
+        words[-1] += f"{rule},"
+    words[-1] = words[-1].removesuffix(",")
+    return words
+
+
+def spam_fields(spam: SpamResult) -> bytes:
+    """X-Spam-Flag, X-Spam-Status, X-Spam-Level and X-Spam-Score in the form of SpamAssassin, which mail programs know.
+
+    X-Spam-Level is left out below one point: it would be empty.
+    """
+    is_spam = spam.score >= spam.required
+    rules = [_NOT_A_RULE.sub("?", rule[:MAX_WORD]) for rule in sorted(spam.rules)[:MAX_RULES]] or ["none"]
+    rules[0] = f"tests={rules[0]}"
+    status = [
+        f"{'Yes' if is_spam else 'No'},",
+        f"score={_points(spam.score)}",
+        f"required={_points(spam.required)}",
+        *(["truncated=yes"] if spam.truncated else []),
+    ]
+    stars = "*" * max(0, min(MAX_STARS, int(spam.score)))
+    return (
+        _folded("X-Spam-Flag", ("YES" if is_spam else "NO",))
+        + _folded("X-Spam-Status", status, _packed(rules))
+        + (_folded("X-Spam-Level", (stars,)) if stars else b"")
+        + _folded("X-Spam-Score", (_points(spam.score),))
+    )
+
+
+def virus_scanned(virus: VirusResult, hostname: str) -> bytes:
+    """X-Virus-Scanned: that ClamAV has seen the message, and the signature where it was let through in spite of one."""
+    result = ["infected", f"({_word(virus.name)}),"] if virus.infected else ["clean,"]
+    return _folded("X-Virus-Scanned", (*result, "by", "ClamAV", "at", our_name(hostname)))
