@@ -184,8 +184,22 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
     "backend_down": ReplySpec(
         451, "4.3.0", "Mail server not reachable, try again later", "no backend answers, or it was lost", "smtp.md"
     ),
+    "client_gone": ReplySpec(
+        451,
+        "4.4.2",
+        "Connection lost before the message was handed on",
+        "the client left before the backend had the whole message; for the log",
+        "RFC 1047",
+    ),
     "internal": ReplySpec(
         451, "4.3.0", "Internal error, try again later", "any unexpected exception", "architecture.md"
+    ),
+    "internal_close": ReplySpec(
+        421,
+        "4.3.0",
+        "Internal error, try again later",
+        "an unexpected exception that ends the connection",
+        "architecture.md",
     ),
     "no_space": ReplySpec(
         452,
@@ -196,6 +210,13 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
     ),
     "loop": ReplySpec(
         554, "5.4.6", "Routing loop: more than {limit} Received lines", "too many Received lines", "RFC 5321 6.3"
+    ),
+    "content_line_too_long": ReplySpec(
+        554,
+        "5.6.0",
+        "Message holds a line of over {limit} octets",
+        "a line of content over the bound",
+        "RFC 5321 4.5.3.1.6",
     ),
     "bare_line_ends_refused": ReplySpec(
         550, "5.5.2", "Message holds bare CR or LF", "bare line ends, when `bare_line_ends: refuse`", "RFC 5321 2.3.8"

@@ -99,6 +99,26 @@ def rcpt_to(argument: bytes, offered: Extensions, *, smtputf8: bool) -> RcptTo:
     return command
 
 
+def no_argument(argument: bytes, verb: str) -> None:
+    """Refuse an argument to a command that has none (RFC 5321 4.1.1).
+
+    Raises:
+        Refused: 501 5.5.4.
+    """
+    if argument:
+        _syntax(f"{verb} without an argument")
+
+
+def an_argument(argument: bytes, verb: str, name: str) -> None:
+    """Refuse a command without the argument that it must have.
+
+    Raises:
+        Refused: 501 5.5.4.
+    """
+    if not argument.strip(b" "):
+        _syntax(f"{verb} {name}")
+
+
 # --- paths ----------------------------------------------------------------------------------------------------------
 
 

@@ -1,9 +1,9 @@
 """Command lines out of octets (RFC 5321 2.3.8, 4.5.3.1.4); pure.
 
 A line ends in CR LF and holds no NUL, no bare CR and no bare LF: tolerance there is how commands are smuggled past a
-server that is less tolerant. The first such octet, or a line over the bound, makes the line a :class:`Fault`, told at once
-though its end may never come; what follows is dropped up to and including the next CR LF. So memory stays bounded, and
-faults come out the same however the input is cut into packets.
+server that is less tolerant. The first such octet, or a line over the bound, makes the line a :class:`Fault`, told at
+once though its end may never come; what follows is dropped up to and including the next CR LF. So memory stays bounded,
+and faults come out the same however the input is cut into packets.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class CommandLines:
         """Octets dropped of the present faulty line."""
 
     @property
-    def pending(self) -> bool:
-        """Whether octets are here that were not taken yet."""
-        return self._position < len(self._data)
+    def line_waiting(self) -> bool:
+        """Whether the end of a line is here that was not taken yet."""
+        return self._data.find(_CRLF, self._position) >= 0
 
     def receive(self, octets: bytes) -> None:
         """More from the client, behind what is here."""
