@@ -31,7 +31,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "reply": "our reply to the client",
     "cause": "the private cause of a reply",
     "dnsbl": "lists that answered, `name=code,code` or `name=unknown(why)`",
-    "score": "`client.score`",
+    "weights": "what counted, `name=weight`: of lists by label, and of facts",
     "spam": "SpamAssassin's total",
     "spam_content": "`spam.content_score`",
     "virus": "signature name, `clean` or `unknown(why)`",

@@ -1,21 +1,45 @@
-"""What is written down of a session: one log line a connection, a message, and a refused recipient; and the counters.
+"""What is written down of a session: a log line for each connection, message and refused recipient; and the counters.
 
 Every line bears the reference that the client was told. A message's content never stands here (operations.md, "Files").
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mailguard import metrics
-from mailguard.facts import Answer, Client, Codes, Envelope, Known, Mailbox, Message, Unknown
+from mailguard.facts import Answer, Client, Codes, Known, Mailbox, Message, Unknown
 from mailguard.log import logger
 from mailguard.policy.compiler import CompiledPolicy
 from mailguard.replies import Reply
+from mailguard.session.judge import Judgement
+from mailguard.session.transaction import Transaction
+from mailguard.smtp.story import ConnectionEnd
+from mailguard.spool import Content
 from mailguard.verdict import Verdict
 
 NO_RULE = "none"
 """The label of a verdict that no rule gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whom a log line is about: the client as far as it is known, and what it called itself."""
+
+    client: Client
+    helo: str
+
+    def fields(self) -> dict[str, object]:
+        """For the log."""
+        name = self.client.reverse_dns
+        return {
+            "client": str(self.client.address),
+            "reverse": name.value.name if isinstance(name, Known) and name.value.confirmed else "",
+            "helo": self.helo,
+            "dnsbl": _lists(self.client.dnsbl),
+        }
 
 
 def _lists(answers: Mapping[str, Answer[Codes]]) -> list[str]:
@@ -25,25 +49,15 @@ def _lists(answers: Mapping[str, Answer[Codes]]) -> list[str]:
         if isinstance(answer, Unknown):
             words.append(f"{name}=unknown({answer.why})")
         elif answer.value:
-            words.append(f"{name}={','.join(sorted(map(str, answer.value)))}")
+            words.append(f"{name}={'+'.join(sorted(map(str, answer.value)))}")
     return words
 
 
-def about_client(client: Client, envelope: Envelope | None) -> dict[str, object]:
-    """The log fields of a client and its envelope."""
-    name = client.reverse_dns
-    fields: dict[str, object] = {
-        "client": client.address,
-        "reverse": name.value.name if isinstance(name, Known) and name.value.confirmed else "",
-        "dnsbl": _lists(client.dnsbl),
-    }
-    if envelope is not None:
-        fields |= {"helo": envelope.helo.name, "sender": str(envelope.sender)}
-    return fields
+def _reply(answer: Reply) -> dict[str, object]:
+    return {"reply": str(answer), "cause": answer.cause}
 
 
-def about_verdict(verdict: Verdict) -> dict[str, object]:
-    """The log fields of a decision."""
+def _decision(verdict: Verdict) -> dict[str, object]:
     observed = verdict.observed
     return {
         "action": verdict.action.value,
@@ -54,31 +68,84 @@ def about_verdict(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def about_scans(message: Message) -> dict[str, object]:
-    """The log fields of the scanners' answers."""
+def _scans(message: Message) -> dict[str, object]:
     virus, spam = message.virus, message.spam
-    if isinstance(spam, Unknown):
-        scores: dict[str, object] = {"spam": f"unknown({spam.why})"}
-    else:
-        scores = {"spam": spam.value.score, "spam_content": spam.value.content_score}
     found = f"unknown({virus.why})" if isinstance(virus, Unknown) else virus.value.name or "clean"
-    return {"virus": found, **scores}
+    if isinstance(spam, Unknown):
+        return {"virus": found, "spam": f"unknown({spam.why})"}
+    return {"virus": found, "spam": spam.value.score, "spam_content": spam.value.content_score}
 
 
-def count_verdict(verdict: Verdict, message: bool) -> None:
-    """Count one decision on a recipient or on a message."""
-    counter = metrics.MESSAGES if message else metrics.RECIPIENTS
-    counter.labels(verdict.action.value, verdict.rule or NO_RULE).inc()
+def _envelope(transaction: Transaction) -> dict[str, object]:
+    recipients = [str(each.recipient) for each in transaction.accepted]
+    return {"sender": str(transaction.mail.path.mailbox), "recipients": recipients}
+
+
+def _observed(verdict: Verdict) -> None:
     if verdict.observed is not None:
         metrics.OBSERVED.labels(verdict.observed.action.value, verdict.observed.rule or NO_RULE).inc()
 
 
-def count_unmatched(policy: CompiledPolicy, client: Client) -> None:
-    """Count the codes that no table of the policy knows: they weigh nothing, but somebody should look."""
+def recipient_judged(policy: CompiledPolicy, client: Client, verdict: Verdict) -> None:
+    """Count a verdict on a recipient, and codes that no table knows: they weigh nothing, but somebody should look."""
+    metrics.RECIPIENTS.labels(verdict.action.value, verdict.rule or NO_RULE).inc()
+    _observed(verdict)
     for name, _code in policy.unmatched(client):
         metrics.DNSBL_UNMATCHED.labels(name).inc()
 
 
-def refused_recipient(reference: str, recipient: Mailbox, reply: Reply, **fields: object) -> None:
-    """Log one recipient that was not taken, by us or by the backend."""
-    logger.info("recipient", ref=reference, recipient=str(recipient), reply=str(reply), cause=reply.cause, **fields)
+def recipient_refused(
+    transaction: Transaction, recipient: Mailbox, answer: Reply, who: Who, verdict: Verdict | None
+) -> None:
+    """Log one recipient that was not taken, by us or by the backend; ``verdict`` where policy was asked."""
+    logger.info(
+        "recipient",
+        ref=transaction.reference,
+        **who.fields(),
+        sender=str(transaction.mail.path.mailbox),
+        recipient=str(recipient),
+        **(_decision(verdict) if verdict else {}),
+        **_reply(answer),
+    )
+
+
+def message_refused(transaction: Transaction, answer: Reply, who: Who) -> None:
+    """Log a message that was refused before anybody judged it."""
+    logger.info("message", ref=transaction.reference, **who.fields(), **_envelope(transaction), **_reply(answer))
+
+
+async def message_judged(
+    transaction: Transaction, judgement: Judgement, message_id: str, content: Content, answer: Reply, who: Who
+) -> None:
+    """Count and log a message. Where it may be delivered twice, its digest tells which (RFC 1047, architecture.md)."""
+    verdict = judgement.verdict
+    metrics.MESSAGES.labels(verdict.action.value, verdict.rule or NO_RULE).inc()
+    _observed(verdict)
+    doubtful = transaction.onward is not None and transaction.onward.doubtful
+    logger.info(
+        "message",
+        ref=transaction.reference,
+        **who.fields(),
+        **_envelope(transaction),
+        **_decision(verdict),
+        **_scans(judgement.message),
+        size=content.size,
+        backend=transaction.onward.backend if transaction.onward else "",
+        message_id=message_id,
+        digest=await asyncio.to_thread(content.digest) if doubtful else "",
+        **_reply(answer),
+    )
+
+
+def connection(reference: str, who: Who, end: ConnectionEnd, messages: int) -> None:
+    """Log the end of a connection."""
+    logger.info(
+        "connection",
+        ref=reference,
+        **who.fields(),
+        end=end.how.value,
+        messages=messages,
+        commands=end.commands,
+        errors=end.errors,
+        seconds=round(end.seconds, 3),
+    )

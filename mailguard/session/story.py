@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import asyncio
 
-from mailguard import metrics
+from mailguard import message, metrics
 from mailguard.commands import Extensions, MailFrom, RcptTo
-from mailguard.facts import Answer, Client, Envelope, Mailbox
-from mailguard.message import Head, parse_head
-from mailguard.relay import ClientGone
+from mailguard.facts import Answer, Envelope, Mailbox
+from mailguard.relay import ClientGone, Identity
 from mailguard.replies import Reply, reply
-from mailguard.session import headers, record
+from mailguard.session import record
 from mailguard.session.judge import judge
 from mailguard.session.questions import Questions
 from mailguard.session.reference import new_reference
 from mailguard.session.services import Services
 from mailguard.session.transaction import Accepted, Transaction
-from mailguard.smtp.story import ConnectionEnd, EndOfData, HeloGiven, Peer
-from mailguard.spool import Content, Spool
+from mailguard.smtp.events import EndOfData, HeloGiven
+from mailguard.smtp.story import ConnectionEnd, Peer
+from mailguard.spool import Content, Spool, SpoolError
+from mailguard.verdict import Verdict
 
 
 def is_ours(recipient: Mailbox, relay_domains: list[str]) -> bool:
@@ -40,12 +41,12 @@ class Session:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._limits = services.settings.limits
+        self._settings = services.settings
         self._connection = new_reference()
+        self._hello = HeloGiven(name="", extended=False)
+        self._transaction: Transaction | None = None
         self._transactions = 0
         self._taken = 0
-        self._transaction: Transaction | None = None
-        self._hello = HeloGiven(name="", extended=False)
 
     @property
     def reference(self) -> str:
@@ -59,21 +60,24 @@ class Session:
         self._questions.about_client()
         return None
 
+    def greeting_wait(self) -> float:
+        """How long to listen for an early talker, where the policy asks about one."""
+        return self._settings.limits.greeting_wait if self._services.policy.wants_early_talker else 0.0
+
     async def greeting(self, early_talker: Answer[bool]) -> Reply:
         """Our 220."""
         self._questions.early_talker(early_talker)
-        return reply("greeting", hostname=self._services.settings.hostname)
+        return reply("greeting", hostname=self._settings.hostname)
 
     def extensions(self) -> Extensions:
         """What the backends do end to end."""
         return self._services.relay.extensions
 
     async def helo(self, event: HeloGiven) -> Reply:
-        """EHLO or HELO: the questions about the name begin; any transaction is gone (RFC 5321 4.1.4)."""
-        await self.reset()
+        """EHLO or HELO: the questions about the name begin."""
         self._hello = event
         self._questions.about_helo(event.name)
-        return reply("helo", hostname=self._services.settings.hostname)
+        return reply("helo", hostname=self._settings.hostname)
 
     async def mail(self, command: MailFrom) -> Reply:
         """MAIL: a transaction begins; nothing is decided yet."""
@@ -86,49 +90,60 @@ class Session:
         """RCPT: our domain? then the envelope rules, then the backend's own word."""
         transaction = self._current()
         recipient = command.path.mailbox
-        if not is_ours(recipient, self._services.settings.relay_domains):
-            refusal = reply("not_our_domain", domain=recipient.domain or recipient.local)
-            record.refused_recipient(transaction.reference, recipient, refusal, **self._who())
-            return refusal
-        client = await self._questions.client()
-        envelope = await self._envelope(transaction, recipient)
-        answer = await self._consider(transaction, command, client, envelope)
-        if not answer.positive:
-            facts = record.about_client(client, envelope)
-            record.refused_recipient(transaction.reference, recipient, answer, **facts)
-        return answer
+        answer, verdict = self._refuse_foreign(recipient), None
+        if answer is None:
+            answer, verdict = await self._consider(transaction, command, recipient)
+        if answer.positive:
+            return answer
+        record.recipient_refused(transaction, recipient, answer, self._who(), verdict)
+        return answer.with_reference(transaction.reference)
 
-    async def _consider(self, transaction: Transaction, command: RcptTo, client: Client, envelope: Envelope) -> Reply:
-        verdict = self._services.policy.envelope(client, envelope)
-        record.count_verdict(verdict, message=False)
-        record.count_unmatched(self._services.policy, client)
+    def _refuse_foreign(self, recipient: Mailbox) -> Reply | None:
+        if is_ours(recipient, self._settings.relay_domains):
+            return None
+        return reply("not_our_domain", domain=recipient.domain or recipient.local)
+
+    async def _consider(self, transaction: Transaction, command: RcptTo, recipient: Mailbox) -> tuple[Reply, Verdict]:
+        policy = self._services.policy
+        await self._questions.answered()
+        client, envelope = self._questions.client(), self._envelope(transaction, recipient)
+        verdict = policy.envelope(client, envelope)
+        record.recipient_judged(policy, client, verdict)
         if verdict.reply is not None:
-            return verdict.reply.because(f"rule {verdict.rule!r}")
-        treatment = self._services.policy.treatment(envelope.recipient, verdict)
+            return verdict.reply, verdict
+        treatment = policy.treatment(recipient, verdict)
         if not transaction.fits(treatment):
-            return reply("other_profile")
+            return reply("other_profile"), verdict
         answer = await self._pass_on(transaction, command)
         if answer.positive:
-            transaction.accepted.append(Accepted(envelope.recipient, client, envelope, verdict, treatment))
-        return answer
+            transaction.accepted.append(Accepted(recipient, client, envelope, verdict, treatment))
+        return answer, verdict
+
+    def _envelope(self, transaction: Transaction, recipient: Mailbox) -> Envelope:
+        questions = self._questions
+        return Envelope(questions.helo(), transaction.mail.path.mailbox, recipient, questions.sender_resolves())
 
     async def _pass_on(self, transaction: Transaction, command: RcptTo) -> Reply:
         if transaction.onward is None:
-            identity = headers.identity(self._peer, self._hello)
+            peer = self._peer
+            identity = Identity(peer.address, peer.port, *peer.local, self._hello.name)
             transaction.onward = self._services.relay.transaction(identity, transaction.mail)
         return await transaction.onward.rcpt(command)
 
     async def data(self) -> Reply:
         """DATA: somewhere to put the content."""
-        settings = self._services.settings
-        self._current().spool = Spool(self._limits.max_message_memory, settings.spool_dir)
+        self._current().spool = Spool(self._settings.limits.max_message_memory, self._settings.spool_dir)
         return reply("data_go")
 
     async def content(self, chunk: bytes) -> None:
-        """A piece of the content, unstuffed."""
-        spool = self._current().spool
-        if spool is not None:
-            spool.write(chunk)
+        """A piece of the content, unstuffed; what no longer fits on the disk is answered at the end of data."""
+        transaction = self._current()
+        if transaction.spool is None or transaction.lost is not None:
+            return
+        try:
+            transaction.spool.write(chunk)
+        except SpoolError as error:
+            transaction.lost = error
 
     async def end_of_data(self, end: EndOfData) -> Reply:
         """The message is here whole: judge it, then let the backend answer for it."""
@@ -142,31 +157,46 @@ class Session:
             await self.reset()
 
     async def _conclude(self, transaction: Transaction, end: EndOfData) -> Reply:
-        if end.bare_line_ends and self._services.settings.bare_line_ends == "refuse":
+        if transaction.lost is not None or transaction.spool is None:
+            return self._refused(transaction, reply("no_space").because(str(transaction.lost)))
+        if end.bare_line_ends and self._settings.bare_line_ends == "refuse":
             return self._refused(transaction, reply("bare_line_ends_refused"))
-        if transaction.spool is None:
-            raise RuntimeError("end of data without DATA")
         with transaction.spool.finish() as content:
-            head = parse_head(content.prefix(MAX_HEAD))
-            if head.received_count > self._limits.max_received:
-                return self._refused(transaction, reply("loop", limit=self._limits.max_received))
+            head = message.parse_head(content.prefix(message.MAX_HEAD))
+            limit = self._settings.limits.max_received
+            if head.received_count > limit:
+                return self._refused(transaction, reply("loop", limit=limit))
             return await self._judge_and_deliver(transaction, content, head)
 
-    async def _judge_and_deliver(self, transaction: Transaction, content: Content, head: Head) -> Reply:
-        first = transaction.accepted[0]
-        surgeon = self._surgeon(transaction, head)
-        with content.with_head(surgeon.for_scanners(), head.size) as scanned:
+    async def _judge_and_deliver(self, transaction: Transaction, content: Content, head: message.Head) -> Reply:
+        first, way = transaction.accepted[0], self._transmission(transaction)
+        stripped = message.strip_forged(head, self._settings.hostname)
+        above = message.for_scanners(stripped, way, transaction.mail.path)
+        with content.with_head(above, head.size) as scanned:
             judgement = await judge(self._services, scanned, content.size, first)
         verdict = judgement.verdict
-        record.count_verdict(verdict, message=True)
         if verdict.reply is not None:
-            answer = verdict.reply.because(f"rule {verdict.rule!r}")
+            answer = verdict.reply
         else:
-            with content.with_head(surgeon.for_backend(judgement), head.size) as ready:
+            above = message.for_backend(stripped, way, judgement.message, folder=verdict.folder, tags=verdict.tags)
+            with content.with_head(above, head.size) as ready:
                 answer = await self._deliver(transaction, ready)
-        record.message(transaction, judgement, head.message_id, content, answer)
         self._taken += answer.positive
+        await record.message_judged(transaction, judgement, head.message_id, content, answer, self._who())
         return answer
+
+    def _transmission(self, transaction: Transaction) -> message.Transmission:
+        """How the message came to us, for Received and Authentication-Results."""
+        client = transaction.accepted[0].client
+        return message.Transmission(
+            hostname=self._settings.hostname,
+            reference=transaction.reference,
+            address=client.address,
+            helo=self._hello.name,
+            with_=message.protocol(extended=self._hello.extended, smtputf8=transaction.smtputf8),
+            at=self._services.now(),
+            reverse=client.reverse_dns,
+        )
 
     async def _deliver(self, transaction: Transaction, ready: Content) -> Reply:
         if transaction.onward is None:
@@ -177,7 +207,7 @@ class Session:
             return reply("client_gone").because(str(error))
 
     def _refused(self, transaction: Transaction, refusal: Reply) -> Reply:
-        record.refused_message(transaction, refusal, self._who())
+        record.message_refused(transaction, refusal, self._who())
         return refusal
 
     async def reset(self) -> None:
@@ -189,5 +219,13 @@ class Session:
     async def closed(self, end: ConnectionEnd) -> None:
         """The connection is over: nothing of it outlives this call but its log line."""
         await self.reset()
-        await self._questions.close()
         record.connection(self._connection, self._who(), end, self._taken)
+        await self._questions.close()
+
+    def _current(self) -> Transaction:
+        if self._transaction is None:
+            raise RuntimeError("no transaction is open")
+        return self._transaction
+
+    def _who(self) -> record.Who:
+        return record.Who(self._questions.client(), self._hello.name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mailguard import relay
 from mailguard.commands import MailFrom
 from mailguard.facts import Client, Envelope, Mailbox
-from mailguard.spool import Spool
+from mailguard.spool import Spool, SpoolError
 from mailguard.verdict import Verdict
 
 
@@ -31,6 +31,7 @@ class Transaction:
         reference: the connection's reference and a running number.
         onward: the transaction at the backend, from the first recipient that passed on.
         spool: the content, from DATA on.
+        lost: why the content could not be kept.
     """
 
     reference: str
@@ -38,6 +39,12 @@ class Transaction:
     onward: relay.Transaction | None = None
     accepted: list[Accepted] = field(default_factory=list)
     spool: Spool | None = None
+    lost: SpoolError | None = None
+
+    @property
+    def smtputf8(self) -> bool:
+        """Whether the client asked for SMTPUTF8 (RFC 6531)."""
+        return self.mail.parameter("SMTPUTF8") is not None
 
     def fits(self, treatment: Hashable) -> bool:
         """Whether a recipient to be treated so may come along."""
