@@ -102,7 +102,7 @@ class HeaderReader:
 
 
 def _line(line: bytes) -> Header:
-    """The header on a line of version 1: ``PROXY``, ``TCP4`` or ``TCP6``, source, destination, their ports; or ``UNKNOWN``."""
+    """The header on a line of version 1: ``PROXY``, family, source, destination, their ports; or ``PROXY UNKNOWN``."""
     words = line.split(b" ")
     if words[1] == b"UNKNOWN":
         return Header()
