@@ -64,6 +64,9 @@ class Backend(Section):
     proxy_protocol: bool = setting(
         True, "begin each connection with a PROXY v2 header naming the client (Exim: `hosts_proxy`)"
     )
+    relay_probe: bool = setting(
+        True, "refuse to use this backend if it takes a recipient of a domain that cannot exist: it is an open relay"
+    )
 
 
 class Dns(Section):
