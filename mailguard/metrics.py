@@ -100,6 +100,7 @@ DNSBL_QUERIES = _counter(
     zone=_ZONE,
     outcome="listed, not_listed, timeout, servfail, refused, blocked, bad_answer, ill, error",
 )
+DNSBL_SECONDS = _seconds("dnsbl_query_duration_seconds", "Duration of one question to a DNSBL.", zone=_ZONE)
 DNSBL_UNMATCHED = _counter("dnsbl_unmatched_codes_total", "Answers whose code no table entry matches.", zone=_ZONE)
 DNSBL_HEALTHY = _gauge(
     "dnsbl_healthy", "1 while the list's test points answer as they must, 0 while it is set aside.", zone=_ZONE

@@ -1,0 +1,1 @@
+"""Questions about the connecting client and the envelope; each answer is known or unknown, and never a guess."""

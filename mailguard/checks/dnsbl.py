@@ -1,0 +1,173 @@
+"""Which DNS lists list the connecting client (RFC 5782): all asked at once, each answer known or unknown.
+
+:class:`Dnsbl` is given a :class:`ClientAddress` and nothing else. No header, and no address found in one, can ever be
+asked about (architecture.md, invariants).
+
+- A client in an ``UNASKED`` network is on no list, unless ``ask_about_private_clients`` says to ask.
+- An IPv6 client is on no list that does not declare IPv6 (RFC 5782 2.4: such a list holds none).
+- Every failure, refusal and nonsense is :class:`Unknown` for that list alone.
+- :meth:`Dnsbl.watch` probes the lists (:mod:`mailguard.checks.dnsbl_health`). One found ill is set aside: its answers
+  are unknown until a probe finds it healthy again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mailguard import config, metrics
+from mailguard.checks.dnsbl_answers import NOT_LISTED, Outcome, read
+from mailguard.checks.dnsbl_health import Finding, Health, probe
+from mailguard.checks.dnsbl_names import is_asked_about, query_name
+from mailguard.dns import Resolver
+from mailguard.facts import Answer, ClientAddress, Codes, DnsblZone, Unknown
+from mailguard.log import logger
+
+JITTER: Final = 0.1
+"""Share by which the time to the next probe differs, so that workers started together do not probe together."""
+
+
+@dataclass(slots=True)
+class _List:
+    """One list and how it stands: ``ill`` says why it is set aside, ``due`` when it is probed next (clock)."""
+
+    zone: DnsblZone
+    due: float
+    ill: str = ""
+
+
+class Dnsbl:
+    """The policy's lists.
+
+    Args:
+        resolver: asked about everything.
+        lists: the policy's lists; their names are the keys of :meth:`ask`.
+        settings: intervals of probing, and whether private clients are asked about.
+        clock: now in seconds, of any origin.
+        jitter: a number from 0 to 1 each time it is called.
+
+    Raises:
+        ValueError: two lists have one name.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        lists: Sequence[DnsblZone],
+        settings: config.Dns,
+        clock: Callable[[], float],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._resolver = resolver
+        self._settings = settings
+        self._clock = clock
+        self._jitter = jitter
+        self._lists: dict[str, _List] = {}
+        self._changed = asyncio.Event()
+        self.reconfigure(lists)
+
+    def reconfigure(self, lists: Sequence[DnsblZone]) -> None:
+        """Ask ``lists`` from now on. One known before stays as ill or healthy as it is; a new one is probed at once.
+
+        Raises:
+            ValueError: two lists have one name; nothing is changed then.
+        """
+        if len({zone.name for zone in lists}) < len(lists):
+            raise ValueError("two lists have the same name")
+        before, now = self._lists, self._clock()
+        known = {item.zone: item for item in before.values()}
+        self._lists = {zone.name: known.get(zone) or _List(zone, due=now) for zone in lists}
+        for name in before.keys() | self._lists.keys():
+            item = self._lists.get(name)
+            # A list that is asked no more is no alarm; multiprocess metrics cannot be taken back.
+            metrics.DNSBL_HEALTHY.labels(zone=name).set(0 if item and item.ill else 1)
+        self._changed.set()
+
+    async def ask(self, address: ClientAddress, deadline: float) -> dict[str, Answer[Codes]]:
+        """What each list says of ``address``, by the list's name.
+
+        Args:
+            address: the connecting client.
+            deadline: loop time at which all that is missing is unknown.
+        """
+        lists = list(self._lists.values())
+        if not self._settings.ask_about_private_clients and not is_asked_about(address):
+            return {item.zone.name: NOT_LISTED for item in lists}
+        async with asyncio.TaskGroup() as group:
+            tasks = {item.zone.name: group.create_task(self._ask(item, address, deadline)) for item in lists}
+        return {name: task.result() for name, task in tasks.items()}
+
+    async def _ask(self, item: _List, address: ClientAddress, deadline: float) -> Answer[Codes]:
+        zone = item.zone
+        if address.ip.version == 6 and not zone.ipv6:
+            return NOT_LISTED
+        if item.ill:
+            metrics.DNSBL_QUERIES.labels(zone=zone.name, outcome=Outcome.ILL).inc()
+            return Unknown(f"ill: {item.ill}")
+        started = self._clock()
+        outcome, answer = read(await self._resolver.resolve(query_name(address.ip, zone.zone), "A", deadline))
+        metrics.DNSBL_SECONDS.labels(zone=zone.name).observe(self._clock() - started)
+        metrics.DNSBL_QUERIES.labels(zone=zone.name, outcome=outcome).inc()
+        return answer
+
+    async def watch(self) -> None:
+        """Probe each list now and whenever it is due, until cancelled. A bug in here is logged and does not end it."""
+        while True:
+            self._changed.clear()
+            try:
+                await self.probe_due()
+            except Exception:  # noqa: BLE001 - mail goes on without probes, and probes go on without mail
+                metrics.ERRORS.inc()
+                logger.exception("dnsbl probe failed")
+                pause = self._settings.ill_probe_interval
+            else:
+                pause = self._until_next()
+            await self._pause(pause)
+
+    async def probe_due(self) -> None:
+        """Probe all lists that are due, at the same time, and set each aside or back by what was found."""
+        now = self._clock()
+        deadline = asyncio.get_running_loop().time() + self._settings.probe_timeout
+        async with asyncio.TaskGroup() as group:
+            for item in self._lists.values():
+                if item.due <= now:
+                    group.create_task(self._probe(item, deadline))
+
+    async def _probe(self, item: _List, deadline: float) -> None:
+        finding = await probe(self._resolver, item.zone, deadline)
+        self._take(item, finding)
+        interval = self._settings.ill_probe_interval if item.ill else self._settings.probe_interval
+        item.due = self._clock() + interval * (1 - JITTER * self._jitter())
+
+    def _take(self, item: _List, finding: Finding) -> None:
+        """Set the list aside or back; one line of log where that changes something, or where nothing could be told."""
+        name = item.zone.name
+        match finding.health:
+            case Health.ILL:
+                if not item.ill:
+                    logger.warning("dnsbl ill", zone=name, error=finding.why)
+                item.ill = finding.why
+            case Health.HEALTHY:
+                if item.ill:
+                    logger.info("dnsbl healthy", zone=name)
+                item.ill = ""
+            case Health.UNDECIDED:
+                logger.info("dnsbl undecided", zone=name, error=finding.why)
+        if self._lists.get(name) is item:
+            metrics.DNSBL_HEALTHY.labels(zone=name).set(0 if item.ill else 1)
+
+    def _until_next(self) -> float:
+        """Seconds until the next list is due; at the most one interval, for there may be no list."""
+        due = min((item.due for item in self._lists.values()), default=float("inf"))
+        return max(0.0, min(due - self._clock(), self._settings.probe_interval))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait ``seconds``, or until the lists change."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,46 @@
+"""What a stranger's name is in the DNS: what ``helo``, ``sender`` and ``reverse_dns`` have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from mailguard.dns import AnyAnswer, Failed, Found, RecordType, Resolver
+from mailguard.dns.names import DoubtfulNameError, ImpossibleNameError, host_name
+from mailguard.facts import Answer, Known, Unknown
+
+
+def host_to_ask(text: str) -> str | Known[bool] | Unknown:
+    """The host name that ``text`` is, or whether it resolves where the DNS need not be asked.
+
+    A name that no host can have does not resolve; one that only IDNA 2008 rules out is left undecided.
+    """
+    try:
+        return host_name(text)
+    except ImpossibleNameError:
+        return Known(False)
+    except DoubtfulNameError as error:
+        return Unknown(str(error))
+
+
+async def ask_all(resolver: Resolver, name: str, types: Iterable[RecordType], deadline: float) -> list[AnyAnswer]:
+    """The answers for all ``types`` of ``name``, asked at once until ``deadline`` (loop time)."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(resolver.resolve(name, rdtype, deadline)) for rdtype in types]
+    return [task.result() for task in tasks]
+
+
+def existence(answers: Iterable[AnyAnswer]) -> Answer[bool]:
+    """Whether any of ``answers`` holds a record. Without one, a single failure leaves it unknown."""
+    failure: Failed | None = None
+    for answer in answers:
+        if isinstance(answer, Found):
+            return Known(True)
+        if isinstance(answer, Failed):
+            failure = failure or answer
+    return unknown(failure) if failure else Known(False)
+
+
+def unknown(failure: Failed) -> Unknown:
+    """The failed question as an unknown answer."""
+    return Unknown(f"{failure.kind}: {failure.why}")

@@ -1,0 +1,62 @@
+"""The client's name by its address, and whether that name leads back to it ("iprev", RFC 8601 3).
+
+A PTR record is written by whoever holds the address: what it says is believed, and shown in Received and log, only as
+far as it is a host name, and is nobody's until the name's own zone says so too.
+
+On failure: unknown, where the PTR question failed, or where no name was confirmed and a question about one of them
+failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from mailguard.checks.existence import unknown
+from mailguard.dns import AnyAnswer, Failed, Found, NotFound, RecordType, Resolver
+from mailguard.dns.names import DoubtfulNameError, ImpossibleNameError, host_name
+from mailguard.facts import Answer, ClientAddress, Known, ReverseDns
+
+MAX_NAMES: Final = 10
+"""Names of one client that are followed, as many as SPF follows (RFC 7208 4.6.4); the rest are as if not there."""
+
+
+async def reverse_dns(resolver: Resolver, address: ClientAddress, deadline: float) -> Answer[ReverseDns]:
+    """The name of ``address``: the first confirmed one, else the first, else empty; asked until ``deadline`` (loop time)."""
+    match await resolver.resolve(address.ip.reverse_pointer, "PTR", deadline):
+        case Failed() as failure:
+            return unknown(failure)
+        case NotFound():
+            return Known(ReverseDns("", confirmed=False))
+        case Found(records):
+            return await _confirmed(resolver, address, list(_host_names(records[:MAX_NAMES])), deadline)
+
+
+def _host_names(targets: Sequence[str]) -> Iterator[str]:
+    """Those of ``targets`` that can be a host's name."""
+    for target in targets:
+        try:
+            yield host_name(target)
+        except (ImpossibleNameError, DoubtfulNameError):
+            continue
+
+
+async def _confirmed(
+    resolver: Resolver, address: ClientAddress, names: Sequence[str], deadline: float
+) -> Answer[ReverseDns]:
+    rdtype: RecordType = "A" if address.ip.version == 4 else "AAAA"
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(resolver.resolve(name, rdtype, deadline)) for name in names]
+    return judge(address, [(name, task.result()) for name, task in zip(names, tasks, strict=True)])
+
+
+def judge(address: ClientAddress, forward: Sequence[tuple[str, AnyAnswer]]) -> Answer[ReverseDns]:
+    """The answer from what each name, in the order of the PTR records, leads to."""
+    for name, answer in forward:
+        if isinstance(answer, Found) and address.ip in answer.records:
+            return Known(ReverseDns(name, confirmed=True))
+    for _, answer in forward:
+        if isinstance(answer, Failed):
+            return unknown(answer)
+    return Known(ReverseDns(forward[0][0] if forward else "", confirmed=False))
