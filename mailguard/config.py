@@ -109,10 +109,11 @@ class Spamassassin(Section):
     timeout: float = setting(40.0, "one scoring, waiting for a free child included", unit="s", gt=0)
     connections: int = setting(5, "scorings at the same time (spamd's --max-children)", unit="scans", ge=1)
     max_size: int = setting(512 * 1024, "a longer message is scored by its first octets", unit="octets", ge=1024)
-    user: str = setting("", "user name sent to spamd; empty: none")
+    user: str = setting("", "user name sent to spamd; empty: none", pattern=r"^[!-~]{0,64}$")
     rule_dirs: list[Path] = setting(
         [], "spamd's live rule folders, where readable: the tainted rules are derived from them afresh"
     )
+    rules_interval: float = setting(60.0, "time between looks into `rule_dirs` for changed rules", unit="s", gt=0)
 
 
 class Limits(Section):
@@ -140,10 +141,15 @@ class Limits(Section):
     min_data_rate: int = setting(500, "content after the grace", unit="octets/s", ge=0)
     min_data_rate_grace: float = setting(30.0, "content without a minimum rate", unit="s", ge=0)
     scan_deadline: float = setting(45.0, "all scanners together", unit="s", gt=0)
-    backend_connect_timeout: float = setting(10.0, "connecting to a backend, greeting included", unit="s", gt=0)
+    backend_connect_timeout: float = setting(
+        10.0, "connecting to a backend; of our own probes its greeting too", unit="s", gt=0
+    )
     backend_reply_timeout: float = setting(60.0, "one reply of a backend", unit="s", gt=0)
     backend_final_timeout: float = setting(600.0, "a backend's reply to the final dot", unit="s", gt=0)
-    backend_retry: float = setting(30.0, "a backend that failed is left alone before it is tried again", unit="s", gt=0)
+    backend_retry: float = setting(
+        30.0, "a dead backend is left alone before mail tries it again; also between probes", unit="s", gt=0
+    )
+    backend_failures: int = setting(3, "failures in a row after which a backend counts as dead", unit="failures", ge=1)
     drain_timeout: float = setting(60.0, "sessions in the middle of a message, at shutdown", unit="s", ge=0)
 
 

@@ -34,6 +34,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "weights": "what counted, `name=weight`: of lists by label, and of facts",
     "spam": "SpamAssassin's total",
     "spam_content": "`spam.content_score`",
+    "spam_rule": "a SpamAssassin rule that the taint list does not hold",
     "virus": "signature name, `clean` or `unknown(why)`",
     "size": "size of the content in octets",
     "seconds": "duration in seconds",
