@@ -1,0 +1,192 @@
+"""A client connection with a deadline on every wait.
+
+``deadline`` is always absolute, in seconds of the running loop's clock (``loop.time()``), so that one bound covers
+many calls. A line's length is bounded; what the peer sends unasked is held up to about :data:`HIGH_WATER` octets,
+then it must wait.
+
+It is built on asyncio's transports rather than its streams for one reason: what the peer said before the connection
+broke stays readable. A server that refuses in the middle of our content answers, closes, and makes our next write fail;
+with ``StreamReader`` the failed write hides the answer.
+
+One task uses a stream at a time; :meth:`Stream.abort` may be called from anywhere. Failure: :class:`StreamError`, whose
+text is a private cause for the log. After any failure the stream is good for :meth:`Stream.abort` only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, cast
+
+HIGH_WATER: Final = 65_536
+"""Octets held unread before the peer is made to wait."""
+
+
+class StreamError(Exception):
+    """The connection could not be made, or cannot be used any more."""
+
+
+class StreamClosed(StreamError):
+    """The peer has closed, or the connection broke."""
+
+
+class StreamTimeout(StreamError):
+    """The deadline passed."""
+
+
+class _Wire(asyncio.Protocol):
+    """What has come, and how the connection stands; wakes the one task that waits."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self.ended = ""
+        """Why nothing more will come; empty while the peer may speak."""
+        self.lost = False
+        self.writable = True
+        self._reading = True
+        self._waiter: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        # Writing pauses while anything is queued: what was drained is with the kernel, the rest can still be taken
+        # back.
+        self.transport.set_write_buffer_limits(high=0)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        if self._reading and len(self.buffer) > HIGH_WATER:
+            self._reading = False
+            self.transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        self.ended = self.ended or "closed by the peer"
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = self.ended or str(exc or "closed")
+        self.lost = True
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def until(self, ready: Callable[[], bool], deadline: float) -> None:
+        """Wait until ``ready()``.
+
+        Raises:
+            StreamTimeout: not before ``deadline``.
+        """
+        while not ready():
+            if not self._reading and not self.ended:
+                self._reading = True
+                self.transport.resume_reading()
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._waiter
+            except TimeoutError:
+                raise StreamTimeout("no answer in time") from None
+            finally:
+                self._waiter = None
+
+
+async def _open(address: str) -> _Wire:
+    loop = asyncio.get_running_loop()
+    if address.startswith("unix:"):
+        _, wire = await loop.create_unix_connection(_Wire, address.removeprefix("unix:"))
+        return wire
+    host, _, port = address.rpartition(":")
+    _, wire = await loop.create_connection(_Wire, host.strip("[]"), int(port))
+    return wire
+
+
+class Stream:
+    """One connection that we opened; made by :meth:`connect`."""
+
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+
+    @classmethod
+    async def connect(cls, address: str, deadline: float) -> Stream:
+        """Connect to ``host:port``, ``[ipv6]:port`` or ``unix:/path`` (``config.SocketAddress``).
+
+        Raises:
+            StreamTimeout: no connection before ``deadline``.
+            StreamClosed: refused or unreachable, or the host's name is not known.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                return cls(await _open(address))
+        except TimeoutError:
+            raise StreamTimeout("no connection in time") from None
+        except OSError as error:
+            raise StreamClosed(str(error)) from error
+
+    @property
+    def ended(self) -> str:
+        """Why the peer will say nothing more than is pending; empty while it may."""
+        return self._wire.ended
+
+    @property
+    def pending(self) -> bool:
+        """Whether the peer has said something that was not read yet."""
+        return bool(self._wire.buffer)
+
+    async def readline(self, limit: int, deadline: float) -> bytes:
+        """The next line with its LF, of ``limit`` octets at the most.
+
+        Raises:
+            StreamTimeout: it did not come before ``deadline``.
+            StreamClosed: the peer closed before the line's end.
+            StreamError: the line is longer.
+        """
+        wire = self._wire
+        await wire.until(lambda: b"\n" in wire.buffer or len(wire.buffer) >= limit or bool(wire.ended), deadline)
+        end = wire.buffer.find(b"\n", 0, limit) + 1
+        if not end:
+            raise (
+                StreamError(f"a line of over {limit} octets") if len(wire.buffer) >= limit else StreamClosed(wire.ended)
+            )
+        line = bytes(wire.buffer[:end])
+        del wire.buffer[:end]
+        return line
+
+    def write(self, octets: bytes) -> None:
+        """Queue ``octets`` for sending; :meth:`drain` keeps the queue short.
+
+        Raises:
+            StreamClosed: the peer has closed.
+        """
+        if self._wire.ended or self._wire.transport.is_closing():
+            raise StreamClosed(self._wire.ended or "closed")
+        self._wire.transport.write(octets)
+
+    async def drain(self, deadline: float) -> None:
+        """Wait until all is with the kernel, or the peer has spoken or closed (it may have stopped reading by then).
+
+        Raises:
+            StreamTimeout: none of these before ``deadline``.
+        """
+        wire = self._wire
+        await wire.until(lambda: wire.writable or bool(wire.buffer) or bool(wire.ended), deadline)
+
+    def close(self) -> None:
+        """Close without waiting; what the kernel does not take at once is dropped."""
+        if self._wire.transport.get_write_buffer_size():
+            self._wire.transport.abort()
+        else:
+            self._wire.transport.close()
+
+    def abort(self) -> None:
+        """Close at once: what is queued is not sent, and a waiting call raises :class:`StreamClosed`."""
+        self._wire.ended = self._wire.ended or "closed by us"
+        self._wire.transport.abort()

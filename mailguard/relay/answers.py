@@ -1,0 +1,95 @@
+"""What a backend says: reply lines to a value, and that value to what our client is told. Pure.
+
+A reply has at most :data:`MAX_LINES` lines of :data:`MAX_LINE` octets (RFC 5321 4.5.3.1.5 asks for 512); lines of one
+reply bear one code (4.2.1). Anything else is no reply, :class:`NoReply`: nobody guesses what a backend may have
+meant.
+
+:func:`passed_on` makes a reply our own: code, enhanced code (RFC 3463; ``x.0.0`` where there is none) and text,
+printable ASCII within one reply line. A 421 speaks of the backend's connection and not of our client's: it never
+comes this far.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mailguard.replies import Reply, printable, reply
+
+MAX_LINE: Final = 2048
+"""Octets of one line, line end included."""
+MAX_LINES: Final = 100
+_MAX_LINES_PASSED_ON: Final = 10
+
+_LINE: Final = re.compile(rb"([2-5][0-5][0-9])(?:([ -])(.*))?", re.DOTALL)
+_ENHANCED: Final = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?= |$)")
+
+OK: Final = frozenset((250, 251, 252))
+"""Codes by which MAIL, RCPT and the end of data are taken (RFC 5321 4.3.2); 252 is seen as an answer to RCPT."""
+
+
+class NoReply(Exception):
+    """The backend said something that is no SMTP reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One reply of a backend: the code and the text of each line, enhanced code included, as sent."""
+
+    code: int
+    lines: tuple[bytes, ...]
+
+    @property
+    def taken(self) -> bool:
+        """Whether the command was taken."""
+        return self.code in OK
+
+    @property
+    def refused(self) -> bool:
+        """Whether the command was refused, by a reply that speaks of the command and not of the connection."""
+        return self.code >= 400 and self.code != 421
+
+    def __str__(self) -> str:
+        return printable(f"{self.code} {b' '.join(self.lines).decode(errors='replace')}")
+
+
+def parse_line(line: bytes) -> tuple[int, bool, bytes]:
+    """One reply line, with its line end, as code, whether it is the last, and text.
+
+    Raises:
+        NoReply: it is no reply line.
+    """
+    match = _LINE.fullmatch(line.removesuffix(b"\n").removesuffix(b"\r"))
+    if match is None:
+        raise NoReply(f"no reply line: {line[:80]!r}")
+    return int(match[1]), match[2] != b"-", match[3] or b""
+
+
+def parse_reply(lines: Sequence[bytes]) -> Answer:
+    """All lines of a reply, of which :func:`parse_line` called the last one the last.
+
+    Raises:
+        NoReply: too many lines, or lines of different codes.
+    """
+    parsed = [parse_line(line) for line in lines]
+    if len({code for code, _, _ in parsed}) != 1:
+        raise NoReply(f"lines of different codes: {lines[0][:80]!r}, {lines[-1][:80]!r}")
+    return Answer(parsed[0][0], tuple(text for _, _, text in parsed))
+
+
+def passed_on(answer: Answer, *, silent: str) -> Reply:
+    """``answer`` as our own reply; one that was taken without a word gets the text of our reply ``silent``."""
+    texts = [text.decode(errors="replace") for text in answer.lines[:_MAX_LINES_PASSED_ON]]
+    match = _ENHANCED.match(texts[0])
+    if match is None or match[1] != str(answer.code)[0]:
+        enhanced = f"{answer.code // 100}.0.0"
+    else:
+        enhanced = match[0]
+        # RFC 2034 4: the enhanced code stands on every line; Reply writes it on every line again.
+        texts = [text.removeprefix(enhanced).removeprefix(" ") for text in texts]
+    lines = tuple(printable(text).rstrip() for text in texts)
+    if not any(lines):
+        lines = reply(silent).lines if answer.taken else ("Refused by the mail server",)
+    return Reply(answer.code, enhanced, lines, cause="said by the backend")

@@ -1,0 +1,105 @@
+"""One configured backend: whether it answers, what it offered when it was last seen, and how a dialogue with it begins.
+
+Its breaker counts only what says that nobody is there: no TCP connection, or a probe that nobody answers. A reset, a
+421 or a slow greeting may be the fault of one client (PROXY: Exim looks up *that client's* name before it greets) or
+of too many connections at once; if such things opened the breaker, one client could shut mail off for all.
+
+Probes are connections of our own (PROXY LOCAL) that greet and quit: every ``backend_retry`` seconds, sooner after a
+failure, so that a restarted backend is taken up again at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from mailguard import config, metrics
+from mailguard.log import logger
+from mailguard.net.breaker import Breaker, State
+from mailguard.relay.backend import BackendFailed, Dialogue, Fault, Offer
+from mailguard.relay.identity import Identity, introduce
+
+_FIRST_RETRY: Final = 1.0
+"""Seconds from a failed probe to the next; doubled up to ``backend_retry``."""
+
+
+class Member:
+    """A backend among those of a relay.
+
+    Attributes:
+        address: as configured.
+        offer: what it offered last, None while it was never seen.
+        up: whether it answered when it was last asked.
+    """
+
+    def __init__(
+        self, backend: config.Backend, limits: config.Limits, hostname: str, clock: Callable[[], float]
+    ) -> None:
+        self.address = backend.address
+        self.offer: Offer | None = None
+        self.up = False
+        self._backend = backend
+        self._limits = limits
+        self._hostname = hostname
+        self._breaker = Breaker(limits.backend_failures, limits.backend_retry, clock)
+        self._gauge = metrics.BACKEND_UP.labels(self.address)
+        self._gauge.set(1)
+
+    def admit(self) -> bool:
+        """Whether it may be asked now; False while its breaker is open."""
+        return self._breaker.admit()
+
+    async def open(self, identity: Identity) -> Dialogue:
+        """A dialogue for the client ``identity``, past EHLO.
+
+        Raises:
+            BackendFailed: there is none.
+        """
+        return await self._open(identity, self._limits.backend_reply_timeout, {"unreachable"})
+
+    async def probe(self) -> bool:
+        """Greet and quit as ourselves; whether it answered as it should. Heeds no breaker, but tells it."""
+        try:
+            dialogue = await self._open(None, self._limits.backend_connect_timeout, {"unreachable", "silent"})
+        except BackendFailed as failure:
+            logger.debug("backend probe failed", backend=self.address, error=str(failure))
+            return False
+        dialogue.quit()
+        return True
+
+    async def watch(self) -> None:
+        """Probe until cancelled."""
+        pause = _FIRST_RETRY
+        while True:
+            well = await self.probe()
+            pause = self._limits.backend_retry if well else min(pause, self._limits.backend_retry)
+            await asyncio.sleep(pause)
+            pause = _FIRST_RETRY if well else pause * 2
+
+    async def _open(self, identity: Identity | None, greeting_timeout: float, counted: set[Fault]) -> Dialogue:
+        introduction = introduce(identity, self._hostname, proxy_protocol=self._backend.proxy_protocol)
+        try:
+            dialogue = await Dialogue.open(self.address, introduction, self._limits, greeting_timeout=greeting_timeout)
+        except BackendFailed as failure:
+            if failure.fault in counted:
+                self._failed(str(failure))
+            raise
+        self.offer = dialogue.offer
+        self._answered()
+        return dialogue
+
+    def _answered(self) -> None:
+        if self._breaker.state is not State.CLOSED:
+            logger.info("backend is back", backend=self.address)
+        self._breaker.succeeded()
+        self._gauge.set(1)
+        self.up = True
+
+    def _failed(self, why: str) -> None:
+        was_closed = self._breaker.state is State.CLOSED
+        self._breaker.failed()
+        self.up = False
+        if was_closed and self._breaker.state is not State.CLOSED:
+            logger.warning("backend is left alone", backend=self.address, error=why)
+            self._gauge.set(0)

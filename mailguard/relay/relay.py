@@ -1,0 +1,76 @@
+"""The backends together: what all of them offer, and a transaction with one of them.
+
+They are tried in the order of the configuration, those left out whose breaker is open. A backend is never retried for
+mail behind the sender's back: there is no queue here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from mailguard import config
+from mailguard.commands import Extensions, MailFrom
+from mailguard.relay.identity import Identity
+from mailguard.relay.member import Member
+from mailguard.relay.transaction import Finishing, Transaction
+
+
+class Relay:
+    """All configured backends.
+
+    Args:
+        backends: in the order in which they are tried; at least one.
+        limits: time and size bounds.
+        hostname: our name in EHLO where no client is named.
+        clock: seconds that only grow, for the breakers.
+    """
+
+    def __init__(
+        self,
+        backends: Sequence[config.Backend],
+        limits: config.Limits,
+        hostname: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self._members = tuple(Member(backend, limits, hostname, clock) for backend in backends)
+        self._limits = limits
+        self._finishing: Finishing = set()
+
+    @property
+    def extensions(self) -> Extensions:
+        """What every backend offers, as last seen; nothing but SIZE while one of them was never seen (smtp.md)."""
+        offers = [member.offer for member in self._members]
+        sizes = [offer.size for offer in offers if offer and offer.size]
+        return Extensions(
+            size=min([self._limits.max_message_size, *sizes]),
+            eightbitmime=all(offer is not None and offer.eightbitmime for offer in offers),
+            smtputf8=all(offer is not None and offer.smtputf8 for offer in offers),
+        )
+
+    @property
+    def available(self) -> bool:
+        """Whether a backend answered when it was last asked; False until the first probe."""
+        return any(member.up for member in self._members)
+
+    async def probe(self) -> bool:
+        """Ask every backend once, at the same time; whether one answered as it should."""
+        return any(await asyncio.gather(*(member.probe() for member in self._members)))
+
+    async def watch(self) -> None:
+        """Probe every backend now and then, until cancelled: :attr:`extensions` and :attr:`available` live by it."""
+        async with asyncio.TaskGroup() as group:
+            for member in self._members:
+                group.create_task(member.watch())
+
+    def transaction(self, identity: Identity, mail: MailFrom) -> Transaction:
+        """A transaction for one client's MAIL; nothing is sent before its first :meth:`Transaction.rcpt`."""
+        return Transaction(self._members, self._limits, self._finishing, identity, mail)
+
+    async def finish(self) -> None:
+        """Wait for the transactions that stand between final dot and reply though nobody waits for them any more.
+
+        Bounded by ``backend_final_timeout``; to be called once no client is served any more.
+        """
+        if self._finishing:
+            await asyncio.wait(self._finishing)

@@ -1,0 +1,287 @@
+"""One envelope and its message, from the first RCPT to the backend's final reply (architecture.md, "The way", 5 and 9).
+
+    ==================================  ============================================================================
+    what happens                        what follows
+    ==================================  ============================================================================
+    MAIL is refused                     the refusal answers RCPT, this one and all later ones
+    the backend fails at RCPT           the envelope is spoken to the next backend; none left: 451
+    it fails before the final dot       the envelope is replayed, same backend or next, and the content sent again
+    a replay is refused                 451, and nobody gets the message: what RCPT promised cannot be held
+    the client is gone before the dot   the connection is cut: the backend never sees the dot (:class:`ClientGone`)
+    the client is gone after the dot    nothing: the backend's reply is awaited, whoever still hears it
+    the backend fails after the dot     451 and ``doubtful``: it may have taken the message (RFC 1047), the sender
+                                        comes again, and only here a duplicate can arise
+    ==================================  ============================================================================
+
+Never a 250 that no backend gave. Never an exception for a failing backend: that is a 451 with its cause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from typing import TypeAlias
+
+from mailguard import config, metrics
+from mailguard.commands import MailFrom, RcptTo
+from mailguard.log import logger
+from mailguard.relay.answers import Answer, passed_on
+from mailguard.relay.backend import BackendFailed, Dialogue
+from mailguard.relay.identity import Identity
+from mailguard.relay.member import Member
+from mailguard.replies import Reply, reply
+from mailguard.spool import Content
+
+Finishing: TypeAlias = "set[asyncio.Task[Reply]]"
+"""Deliveries under way: held here, so that none is lost while it waits for a final reply."""
+
+
+class ClientGone(Exception):
+    """The client was gone before the final dot, so nothing was delivered."""
+
+
+class _ReplayRefused(Exception):
+    """A backend refuses in a replay what RCPT promised."""
+
+
+class Transaction:
+    """One transaction; made by :meth:`Relay.transaction`. One call at a time, but for :meth:`abort`.
+
+    Attributes:
+        backend: the address of the backend last spoken to; empty before.
+        doubtful: the backend was lost between the final dot and its reply, so it may have the message.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        limits: config.Limits,
+        finishing: Finishing,
+        identity: Identity,
+        mail: MailFrom,
+    ) -> None:
+        self.backend = ""
+        self.doubtful = False
+        self._members = members
+        self._limits = limits
+        self._finishing = finishing
+        self._identity = identity
+        self._mail = mail
+        self._taken: list[RcptTo] = []
+        self._mail_refused: Reply | None = None
+        self._dialogue: Dialogue | None = None
+        self._causes: list[str] = []
+        self._busy = False
+        self._dotted = False
+        self._aborted = False
+
+    # -- RCPT
+
+    async def rcpt(self, command: RcptTo) -> Reply:
+        """The backend's reply to this recipient; 451 4.3.0 where none can be had."""
+        if self._mail_refused is not None:
+            return self._mail_refused
+        self._begin_call()
+        try:
+            answer = await self._ask(command)
+        except _ReplayRefused as refusal:
+            return reply("backend_down").because(str(refusal))
+        except BaseException:
+            self._cut()
+            raise
+        finally:
+            self._busy = False
+        if answer is None:
+            return self._none_left()
+        if self._mail_refused is None and answer.taken:
+            self._taken.append(command)
+        return self._mail_refused or passed_on(answer, silent="rcpt_ok")
+
+    def _begin_call(self) -> None:
+        self._busy = True
+        self._causes = []
+
+    async def _ask(self, command: RcptTo) -> Answer | None:
+        """The answer to ``command`` of the open dialogue, else of the first backend that gives one."""
+        if (dialogue := self._live()) is not None:
+            try:
+                return await dialogue.rcpt(command)
+            except BackendFailed as failure:
+                self._lost(failure)
+        for member in self._admitted():
+            try:
+                return await self._begin(member, command)
+            except BackendFailed as failure:
+                self._lost(failure)
+        return None
+
+    async def _begin(self, member: Member, command: RcptTo) -> Answer:
+        """The envelope so far and ``command``, to a new dialogue; its answer, or the refusal of the very first MAIL."""
+        dialogue = await self._open(member)
+        first, answers = await dialogue.envelope(self._mail, [*self._taken, command])
+        if not first.taken and not self._taken:
+            self._mail_refused = passed_on(first, silent="mail_ok")
+            self._leave()
+            return first
+        self._require(first, answers[:-1])
+        return answers[-1]
+
+    # -- the message
+
+    async def deliver(self, content: Content, gone: asyncio.Event) -> Reply:
+        """Send ``content`` to those whose RCPT was taken; the backend's final reply is ours.
+
+        Cancelled before the final dot this cuts the connection; after it the backend's reply is still awaited, and
+        logged.
+
+        Args:
+            content: the message, unstuffed, line ends CR LF; it must stay open until this returns.
+            gone: set as soon as the client is known to be gone.
+
+        Raises:
+            ClientGone: the client was gone before the final dot, or :meth:`abort` was called.
+            spool.SpoolLost: ``content`` cannot be read; nothing was delivered.
+            ValueError: no recipient was taken, or this was called before.
+        """
+        if not self._taken or self._dotted:
+            raise ValueError("no recipient was taken, or the message was sent already")
+        task = asyncio.create_task(self._deliver(content, gone))
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self._dotted:
+                task.add_done_callback(self._log_unheard)
+            else:
+                task.cancel()
+                await asyncio.wait((task,))
+            raise
+
+    async def _deliver(self, content: Content, gone: asyncio.Event) -> Reply:
+        self._begin_call()
+        try:
+            async with aclosing(self._dialogues()) as dialogues:
+                async for dialogue in dialogues:
+                    self._check(gone)
+                    try:
+                        return await self._send(dialogue, content, gone)
+                    except BackendFailed as failure:
+                        self._lost(failure)
+                        if self._dotted:
+                            self.doubtful = True
+                            break
+        except _ReplayRefused as refusal:
+            return reply("backend_down").because(str(refusal))
+        except BaseException:
+            self._cut()
+            raise
+        finally:
+            self._busy = False
+        if self._aborted:
+            raise ClientGone("given up")
+        return self._none_left()
+
+    async def _dialogues(self) -> AsyncGenerator[Dialogue, None]:
+        """The open dialogue where it still lives, then a replay to each backend in turn."""
+        if (dialogue := self._live()) is not None:
+            yield dialogue
+        for member in self._admitted():
+            try:
+                replayed = await self._replay(member)
+            except BackendFailed as failure:
+                self._lost(failure)
+            else:
+                yield replayed
+        metrics.BACKEND_REPLAYS.labels("failed").inc()
+
+    async def _replay(self, member: Member) -> Dialogue:
+        dialogue = await self._open(member)
+        self._require(*await dialogue.envelope(self._mail, self._taken))
+        metrics.BACKEND_REPLAYS.labels("ok").inc()
+        return dialogue
+
+    async def _send(self, dialogue: Dialogue, content: Content, gone: asyncio.Event) -> Reply:
+        answer = await dialogue.data()
+        if answer is None:
+            answer = await dialogue.content(content, lambda: self._check(gone))
+            if answer is not None:
+                self._cut()
+                return passed_on(answer, silent="data_ok")
+            # The client's last chance to be gone: RFC 1047's window opens with the dot.
+            self._check(gone)
+            dialogue.end_content()
+            self._dotted = True
+            answer = await dialogue.final()
+        self._leave()
+        return passed_on(answer, silent="data_ok")
+
+    def _check(self, gone: asyncio.Event) -> None:
+        if gone.is_set() or self._aborted:
+            raise ClientGone("the client is gone")
+
+    # -- the end
+
+    async def abort(self) -> None:
+        """Give the transaction up; harmless at any time, and without effect once the final dot is sent."""
+        if self._dotted:
+            return
+        self._aborted = True
+        if self._busy:
+            self._cut()
+        else:
+            self._leave()
+
+    def _live(self) -> Dialogue | None:
+        """The open dialogue, if the backend did not close it meanwhile."""
+        if self._dialogue is not None and not self._dialogue.alive:
+            self._lost(BackendFailed(f"{self.backend}: closed while we were not speaking"))
+        return self._dialogue
+
+    def _admitted(self) -> Iterator[Member]:
+        """The backends that may be asked, in order; none once the transaction was given up."""
+        for member in self._members:
+            if self._aborted:
+                return
+            if member.admit():
+                yield member
+            else:
+                self._causes.append(f"{member.address}: left alone after failures")
+
+    async def _open(self, member: Member) -> Dialogue:
+        self.backend = member.address
+        self._dialogue = await member.open(self._identity)
+        return self._dialogue
+
+    def _require(self, first: Answer, answers: Sequence[Answer]) -> None:
+        """In a replay all must be taken again."""
+        for answer in (first, *answers):
+            if not answer.taken:
+                metrics.BACKEND_REPLAYS.labels("refused").inc()
+                self._leave()
+                raise _ReplayRefused(f"{self.backend}: refused in a replay: {answer}")
+
+    def _none_left(self) -> Reply:
+        return reply("backend_down").because("; ".join(self._causes))
+
+    def _lost(self, failure: BackendFailed) -> None:
+        self._causes.append(str(failure))
+        self._cut()
+
+    def _cut(self) -> None:
+        if self._dialogue is not None:
+            self._dialogue.abort()
+        self._dialogue = None
+
+    def _leave(self) -> None:
+        if self._dialogue is not None:
+            self._dialogue.quit()
+        self._dialogue = None
+
+    def _log_unheard(self, task: asyncio.Task[Reply]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        said = "" if error else str(task.result())
+        logger.warning("final reply unheard", backend=self.backend, reply=said, error=error and repr(error))
