@@ -1,0 +1,81 @@
+# make run      the main job with real servers on this machine (ONCE=1: end after the table)
+# make test     every check and every test, real servers included; installs what is missing
+# make check    formatting, lint, types, layers, reference pages, fast tests: under two minutes, no server
+# make bench    how fast, on this machine
+# make docs     write the reference pages anew
+#
+# make test-mutants   break each invariant in a copy: its test must turn red
+# make test-fresh     make run and make test on a Debian 12 with nothing but git, make and python3.11 (root, mmdebstrap)
+# make lock           resolve requirements.lock anew (needs uv)
+# make clean          remove what make made
+#
+# PYTHON=/path/to/python3.11 names another interpreter, ARGS="-k proxy" goes to pytest.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11 /usr/bin/python3) python3)
+UV ?= uv
+ARGS ?=
+
+setup := deploy/setup
+bin := .venv/bin
+pytest := sh tests/in_namespace.sh $(bin)/python -m pytest $(ARGS)
+
+servers := exim4-daemon-heavy clamav-daemon spamassassin spamd rbldnsd unbound
+test_tools := iproute2
+compile := pip compile --quiet --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.PHONY: help run test check bench docs lint test-fast test-real test-mutants test-fresh lock clean venv servers
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+venv:
+	@sh $(setup)/packages.sh python3-venv
+	@sh $(setup)/venv.sh $(PYTHON)
+
+servers:
+	@sh $(setup)/packages.sh python3-venv $(servers)
+
+run: servers venv
+	@$(bin)/mailguard demo $(if $(ONCE),--once)
+
+test: check test-real
+
+check: lint test-fast
+
+lint: venv
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+	$(bin)/mailguard reference --check
+
+test-fast: venv
+	$(pytest) -m "not real"
+
+test-real: servers venv
+	@sh $(setup)/packages.sh $(test_tools)
+	$(pytest) -m real
+
+test-mutants: venv
+	sh tests/in_namespace.sh $(bin)/python -m tests.mutants.run
+
+test-fresh:
+	sh tests/fresh/fresh.sh
+
+bench: servers venv
+	sh tests/in_namespace.sh $(bin)/python -m tests.bench
+
+docs: venv
+	$(bin)/mailguard reference
+
+lock:
+	$(UV) $(compile) --python $(PYTHON) --extra dev --upgrade pyproject.toml -o requirements.lock
+	$(UV) $(compile) --python $(PYTHON) --upgrade --constraints requirements.lock $(setup)/build.in -o $(setup)/build.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find mailguard tests -name __pycache__ -prune -exec rm -rf {} +
