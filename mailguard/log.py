@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 import orjson
@@ -63,16 +63,16 @@ def _logfmt_value(value: Any) -> str:
     return orjson.dumps(text, default=str).decode()
 
 
-def _logfmt(_logger: Any, _method: str, event: dict[str, Any]) -> str:
+def _logfmt(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     return " ".join(f"{key}={_logfmt_value(value)}" for key, value in event.items() if value not in (None, ""))
 
 
-def _json(_logger: Any, _method: str, event: dict[str, Any]) -> str:
+def _json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     return orjson.dumps(event, default=str).decode()
 
 
-def _ordered(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    return {key: event.pop(key) for key in ("time", "level", "event") if key in event} | event
+def _ordered(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: event.pop(key) for key in ("time", "level", "event") if key in event} | dict(event)
 
 
 def configure(format_: str = "logfmt", level: str = "info") -> None:

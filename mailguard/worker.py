@@ -23,7 +23,9 @@ from mailguard.policy.compiler import CompiledPolicy
 from mailguard.policy_files import load
 from mailguard.positions import Problems
 from mailguard.relay import Relay
-from mailguard.scanners import Clamav, Spamassassin, load_taint
+from mailguard.scanners.clamav import Clamav
+from mailguard.scanners.spamassassin import Spamassassin
+from mailguard.scanners.taint_source import load_taint
 from mailguard.session import Services, Session
 from mailguard.smtp.server import SmtpListener, listen
 
@@ -35,18 +37,14 @@ def assemble(settings: Settings, policy: CompiledPolicy) -> Services:
     """Everything that sessions ask, made from the settings."""
     clock = time.monotonic
     resolver = Resolver(settings.dns, clock)
-    clamav = Clamav(settings.clamav, clock) if settings.clamav.address else None
-    spamassassin = None
-    if settings.spamassassin.address:
-        spamassassin = Spamassassin(settings.spamassassin, load_taint(settings.spamassassin.rule_dirs), clock)
     return Services(
         settings=settings,
         policy=policy,
         resolver=resolver,
         dnsbl=Dnsbl(resolver, policy.lists, settings.dns, clock),
         relay=Relay(settings.backends, settings.limits, settings.hostname, clock),
-        clamav=clamav,
-        spamassassin=spamassassin,
+        clamav=Clamav(settings.clamav, clock),
+        spamassassin=Spamassassin(settings.spamassassin, load_taint(settings.spamassassin), clock),
         now=lambda: datetime.now(UTC).astimezone(),
     )
 
@@ -85,7 +83,8 @@ class Worker:
         except BaseException:
             await self.stop()
             raise
-        for watch in (self._services.dnsbl.watch, self._services.relay.watch):
+        services = self._services
+        for watch in (services.dnsbl.watch, services.relay.watch, services.spamassassin.watch):
             self._watchers.append(asyncio.create_task(_watched(watch)))
         metrics.BUILD_INFO.labels(__version__).set(1)
         _loaded(self._services.policy)
@@ -136,6 +135,7 @@ class Worker:
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
+        await self._services.relay.finish()
         await self._admin.stop()
 
 
@@ -146,10 +146,10 @@ def _loaded(policy: CompiledPolicy) -> None:
 
 
 async def _watched(watch: Callable[[], Awaitable[None]]) -> None:
-    """Run a watcher for ever: one that dies of a bug is logged, counted, and started again."""
+    """Run a watcher until it returns: one that dies of a bug is logged, counted, and started again."""
     while True:
         try:
-            await watch()
+            return await watch()
         except Exception:  # noqa: BLE001  a bug in a watcher must not end the service
             metrics.ERRORS.inc()
             logger.exception("internal error")

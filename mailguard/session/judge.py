@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from mailguard.facts import NOT_ASKED, Answer, Message, SpamResult, VirusResult
+from mailguard.facts import Message
 from mailguard.session.services import Services
 from mailguard.session.transaction import Accepted
 from mailguard.spool import Content
@@ -34,19 +34,7 @@ async def judge(services: Services, scanned: Content, size: int, first: Accepted
     """
     deadline = asyncio.get_running_loop().time() + services.settings.limits.scan_deadline
     async with asyncio.TaskGroup() as scans:
-        virus = scans.create_task(_scan(services, scanned, deadline))
-        spam = scans.create_task(_score(services, scanned, deadline, first))
+        virus = scans.create_task(services.clamav.scan(scanned, deadline))
+        spam = scans.create_task(services.spamassassin.score(scanned, deadline, first.client.address))
     message = Message(size, virus.result(), spam.result())
     return Judgement(services.policy.content(first.client, first.envelope, message, first.verdict), message)
-
-
-async def _scan(services: Services, scanned: Content, deadline: float) -> Answer[VirusResult]:
-    if services.clamav is None:
-        return NOT_ASKED
-    return await services.clamav.scan(scanned, deadline)
-
-
-async def _score(services: Services, scanned: Content, deadline: float, first: Accepted) -> Answer[SpamResult]:
-    if services.spamassassin is None:
-        return NOT_ASKED
-    return await services.spamassassin.score(scanned, deadline, first.client.address)

@@ -13,7 +13,7 @@ from mailguard.checks.dnsbl import Dnsbl
 from mailguard.config import Settings
 from mailguard.dns.resolver import Resolver
 from mailguard.policy.compiler import CompiledPolicy
-from mailguard.relay.relay import Relay
+from mailguard.relay import Relay
 from mailguard.scanners.clamav import Clamav
 from mailguard.scanners.spamassassin import Spamassassin
 
@@ -23,7 +23,6 @@ class Services:
     """One immutable set of everything that a session asks.
 
     Attributes:
-        clamav, spamassassin: None where the settings name none; their facts are then unknown.
         now: the wall clock, aware of its zone, for the date in Received (RFC 5321 4.4).
     """
 
@@ -32,6 +31,6 @@ class Services:
     resolver: Resolver
     dnsbl: Dnsbl
     relay: Relay
-    clamav: Clamav | None
-    spamassassin: Spamassassin | None
+    clamav: Clamav
+    spamassassin: Spamassassin
     now: Callable[[], datetime]

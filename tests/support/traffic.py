@@ -1,0 +1,78 @@
+"""Traffic as real senders make it: many connections, and what is deferred comes again until it is taken or refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+from tests.support.client import Client
+from tests.support.mail import Mail, mail, submit
+
+PAUSE = 0.05
+"""Seconds before a deferred message comes again."""
+BOUND = 60.0
+"""Seconds that a test waits for something to show in the traffic."""
+
+
+@dataclass
+class Traffic:
+    """Messages on their way.
+
+    Attributes:
+        connect: opens a connection of a client address.
+        addresses: whose addresses the clients have.
+        taken: messages whose content was answered 250, by Message-ID.
+        refused: messages that got a 5yz, with it.
+        replies: how often each last reply code came; 0 for a connection that ended without one.
+    """
+
+    connect: Callable[[str], Awaitable[Client]]
+    addresses: Iterator[str]
+    taken: list[str] = field(default_factory=list)
+    refused: dict[str, bytes] = field(default_factory=dict)
+    replies: Counter[int] = field(default_factory=Counter)
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def until(self, happened: Callable[[Traffic], bool]) -> None:
+        """Wait for something that replies show: ``lambda traffic: len(traffic.taken) >= 5``."""
+        async with asyncio.timeout(BOUND), self._changed:
+            await self._changed.wait_for(lambda: happened(self))
+
+    async def send(self, messages: int, senders: int, attempts: int) -> list[Mail]:
+        """Send ``messages`` over ``senders`` connections at a time, each message at most ``attempts`` times."""
+        all_of_them = [mail() for _ in range(messages)]
+        waiting = list(all_of_them)
+
+        async def sender() -> None:
+            while waiting:
+                await self._deliver(waiting.pop(), attempts)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(senders):
+                group.create_task(sender())
+        return all_of_them
+
+    async def _deliver(self, message: Mail, attempts: int) -> None:
+        for _ in range(attempts):
+            last = await self._attempt(message)
+            code = int(last[:3] or 0)
+            async with self._changed:
+                self.replies[code] += 1
+                if code == 250:
+                    self.taken.append(message.message_id)
+                elif code >= 500:
+                    self.refused[message.message_id] = last
+                self._changed.notify_all()
+            if code == 250 or code >= 500:
+                return
+            await asyncio.sleep(PAUSE)
+
+    async def _attempt(self, message: Mail) -> bytes:
+        try:
+            async with await self.connect(next(self.addresses)) as client:
+                outcome = await submit(client, message.octets)
+        except ConnectionError:
+            return b""
+        return outcome.content or next((line for line in outcome.rcpt if line[:1] in (b"4", b"5")), outcome.data)

@@ -1,0 +1,46 @@
+"""The vocabulary of facts: addresses, and the declaration that compiler, cases and pages read."""
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from mailguard.facts import FACTS, ClientAddress, FactType, Provenance, Stage
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "literal"),
+    [
+        ("198.18.1.10", "198.18.1.10", "[198.18.1.10]"),
+        ("::ffff:198.18.1.10", "198.18.1.10", "[198.18.1.10]"),
+        ("2001:2::1", "2001:2::1", "[IPv6:2001:2::1]"),
+        ("fe80::1%eth0", "fe80::1", "[IPv6:fe80::1]"),
+    ],
+)
+def test_a_client_address(text: str, shown: str, literal: str) -> None:
+    address = ClientAddress.parse(text)
+    assert (str(address), address.literal) == (shown, literal)
+
+
+@pytest.mark.parametrize("text", ["", "198.18.1", "198.18.1.256", "host.example", "[198.18.1.10]"])
+def test_no_client_address(text: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        ClientAddress.parse(text)
+
+
+def test_a_mapped_address_given_as_a_value_is_ipv4_too() -> None:
+    assert ClientAddress.parse("::ffff:c612:10a").ip == IPv4Address("198.18.1.10")
+
+
+@pytest.mark.parametrize("spec", FACTS.values(), ids=lambda spec: spec.name)
+def test_the_declaration_of_a_fact(spec) -> None:
+    kinds = {FactType.BOOLEAN: bool, FactType.NUMBER: float, FactType.TEXT: str, FactType.TEXTS: tuple}
+    assert isinstance(spec.benign, kinds.get(spec.type, IPv4Address))
+    assert (spec.stage is Stage.ENVELOPE) == (spec.provenance <= Provenance.ENVELOPE)
+    assert spec.help
+    if spec.weighable:
+        assert spec.type is FactType.BOOLEAN
+        assert spec.stage is Stage.ENVELOPE
+
+
+def test_only_received_evidence_may_not_block() -> None:
+    assert [provenance for provenance in Provenance if not provenance.may_block] == [Provenance.RECEIVED]
