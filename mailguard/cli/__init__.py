@@ -6,6 +6,7 @@ import typer
 
 from mailguard.cli.reference import reference
 from mailguard.cli.serve import serve
+from mailguard.cli.spamrules import app as spamrules
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,3 +16,4 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(reference)
+app.add_typer(spamrules, name="spamrules")
