@@ -254,6 +254,7 @@ class FactSpec:
         unit: of a number, or empty.
         source: who is asked for it, where it can be unknown.
         weighable: whether ``weights`` may name it.
+        values: all that a text can be, where they are few.
     """
 
     name: str
@@ -265,6 +266,7 @@ class FactSpec:
     unit: str = ""
     source: Source | None = None
     weighable: bool = False
+    values: tuple[str, ...] = ()
 
 
 def _fact(
@@ -387,6 +389,7 @@ FACTS: Final[Mapping[str, FactSpec]] = {
             "clean",
             "`clean` or `infected`; content where the same condition says `virus.kind == 'malware'` or `'pua'`",
             source=Source.CLAMAV,
+            values=("clean", "infected"),
         ),
         _fact(
             "virus.name",
@@ -403,6 +406,7 @@ FACTS: Final[Mapping[str, FactSpec]] = {
             "",
             "`malware`, `heuristic`, `pua`, `unofficial`, or empty where clean; `malware` and `pua` are content",
             source=Source.CLAMAV,
+            values=("", "malware", "heuristic", "pua", "unofficial"),
         ),
         _fact(
             "spam.score", FactType.NUMBER, _RCV, 0.0, "SpamAssassin's total", unit="points", source=Source.SPAMASSASSIN
