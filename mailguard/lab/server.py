@@ -33,7 +33,7 @@ class Server(ABC):
         self.binary = find_program(self.program, self.package)
         self.folder = make_folder(folder)
         self.run_as = user_name(self.user)
-        self.log = folder / f"{self.program}.out"
+        self.log = folder / "output.log"
         self._process: Process | None = None
 
     @property
