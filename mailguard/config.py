@@ -135,11 +135,17 @@ class Limits(Section):
     )
     greeting_wait: float = setting(0.0, "wait before the greeting, to catch early talkers", unit="s", ge=0, le=6)
     envelope_deadline: float = setting(5.0, "all questions about client and envelope, from connect", unit="s", gt=0)
+    proxy_header_timeout: float = setting(
+        5.0, "waiting for the PROXY header of a peer that must send one", unit="s", gt=0
+    )
     command_timeout: float = setting(300.0, "waiting for a command", unit="s", gt=0)
     session_timeout: float = setting(1800.0, "a session outside content", unit="s", gt=0)
     data_timeout: float = setting(180.0, "between two chunks of content", unit="s", gt=0)
     min_data_rate: int = setting(500, "content after the grace", unit="octets/s", ge=0)
     min_data_rate_grace: float = setting(30.0, "content without a minimum rate", unit="s", ge=0)
+    close_timeout: float = setting(
+        5.0, "for the last reply to reach the client, before the connection is cut", unit="s", gt=0
+    )
     scan_deadline: float = setting(45.0, "all scanners together", unit="s", gt=0)
     backend_connect_timeout: float = setting(
         10.0, "connecting to a backend; of our own probes its greeting too", unit="s", gt=0

@@ -153,10 +153,9 @@ class Conversation:
         errors: those that were unknown, malformed, or out of order.
     """
 
-    def __init__(self, limits: Limits, hostname: str, *, refuse_bare_line_ends: bool = False) -> None:
+    def __init__(self, limits: Limits, hostname: str) -> None:
         self._limits = limits
         self._hostname = hostname
-        self._refuse_bare_line_ends = refuse_bare_line_ends
         self._lines = CommandLines(limits.max_command_line)
         self._reader = DotReader(limits.max_data_line)
         self._offered = Extensions()
@@ -422,8 +421,6 @@ class Conversation:
             return self._too_large()
         if self._reader.line_too_long:
             return reply("content_line_too_long", limit=self._limits.max_data_line)
-        if self._reader.bare_line_ends and self._refuse_bare_line_ends:
-            return reply("bare_line_ends_refused")
         return None
 
     def _end_of_data(self, refusal: Reply | None) -> None:

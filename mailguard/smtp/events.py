@@ -75,7 +75,7 @@ class EndOfData:
 
     Attributes:
         size: octets of the content, as handed on.
-        bare_line_ends: a bare CR or LF was made CR LF in it.
+        bare_line_ends: a bare CR or LF was made CR LF in it; refusing that is for the story.
     """
 
     size: int

@@ -1,6 +1,444 @@
-"""The network side of the SMTP face (in the making); the interfaces it asks for are in ``smtp.story`` and ``smtp.events``."""
+"""The SMTP face on the network: aiosmtpd's ``SMTP``, subclassed, an adapter without decisions.
 
-from mailguard.smtp.events import End, EndOfData, HeloGiven
+What octets mean is for ``smtp.conversation``, what to answer is for the story (``smtp.story``), how long to wait is for
+``smtp.patience``. Here are sockets, tasks and timers, and nothing else. Of aiosmtpd its connection is used: transport,
+streams, the handler's task, later STARTTLS. None of its parsing of commands and addresses is reachable, for the whole
+of ``_handle_client`` is ours and the table of its ``smtp_*`` methods is empty (decision 0011).
+
+A client that vanishes cancels nothing: ``Peer.gone`` is set, and the call that the story is in goes on to its end, so
+that a transaction at a backend is never cut behind its final dot. Only a drain that runs out of time cancels.
+
+While the story is busy nothing is read from the client; the stream reader holds at most 2 x :data:`READ_SIZE` octets,
+then the kernel's window closes. So the memory of a connection is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+
+from aiosmtpd.smtp import SMTP
+
+from mailguard import metrics
+from mailguard.config import Limits, Listener, Settings, split_address
+from mailguard.facts import Answer, Known, Unknown
+from mailguard.log import logger
+from mailguard.net.proxy_protocol import Header, HeaderReader, ProxyError
+from mailguard.replies import reply
+from mailguard.smtp.admission import Endpoint, Slots, TurnedAway, behind, endpoint, sends_proxy_header
+from mailguard.smtp.conversation import Conversation, Said, State
+from mailguard.smtp.events import Closed, End, EndOfData, HeloGiven, MailGiven, RcptGiven, TransactionDropped
+from mailguard.smtp.patience import Patience
 from mailguard.smtp.story import ConnectionEnd, Peer, Story, StoryFactory
+from mailguard.smtp.teller import Bug, Teller
 
-__all__ = ["ConnectionEnd", "End", "EndOfData", "HeloGiven", "Peer", "Story", "StoryFactory"]
+__all__ = [
+    "Connection",
+    "ConnectionEnd",
+    "End",
+    "EndOfData",
+    "HeloGiven",
+    "Peer",
+    "Slots",
+    "SmtpListener",
+    "Story",
+    "StoryFactory",
+    "listen",
+]
+
+READ_SIZE: Final = 65536
+"""Octets taken from a connection at once."""
+BACKLOG: Final = 1024
+"""Connections that the kernel holds for us; asyncio's 100 overflows in a burst."""
+_BATCHED: Final = (MailGiven, RcptGiven, TransactionDropped)
+"""Events whose replies may wait for those of the next (RFC 2920 3.2); before any other all replies are sent."""
+
+
+class Connection(SMTP):
+    """One connection from accept to close."""
+
+    line_length_limit = READ_SIZE
+
+    def __init__(self, listener: SmtpListener) -> None:
+        """Takes from ``listener.prototype`` what aiosmtpd's constructor would find out again, in 115 us."""
+        vars(self).update(listener.prototype)
+        self.loop = asyncio.get_running_loop()
+        asyncio.StreamReaderProtocol.__init__(
+            self, asyncio.StreamReader(limit=READ_SIZE), client_connected_cb=self._cb_client_connected
+        )
+        self._listener = listener
+        self._limits: Limits = listener.settings.limits
+        self._conversation = Conversation(self._limits, listener.settings.hostname)
+        self._gone = asyncio.Event()
+        self._waiting: asyncio.Timeout | None = None
+        self._draining = False
+        self._spoke_early = False
+        self._admitted = False
+        self._story_reference = ""
+
+    # --- what asyncio calls; each override replaces aiosmtpd's, which cancels the handler or sets a timer -----
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected: aiosmtpd starts our ``_handle_client`` as a task."""
+        super().connection_made(transport)
+        if self._handler_coroutine is not None:
+            self._listener.entered(self, self._handler_coroutine)
+
+    def eof_received(self) -> bool | None:
+        """The client sends no more. It is gone, unless it left commands to carry out: some send all and half-close."""
+        keep_open = asyncio.StreamReaderProtocol.eof_received(self)
+        if self._reader.at_eof() and not self._conversation.command_waiting:
+            self._gone.set()
+        return keep_open
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is closed or was reset; the handler finds out when it reads or writes next."""
+        self._gone.set()
+        asyncio.StreamReaderProtocol.connection_lost(self, error)
+        self.transport = None
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """aiosmtpd's one timer, which cuts without a word, is not used."""
+
+    # --- draining -----------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Say 421 as soon as no transaction is open; at once, if the client is being waited for."""
+        self._draining = True
+        if self._waiting is not None and not self._waiting.expired() and not self._conversation.in_transaction:
+            self._waiting.reschedule(self.loop.time())
+
+    # --- from accept to close -----------------------------------------------------------------------------------
+
+    async def _handle_client(self) -> None:
+        """The connection: who it is, the greeting, the conversation, the end."""
+        with metrics.SESSIONS.track_inprogress(), metrics.SESSION_SECONDS.time(), ExitStack() as slots:
+            end = End.SHUTDOWN
+            try:
+                end = await self._attend(slots)
+            except asyncio.CancelledError:
+                self._write([Said(reply("shutting_down"), "other", own=True)])
+                raise
+            except Exception:  # noqa: BLE001  a bug here must end this connection only
+                end = End.INTERNAL
+                metrics.ERRORS.inc()
+                logger.exception("internal error", ref=self._story_reference)
+                self._write([Said(reply("internal_close"), "other", own=True)])
+            finally:
+                metrics.CONNECTIONS.labels(end.value).inc()
+                await self._hang_up(end)
+
+    async def _attend(self, slots: ExitStack) -> End:
+        """Let the client in or turn it away; how it ended."""
+        began = self.loop.time()
+        try:
+            peer = await self._admit(slots)
+        except TurnedAway as refusal:
+            name = self._writer.get_extra_info("peername") or ("",)
+            logger.info(
+                "connection", client=name[0], end="refused", reply=str(refusal.reply), cause=refusal.reply.cause
+            )
+            await self._send([Said(refusal.reply, "connect", own=True)])
+            return End.REFUSED
+        except ConnectionError:
+            return End.LOST
+        self._admitted = True
+        return await self._tell_story(peer, began)
+
+    async def _tell_story(self, peer: Peer, began: float) -> End:
+        story = self._listener.story_factory()
+        self._story_reference = story.reference
+        teller = Teller(story, self._conversation)
+        end = End.SHUTDOWN
+        try:
+            end = await self._greet(teller, peer) or await self._converse(teller)
+        finally:
+            seconds = self.loop.time() - began
+            await teller.closed(ConnectionEnd(end, seconds, self._conversation.commands, self._conversation.errors))
+        return end
+
+    # --- who it is ----------------------------------------------------------------------------------------------
+
+    async def _admit(self, slots: ExitStack) -> Peer:
+        """The client, after its PROXY header if it must send one; holding its slots.
+
+        Raises:
+            TurnedAway: no slot is free, or there is no valid PROXY header.
+            ConnectionError: it is gone already.
+        """
+        slots.enter_context(self._listener.slots.connection())
+        client, local = self._endpoint("peername"), self._endpoint("sockname")
+        if sends_proxy_header(client[0], self._listener.config.proxy_protocol_from):
+            client, local = behind(await self._proxy_header(), client, local)
+        slots.enter_context(self._listener.slots.client(client[0]))
+        return Peer(*client, local, self._gone)
+
+    def _endpoint(self, name: str) -> Endpoint:
+        found = self._writer.get_extra_info(name)
+        if not found:  # asked after the client was gone
+            raise ConnectionResetError(name)
+        return endpoint(found)
+
+    async def _proxy_header(self) -> Header:
+        reader, header = HeaderReader(), None
+        deadline = self.loop.time() + self._limits.proxy_header_timeout
+        try:
+            while header is None:
+                octets = await self._read(deadline)
+                if not octets:
+                    raise ConnectionResetError("before the PROXY header")
+                header = reader.feed(octets)
+        except ProxyError as error:
+            raise TurnedAway(reply("proxy_error").because(str(error))) from error
+        except TimeoutError as error:
+            raise TurnedAway(reply("shutting_down" if self._draining else "proxy_error").because("too slow")) from error
+        self._spoke_early = bool(reader.rest)
+        self._conversation.receive(reader.rest)
+        return header
+
+    # --- the greeting -------------------------------------------------------------------------------------------
+
+    async def _greet(self, teller: Teller, peer: Peer) -> End | None:
+        """Greet; how the connection ended if it did."""
+        try:
+            refusal, wait = await teller.connected(peer)
+            greeting = refusal or await teller.greeting(await self._early_talker(wait))
+        except Bug as bug:
+            await self._send([Said(bug.reply, "connect", own=False)])
+            return End.INTERNAL
+        if self._draining:
+            greeting = reply("shutting_down").with_reference(teller.reference)
+        sent = await self._send([Said(greeting, "connect", own=False)])
+        if greeting.positive:
+            return None if sent else End.LOST
+        return End.SHUTDOWN if self._draining else End.REFUSED
+
+    async def _early_talker(self, wait: float) -> Answer[bool]:
+        """Whether the client speaks within ``wait`` seconds before the greeting (RFC 5321 4.3.1: it must not)."""
+        if wait <= 0:
+            return Unknown("nothing was waited for before the greeting")
+        if self._spoke_early:
+            return Known(True)
+        try:
+            octets = await self._read(self.loop.time() + wait)
+        except TimeoutError:
+            return Unknown("we drain") if self._draining else Known(False)
+        except OSError:
+            return Unknown("the client left")
+        self._conversation.receive(octets)
+        return Known(True) if octets else Unknown("the client left")
+
+    # --- the conversation ---------------------------------------------------------------------------------------
+
+    async def _converse(self, teller: Teller) -> End:
+        """From the first command to the end, which is returned."""
+        patience = Patience(self._limits, self.loop.time())
+        while True:
+            self._close_if_draining()
+            event = self._conversation.next_event()
+            if not isinstance(event, _BATCHED) and not await self._send_replies(teller):
+                return End.LOST
+            if event is None:
+                await self._listen(patience)
+            elif isinstance(event, Closed):
+                return event.end
+            else:
+                await teller.tell(event)
+
+    def _close_if_draining(self) -> None:
+        conversation = self._conversation
+        if self._draining and not conversation.in_transaction and conversation.state is not State.CLOSED:
+            conversation.close(reply("shutting_down"), End.SHUTDOWN)
+
+    async def _listen(self, patience: Patience) -> None:
+        """Wait for more from the client and hand it to the conversation."""
+        began, conversation = self.loop.time(), self._conversation
+        in_content = conversation.in_content
+        if in_content:
+            deadline = patience.content_deadline(began)
+        else:
+            deadline = patience.command_deadline(conversation.commands, began)
+        try:
+            octets = await self._read(deadline)
+        except TimeoutError:
+            if not self._draining or conversation.in_transaction:
+                conversation.close(reply("timeout"), End.TIMEOUT)
+            return
+        except OSError:
+            octets = b""
+        if in_content:
+            patience.content_came(len(octets), self.loop.time() - began)
+        if octets:
+            conversation.receive(octets)
+        else:
+            self._gone.set()
+            conversation.receive_eof()
+
+    # --- octets -------------------------------------------------------------------------------------------------
+
+    async def _read(self, deadline: float) -> bytes:
+        """The next octets, none at the end of input.
+
+        Raises:
+            TimeoutError: none came until ``deadline``, or a drain began.
+            ConnectionError: the connection is lost.
+        """
+        try:
+            async with asyncio.timeout_at(deadline) as self._waiting:
+                return await self._reader.read(READ_SIZE)
+        finally:
+            self._waiting = None
+
+    async def _send_replies(self, teller: Teller) -> bool:
+        """Send what the conversation has to say; our own refusals end in the reference. False: the client is gone."""
+        return await self._send([_referenced(said, teller) for said in self._conversation.replies()])
+
+    async def _send(self, all_said: Sequence[Said]) -> bool:
+        """Send replies in one write; False where the client is gone, or does not read them in time."""
+        if not all_said:
+            return True
+        try:
+            async with asyncio.timeout(self._limits.command_timeout):
+                self._write(all_said)
+                await self._writer.drain()
+        except OSError:  # a timeout among them
+            self._gone.set()
+            return False
+        return True
+
+    def _write(self, all_said: Sequence[Said]) -> None:
+        for said in all_said:
+            metrics.REPLIES.labels(str(said.reply.code)[0], said.stage).inc()
+        self._writer.write(b"".join(said.reply.encode() for said in all_said))
+
+    async def _hang_up(self, end: End) -> None:
+        """Close. Where we end it, the client's last octets are read first: else the kernel's reset eats our reply."""
+        transport = self._writer.transport
+        try:
+            async with asyncio.timeout(self._limits.close_timeout):
+                if self._admitted and end not in (End.QUIT, End.LOST) and not self._gone.is_set():
+                    self._writer.write_eof()
+                    while await self._reader.read(READ_SIZE):
+                        continue
+                self._writer.close()
+                await self._writer.wait_closed()
+        except OSError:  # a timeout among them
+            transport.abort()
+        except asyncio.CancelledError:
+            transport.abort()
+            raise
+
+
+def _referenced(said: Said, teller: Teller) -> Said:
+    if not said.own or said.reply.code < 400:
+        return said
+    return Said(said.reply.with_reference(teller.reference), said.stage, own=True)
+
+
+class SmtpListener:
+    """One listening socket and its connections; made by :func:`listen`.
+
+    Attributes:
+        port: the port that is bound.
+        address: host and port, as in the configuration, port 0 replaced.
+    """
+
+    def __init__(self, settings: Settings, config: Listener, story_factory: StoryFactory, slots: Slots) -> None:
+        self.settings = settings
+        self.config = config
+        self.story_factory = story_factory
+        self.slots = slots
+        self.prototype = _prototype(settings)
+        self.port = 0
+        self.address = config.address
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[Any], Connection] = {}
+        self._draining = False
+
+    async def start(self, bound: socket.socket | None = None) -> None:
+        """Listen, on the socket ``bound`` if it is given.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        bound = bound or _bind(self.config.address)
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self), sock=bound, backlog=BACKLOG
+            )
+        except BaseException:
+            bound.close()
+            raise
+        host, self.port = bound.getsockname()[:2]
+        self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    def entered(self, connection: Connection, task: asyncio.Task[Any]) -> None:
+        """A connection begins; it is over when ``task`` is."""
+        self._connections[task] = connection
+        task.add_done_callback(lambda done: self._connections.pop(done, None))
+        if self._draining:
+            connection.drain()
+
+    async def drain(self, seconds: float) -> None:
+        """Listen no more; idle sessions get 421 at once, those in a transaction have ``seconds`` to end it."""
+        self._draining = True
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections.values()):
+            connection.drain()
+        if self._connections:
+            await asyncio.wait(list(self._connections), timeout=seconds)
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Listen no more, and end every connection now."""
+        await self.drain(0.0)
+
+
+async def listen(
+    settings: Settings, listener: Listener, story_factory: StoryFactory, slots: Slots | None = None
+) -> SmtpListener:
+    """Listen at ``listener.address``; each connection gets a story of ``story_factory``.
+
+    ``slots``: the bounds on connections, shared with other listeners; without it they hold for this one.
+
+    Raises:
+        OSError: the address cannot be listened on.
+        ValueError: the address is no host and port.
+    """
+    made = SmtpListener(settings, listener, story_factory, slots or Slots(settings.limits))
+    await made.start()
+    return made
+
+
+def _prototype(settings: Settings) -> dict[str, Any]:
+    """The attributes of an ``SMTP`` of aiosmtpd, without the commands and AUTH methods that it would offer."""
+    made = SMTP(None, hostname=settings.hostname, ident="mailguard", loop=asyncio.get_running_loop())
+    attributes = dict(vars(made))
+    attributes.update(_smtp_methods={}, _auth_methods={}, _handle_hooks={})
+    return attributes
+
+
+def _bind(address: str) -> socket.socket:
+    """A TCP socket bound to ``address``.
+
+    It names its protocol, or asyncio sets no TCP_NODELAY on what it accepts, which costs 40 ms a dialogue. An IPv6
+    socket takes IPv6 alone, so that ``0.0.0.0:25`` and ``[::]:25`` can stand side by side.
+    """
+    host, port = split_address(address)
+    family, _, _, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(name)
+    except OSError:
+        made.close()
+        raise
+    return made

@@ -1,0 +1,95 @@
+"""Who is let in: the bounds on connections, and who a peer is before and after its PROXY header; no I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+from typing import Final
+
+from mailguard.config import Limits, Network
+from mailguard.facts import ClientAddress
+from mailguard.net.proxy_protocol import Header
+from mailguard.replies import Reply, reply
+
+Endpoint = tuple[ClientAddress, int]
+"""Address and port."""
+
+
+class TurnedAway(Exception):
+    """A connection is refused before there is a story of it; ``reply`` is a 421."""
+
+    def __init__(self, refusal: Reply) -> None:
+        super().__init__(str(refusal))
+        self.reply: Final = refusal
+
+
+class Slots:
+    """Counts connections, of all listeners that share it: in all, and by client (IPv4 address, IPv6 /64)."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._total = limits.max_connections
+        self._per_client = limits.max_connections_per_client
+        self._taken = 0
+        self._clients: Counter[int] = Counter()
+
+    @contextmanager
+    def connection(self) -> Iterator[None]:
+        """Hold a slot.
+
+        Raises:
+            TurnedAway: 421 4.3.2, none is free.
+        """
+        if self._taken >= self._total:
+            raise TurnedAway(reply("overloaded").because(f"{self._taken} connections"))
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+    @contextmanager
+    def client(self, address: ClientAddress) -> Iterator[None]:
+        """Hold one of the slots of the client at ``address``.
+
+        Raises:
+            TurnedAway: 421 4.7.0, it has all of them.
+        """
+        key = _client_key(address)
+        if self._clients[key] >= self._per_client:
+            raise TurnedAway(reply("too_many_connections").because(f"{self._clients[key]} connections"))
+        self._clients[key] += 1
+        try:
+            yield
+        finally:
+            self._clients[key] -= 1
+            if not self._clients[key]:
+                del self._clients[key]
+
+
+def _client_key(address: ClientAddress) -> int:
+    """One number for a client: an IPv6 customer has at least a /64 (RFC 6177), so its addresses count as one client."""
+    return int(address.ip) if isinstance(address.ip, IPv4Address) else (int(address.ip) >> 64) + (1 << 32)
+
+
+def endpoint(name: Sequence[object]) -> Endpoint:
+    """A socket name of asyncio, ``(host, port, ...)``; an IPv4-mapped address made IPv4.
+
+    Raises:
+        ValueError: not an internet address.
+    """
+    return ClientAddress.parse(str(name[0])), int(str(name[1]))
+
+
+def sends_proxy_header(peer: ClientAddress, trusted: Sequence[Network]) -> bool:
+    """Whether ``peer`` is one of those that must begin with a PROXY header."""
+    return any(peer.ip in network for network in trusted)
+
+
+def behind(header: Header, peer: Endpoint, local: Endpoint) -> tuple[Endpoint, Endpoint]:
+    """Client and our own end as ``header`` names them, or the connection's own."""
+    ends = header.endpoints
+    if ends is None:
+        return peer, local
+    return (ends.source, ends.source_port), (ends.destination, ends.destination_port)

@@ -1,0 +1,48 @@
+"""How long to wait for the client (RFC 5321 4.5.3.2); pure: times are seconds of a clock that only grows, given in.
+
+A command is waited for as a whole: octets of an unfinished one win no time, so a client that dribbles is cut like one
+that is silent. Outside of content a session has a bound of its own, which NOOP does not extend. Content has a bound
+between two chunks, and after a grace a least rate over the whole of it; only time spent waiting for the client counts.
+"""
+
+from __future__ import annotations
+
+from mailguard.config import Limits
+
+
+class Patience:
+    """The deadlines of one connection that was accepted at ``now``."""
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self._limits = limits
+        self._session_end = now + limits.session_timeout
+        self._command_end = now + limits.command_timeout
+        self._commands = 0
+        self._content_began: float | None = None
+        self._octets = 0
+        self._waited = 0.0
+
+    def command_deadline(self, commands: int, now: float) -> float:
+        """Until when to wait for more of a command; ``commands``: how many are complete."""
+        if self._content_began is not None:
+            self._session_end += now - self._content_began
+            self._content_began = None
+        if commands != self._commands:
+            self._commands = commands
+            self._command_end = now + self._limits.command_timeout
+        return min(self._command_end, self._session_end)
+
+    def content_deadline(self, now: float) -> float:
+        """Until when to wait for more content."""
+        if self._content_began is None:
+            self._content_began, self._octets, self._waited = now, 0, 0.0
+        allowed = self._limits.data_timeout
+        if self._limits.min_data_rate:
+            earned = max(self._limits.min_data_rate_grace, self._octets / self._limits.min_data_rate)
+            allowed = min(allowed, max(earned - self._waited, 0.0))
+        return now + allowed
+
+    def content_came(self, octets: int, waited: float) -> None:
+        """``octets`` of content came after ``waited`` seconds."""
+        self._octets += octets
+        self._waited += waited

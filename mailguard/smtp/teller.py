@@ -1,0 +1,145 @@
+"""Tells the story what happens, and the conversation what the story answers; a bug in the story defers, never bounces.
+
+Any exception of the story but a cancellation is unexpected: it is logged with its traceback under the story's reference
+and counted, and the client is told 451 4.3.0 with that reference and nothing else. Where the story's state can no
+longer be trusted (it could not drop a transaction) the connection ends with 421.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from mailguard import metrics
+from mailguard.facts import Answer
+from mailguard.log import logger
+from mailguard.replies import Reply, reply
+from mailguard.smtp.conversation import Conversation
+from mailguard.smtp.events import (
+    Content,
+    DataAsked,
+    End,
+    EndOfData,
+    Event,
+    HeloGiven,
+    MailGiven,
+    RcptGiven,
+    TransactionDropped,
+)
+from mailguard.smtp.story import ConnectionEnd, Peer, Story
+
+
+class Bug(Exception):
+    """The story failed before there was a conversation; it is logged already. ``reply`` is the 421 to send."""
+
+    def __init__(self, last: Reply) -> None:
+        super().__init__(str(last))
+        self.reply = last
+
+
+class Teller:
+    """Between one story and its conversation."""
+
+    def __init__(self, story: Story, conversation: Conversation) -> None:
+        self._story = story
+        self._conversation = conversation
+        self._content_failed = False
+
+    @property
+    def reference(self) -> str:
+        """See :attr:`Story.reference`."""
+        return self._story.reference
+
+    async def connected(self, peer: Peer) -> tuple[Reply | None, float]:
+        """The story's refusal of ``peer``, if any, and the seconds to wait before the greeting.
+
+        Raises:
+            Bug: the story failed.
+        """
+        try:
+            return await self._story.connected(peer), self._story.greeting_wait()
+        except Exception as error:
+            raise Bug(self._bug("internal_close")) from error
+
+    async def greeting(self, early_talker: Answer[bool]) -> Reply:
+        """The story's greeting.
+
+        Raises:
+            Bug: the story failed.
+        """
+        try:
+            return await self._story.greeting(early_talker)
+        except Exception as error:
+            raise Bug(self._bug("internal_close")) from error
+
+    async def tell(self, event: Event) -> None:
+        """Carry ``event`` to the story; if it is a question, the conversation has its answer afterwards."""
+        match event:
+            case HeloGiven():
+                await self._helo(event)
+            case MailGiven(command):
+                self._conversation.answer(await self._asked(self._story.mail(command)))
+            case RcptGiven(command):
+                self._conversation.answer(await self._asked(self._story.rcpt(command)))
+            case DataAsked():
+                self._conversation.answer(await self._asked(self._story.data()))
+            case Content(chunk):
+                await self._content(chunk)
+            case EndOfData():
+                await self._end_of_data(event)
+            case TransactionDropped():
+                await self._reset()
+
+    async def closed(self, end: ConnectionEnd) -> None:
+        """The connection is over; a bug here has nobody to be told but the log."""
+        try:
+            await self._story.closed(end)
+        except Exception:  # noqa: BLE001  a bug defers
+            self._bug("internal_close")
+
+    async def _asked(self, answer: Awaitable[Reply]) -> Reply:
+        try:
+            return await answer
+        except Exception:  # noqa: BLE001  a bug defers
+            return self._bug("internal")
+
+    async def _helo(self, event: HeloGiven) -> None:
+        answer = await self._asked(self._story.helo(event))
+        try:
+            offered = self._story.extensions()
+        except Exception:  # noqa: BLE001  a bug defers
+            self._conversation.answer(self._bug("internal"))
+        else:
+            self._conversation.answer(answer, offered)
+
+    async def _content(self, chunk: bytes) -> None:
+        if self._content_failed:
+            return
+        try:
+            await self._story.content(chunk)
+        except Exception:  # noqa: BLE001  a bug defers: the rest of the content is drained, then it is answered
+            self._bug("internal")
+            self._content_failed = True
+
+    async def _end_of_data(self, event: EndOfData) -> None:
+        if not self._content_failed:
+            self._conversation.answer(await self._asked(self._story.end_of_data(event)))
+            return
+        answer = reply("internal").with_reference(self._story.reference)
+        await self._reset(answer)
+
+    async def _reset(self, answer: Reply | None = None) -> None:
+        """Drop the transaction, then give ``answer`` to a question that is still open."""
+        self._content_failed = False
+        try:
+            await self._story.reset()
+        except Exception:  # noqa: BLE001  a bug defers: what is left of this transaction must not reach the next
+            self._conversation.close(self._bug("internal_close"), End.INTERNAL)
+        else:
+            if answer is not None:
+                self._conversation.answer(answer)
+
+    def _bug(self, answer: str) -> Reply:
+        """Log and count the exception being handled; the reply ``answer`` with the reference."""
+        metrics.ERRORS.inc()
+        logger.exception("internal error", ref=self._story.reference)
+        return reply(answer).with_reference(self._story.reference)
