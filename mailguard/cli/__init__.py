@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from mailguard.cli.demo import demo
 from mailguard.cli.reference import reference
 from mailguard.cli.serve import serve
 from mailguard.cli.spamrules import app as spamrules
@@ -15,5 +16,6 @@ app = typer.Typer(
     help="A policy-driven SMTP filter that stands as MX front end before Exim.",
 )
 app.command()(serve)
+app.command()(demo)
 app.command()(reference)
 app.add_typer(spamrules, name="spamrules")

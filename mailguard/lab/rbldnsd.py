@@ -44,6 +44,11 @@ class Rbldnsd(Server):
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The names of the lists."""
+        return tuple(self._lists)
+
     @override
     def command(self) -> list[str]:
         zones = [f"{zone}:{kind}:{self._file(zone, kind).name}" for zone, data in self._lists.items() for kind in data]
