@@ -210,21 +210,23 @@ def spam_fields(spam: SpamResult) -> bytes:
 
     X-Spam-Level is left out below one point: it would be empty.
     """
-    is_spam = spam.score >= spam.required
+    # Sums of floats miss by a little; what is written is what is compared.
+    score = round(spam.score, 3)
+    is_spam = score >= round(spam.required, 3)
     rules = [_NOT_A_RULE.sub("?", rule[:MAX_WORD]) for rule in sorted(spam.rules)[:MAX_RULES]] or ["none"]
     rules[0] = f"tests={rules[0]}"
     status = [
         f"{'Yes' if is_spam else 'No'},",
-        f"score={_points(spam.score)}",
+        f"score={_points(score)}",
         f"required={_points(spam.required)}",
         *(["truncated=yes"] if spam.truncated else []),
     ]
-    stars = "*" * max(0, min(MAX_STARS, int(spam.score)))
+    stars = "*" * max(0, min(MAX_STARS, int(score)))
     return (
         _folded("X-Spam-Flag", ("YES" if is_spam else "NO",))
         + _folded("X-Spam-Status", status, _packed(rules))
         + (_folded("X-Spam-Level", (stars,)) if stars else b"")
-        + _folded("X-Spam-Score", (_points(spam.score),))
+        + _folded("X-Spam-Score", (_points(score),))
     )
 
 

@@ -14,7 +14,7 @@ Lines here end in CR LF: bare CR and LF were normalised or refused before (RFC 5
 continues the field above it (RFC 5322 4.2, obs-FWS) and ends nothing. Units: octets.
 
 Bound: a header section longer than :data:`MAX_HEAD` is read that far, to the last whole field; the rest counts as
-body. That is Exim's own bound (``header_maxsize``), beyond which Exim refuses the message.
+body. Exim refuses whatever has fields beyond that.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-MAX_HEAD: Final = 1_048_576
-"""Octets of a message, at the most, in which its header section is looked for; give :func:`parse_head` this many."""
+MAX_HEAD: Final = 1_572_864
+"""Octets of a message, at the most, in which its header section is looked for; give :func:`parse_head` this many.
+
+Exim refuses a section of 1 MiB (``header_maxsize``), where it counts a line end as one octet and we count two: no
+line but the last is shorter than a blank and its end, so that Exim's 1 MiB is at most half as much again here.
+"""
 
 MAX_MESSAGE_ID: Final = 998
 """Octets of a Message-ID that are kept: a line's length (RFC 5322 2.1.1)."""

@@ -1,0 +1,130 @@
+"""Reading header sections: what is a field, where they end, and that nothing fails."""
+
+from __future__ import annotations
+
+from email import message_from_bytes
+from email.policy import compat32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailguard.message import MAX_HEAD, parse_head
+from mailguard.message.head import field_name, field_value
+
+
+@pytest.mark.parametrize(
+    ("octets", "fields", "separator"),
+    [
+        pytest.param(b"", [], b"", id="nothing"),
+        pytest.param(b"\r\n", [], b"", id="an empty line"),
+        pytest.param(b"\r\nFrom: body\r\n", [], b"", id="a body alone"),
+        pytest.param(b"A: 1\r\nB: 2\r\n\r\nC: 3\r\n", [b"A: 1\r\n", b"B: 2\r\n"], b"", id="fields and a body"),
+        pytest.param(b"A: 1\r\nB: 2\r\n", [b"A: 1\r\n", b"B: 2\r\n"], b"", id="fields alone"),
+        pytest.param(b"A: 1\r\nB: 2", [b"A: 1\r\n", b"B: 2"], b"", id="no end of line"),
+        pytest.param(b"A: 1\r\n", [b"A: 1\r\n"], b"", id="one field"),
+        pytest.param(b"A:\r\n 1\r\n\t2\r\nB: 3\r\n\r\n", [b"A:\r\n 1\r\n\t2\r\n", b"B: 3\r\n"], b"", id="folded"),
+        pytest.param(b"A: 1\r\n \t\r\nB: 2\r\n\r\n", [b"A: 1\r\n \t\r\n", b"B: 2\r\n"], b"", id="a line of blanks"),
+        pytest.param(b"A: 1\r\n \r\n\r\nB: 2\r\n", [b"A: 1\r\n \r\n"], b"", id="blanks, then the empty line"),
+        pytest.param(
+            b"A: 1\r\nno field\r\nB: 2\r\n\r\n", [b"A: 1\r\n", b"no field\r\n", b"B: 2\r\n"], b"", id="no colon"
+        ),
+        pytest.param(b"A : 1\r\n\r\n", [b"A : 1\r\n"], b"", id="blank before the colon"),
+        pytest.param(b"A\r\n : 1\r\n\r\n", [b"A\r\n : 1\r\n"], b"", id="folded before the colon"),
+        pytest.param(b"\xe4: 1\r\n\r\n", [b"\xe4: 1\r\n"], b"", id="8-bit name"),
+        pytest.param(b"text\r\nA: 1\r\n\r\n", [], b"\r\n", id="text at once"),
+        pytest.param(b" A: 1\r\nB: 2\r\n\r\n", [], b"\r\n", id="a blank first"),
+        pytest.param(b"\tA: 1\r\n\r\n", [], b"\r\n", id="a tab first"),
+        pytest.param(b": 1\r\n\r\n", [], b"\r\n", id="no name"),
+        pytest.param(b"A\0: 1\r\n\r\n", [], b"\r\n", id="NUL in the first name"),
+        pytest.param(b"From a@b Fri Nov 20 10:00:00 2026\r\nA: 1\r\n\r\n", [], b"\r\n", id="mbox From_ line"),
+        pytest.param(b"two words: x\r\n\r\n", [], b"\r\n", id="two words before the colon"),
+        pytest.param(b"x", [], b"\r\n", id="one octet"),
+    ],
+)
+def test_parse(octets: bytes, fields: list[bytes], separator: bytes) -> None:
+    head = parse_head(octets)
+    assert list(head.fields) == fields
+    assert head.separator == separator
+    assert head.size == len(b"".join(fields))
+
+
+def test_a_section_that_never_ends_is_read_to_the_last_whole_field() -> None:
+    line = b"X-Filler: 0123456789\r\n"
+    octets = (b"Subject: s\r\n" + line * (MAX_HEAD // len(line) + 2))[:MAX_HEAD]
+    head = parse_head(octets)
+    assert head.fields[-1] == line
+    assert MAX_HEAD - 2 * len(line) <= head.size < MAX_HEAD
+    assert octets.startswith(head.octets)
+
+
+def test_one_field_without_end_is_body() -> None:
+    assert parse_head(b"A: " + b"x" * MAX_HEAD).size == 0
+
+
+def test_the_section_may_end_just_before_the_bound() -> None:
+    octets = b"A: " + b"x" * (MAX_HEAD - 7) + b"\r\n\r\n"
+    assert len(octets) == MAX_HEAD
+    assert parse_head(octets).size == MAX_HEAD - 2
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "value"),
+    [
+        (b"Subject: a b \r\n", b"subject", b"a b"),
+        (b"SUBJECT :\r\n\ta\r\n b\r\n", b"subject", b"a b"),
+        (b"A:b:c\r\n", b"a", b"b:c"),
+        (b"no colon\r\n", b"", b""),
+        (b"A\r\n :\r\n", b"a", b""),
+    ],
+)
+def test_name_and_value(field: bytes, name: bytes, value: bytes) -> None:
+    assert field_name(field) == name
+    assert field_value(field) == value
+
+
+def test_received_are_counted_however_they_are_written() -> None:
+    ours = b"Received: a\r\nRECEIVED : b\r\nreceived:\r\n c\r\n"
+    others = b"X-Received: d\r\nSubject: Received:\r\n\r\nReceived: body\r\n"
+    assert parse_head(ours + others).received_count == 3
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (b"Message-ID: <a@b>\r\n", "<a@b>"),
+        (b"message-id:\r\n <a@b>\r\nMessage-Id: <second@b>\r\n", "<a@b>"),
+        (b"Message-ID: <\xff\0\x1b@b>\r\n", "<???@b>"),
+        (b"Message-ID: " + b"x" * 2000 + b"\r\n", "x" * 998),
+        (b"Subject: none\r\n", ""),
+    ],
+)
+def test_message_id(field: bytes, value: str) -> None:
+    assert parse_head(field + b"\r\n").message_id == value
+
+
+@given(st.binary(max_size=200) | st.text("A: \r\n\tX\0", max_size=60).map(str.encode))
+def test_any_octets_are_parsed_and_none_is_lost(octets: bytes) -> None:
+    head = parse_head(octets)
+    assert head.octets == octets[: head.size]
+    assert all(head.fields)
+    assert all(not field.startswith((b" ", b"\t")) for field in head.fields)
+    assert head.received_count >= 0
+    assert head.message_id.isascii()
+    assert octets[head.size :].startswith(b"\r\n") or not head.fields or head.size == len(octets)
+
+
+NAME = st.text("abcXYZ-0189!~", min_size=1, max_size=9)
+VALUE = st.text("abc :;()\t\\\"'é", max_size=30).map(str.strip)
+FIELDS = st.lists(st.tuples(NAME, st.lists(VALUE.filter(bool), min_size=1, max_size=3)), min_size=1, max_size=9)
+
+
+@given(FIELDS, st.binary(max_size=30))
+def test_the_standard_library_reads_the_same_fields(fields: list[tuple[str, list[str]]], body: bytes) -> None:
+    octets = b"".join(
+        f"{name}: ".encode() + b"\r\n\t".join(v.encode() for v in values) + b"\r\n" for name, values in fields
+    )
+    oracle = message_from_bytes(octets + b"\r\n" + body, policy=compat32)
+    head = parse_head(octets + b"\r\n" + body)
+    assert [field_name(field).decode() for field in head.fields] == [name.lower() for name in oracle.keys()]  # noqa: SIM118
+    assert head.octets == octets
