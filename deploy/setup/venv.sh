@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 
 python=$1
 stamp=.venv/mailguard-lock.sha256
-wanted=$(cat requirements.lock deploy/setup/build.lock pyproject.toml deploy/setup/venv.sh | sha256sum)
+wanted=$(cat requirements.lock deploy/setup/build.lock | sha256sum)
 
 [ "$(cat $stamp 2>/dev/null || true)" = "$wanted" ] && exit 0
 
@@ -22,7 +22,7 @@ wanted=$(cat requirements.lock deploy/setup/build.lock pyproject.toml deploy/set
 echo "Making .venv from requirements.lock" >&2
 rm -rf .venv
 "$python" -m venv .venv
-pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@" >&2; }
+pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet --quiet "$@" >&2; }
 
 # First what builds, then what is built with it: nothing is fetched that has no hash in a lock file.
 pip install --require-hashes --only-binary :all: -r deploy/setup/build.lock
