@@ -27,7 +27,7 @@ MAX_HOST: Final = 1020
 """Octets of the longest name that could be ours: 255 characters of at most four octets (RFC 5321 4.5.3.1.2)."""
 
 MAX_LOOK: Final = 4096
-"""Octets of an Authentication-Results value that are parsed; one that hides its authserv-id behind more is malformed."""
+"""Octets of an Authentication-Results value that are parsed; one whose authserv-id is beyond counts as malformed."""
 
 _TSPECIALS: Final = frozenset(b'()<>@,;:\\"/[]?=')
 """What ends a token (RFC 2045 5.1), besides blanks and control octets."""
