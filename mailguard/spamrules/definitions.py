@@ -29,13 +29,13 @@ DEFINING: Final = frozenset(
 )  # fmt: skip
 """Settings whose first word is the name of a rule that they define."""
 
-_ABOUT_RULES: Final = frozenset(
+_OTHER: Final = frozenset(
     {
         "score", "describe", "tflags", "priority", "reuse", "replace_rules", "shortcircuit", "test", "subjprefix",
-        "dns_block_rule",
+        "dns_block_rule", "if", "ifplugin", "include", "loadplugin", "tryplugin",
     }
 )  # fmt: skip
-"""Settings about rules that change nothing about what a rule looks at."""
+"""Settings about rules that change nothing about what a rule looks at, and control lines."""
 
 _COMMENT: Final = re.compile(r"(?<!\\)#.*$")
 _LANG: Final = re.compile(r"lang\s+\S+\s+", re.IGNORECASE)
@@ -94,7 +94,7 @@ def _definition(line: str, where: str) -> Definition | None:
     if len(words) < 2 or not _NAME.fullmatch(words[1]):
         return None
     key, name = words[0].lower().replace("-", "_"), words[1]
-    if key in _ABOUT_RULES:
+    if key in _OTHER:
         return None
     argument = words[2] if len(words) > 2 else ""
     return Definition(name, key if key in DEFINING else "unknown", argument, f"{where} {key}")

@@ -8,10 +8,10 @@ no Received evidence, provided that something holds which only the scan itself s
 
 from __future__ import annotations
 
-from enum import IntFlag
+from enum import STRICT, IntFlag
 
 
-class Evidence(IntFlag):
+class Evidence(IntFlag, boundary=STRICT):
     """What a rule may look at besides the content itself; the union of all that its definitions can reach."""
 
     CONTENT = 0
