@@ -27,6 +27,7 @@ from mailguard.scanners.clamav import Clamav
 from mailguard.scanners.spamassassin import Spamassassin
 from mailguard.scanners.taint_source import load_taint
 from mailguard.session import Services, Session
+from mailguard.smtp.admission import Slots
 from mailguard.smtp.server import SmtpListener, listen
 
 _RESTART_DELAY = 5.0
@@ -62,6 +63,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._admin = Admin(*split_address(settings.admin.address), self.health)
         self._listeners: list[SmtpListener] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._draining = False
@@ -87,14 +89,13 @@ class Worker:
         for watch in (services.dnsbl.watch, services.relay.watch, services.spamassassin.watch):
             self._watchers.append(asyncio.create_task(_watched(watch)))
         metrics.BUILD_INFO.labels(__version__).set(1)
-        _loaded(self._services.policy)
+        _loaded(services.policy)
 
     async def _listen(self) -> None:
-        host, port = split_address(self._settings.admin.address)
-        self._admin = Admin(host, port, self.health)
+        slots = Slots(self._settings.limits)
         self.admin_port = await self._admin.start()
         for listener in self._settings.listen:
-            self._listeners.append(await listen(self._settings, listener, lambda: Session(self._services)))
+            self._listeners.append(await listen(self._settings, listener, lambda: Session(self._services), slots))
         self.ports = [listener.port for listener in self._listeners]
         for listener in self._listeners:
             logger.info("listening", address=listener.address, version=__version__)

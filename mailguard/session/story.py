@@ -50,8 +50,8 @@ class Session:
 
     @property
     def reference(self) -> str:
-        """What replies, log lines and headers have in common: the transaction's reference, else the connection's."""
-        return self._transaction.reference if self._transaction else self._connection
+        """What replies, log lines and headers have in common: the last transaction's, before any the connection's."""
+        return f"{self._connection}-{self._transactions}" if self._transactions else self._connection
 
     async def connected(self, peer: Peer) -> Reply | None:
         """Start the questions about the client; their answers are awaited at RCPT."""
@@ -82,7 +82,7 @@ class Session:
     async def mail(self, command: MailFrom) -> Reply:
         """MAIL: a transaction begins; nothing is decided yet."""
         self._transactions += 1
-        self._transaction = Transaction(f"{self._connection}-{self._transactions}", command)
+        self._transaction = Transaction(self.reference, command)
         self._questions.about_sender(command.path)
         return reply("mail_ok")
 
