@@ -25,6 +25,7 @@ from mailguard.checks.dnsbl_names import is_asked_about, query_name
 from mailguard.dns import Resolver
 from mailguard.facts import Answer, ClientAddress, Codes, DnsblZone, Unknown
 from mailguard.log import logger
+from mailguard.net.together import together
 
 JITTER: Final = 0.1
 """Share by which the time to the next probe differs, so that workers started together do not probe together."""
@@ -96,9 +97,8 @@ class Dnsbl:
         lists = list(self._lists.values())
         if not self._settings.ask_about_private_clients and not is_asked_about(address):
             return {item.zone.name: NOT_LISTED for item in lists}
-        async with asyncio.TaskGroup() as group:
-            tasks = {item.zone.name: group.create_task(self._ask(item, address, deadline)) for item in lists}
-        return {name: task.result() for name, task in tasks.items()}
+        answers = await together(self._ask(item, address, deadline) for item in lists)
+        return {item.zone.name: answer for item, answer in zip(lists, answers, strict=True)}
 
     async def _ask(self, item: _List, address: ClientAddress, deadline: float) -> Answer[Codes]:
         zone = item.zone
@@ -131,10 +131,7 @@ class Dnsbl:
         """Probe all lists that are due, at the same time, and set each aside or back by what was found."""
         now = self._clock()
         deadline = asyncio.get_running_loop().time() + self._settings.probe_timeout
-        async with asyncio.TaskGroup() as group:
-            for item in self._lists.values():
-                if item.due <= now:
-                    group.create_task(self._probe(item, deadline))
+        await together(self._probe(item, deadline) for item in list(self._lists.values()) if item.due <= now)
 
     async def _probe(self, item: _List, deadline: float) -> None:
         finding = await probe(self._resolver, item.zone, deadline)

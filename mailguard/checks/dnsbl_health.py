@@ -8,7 +8,6 @@ before.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +18,7 @@ from mailguard.checks.dnsbl_answers import Outcome, read
 from mailguard.checks.dnsbl_names import query_name
 from mailguard.dns import Resolver
 from mailguard.facts import Answer, Codes, DnsblZone, Unknown
+from mailguard.net.together import together
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,10 @@ def points(zone: DnsblZone) -> tuple[ProbePoint, ...]:
 
 async def probe(resolver: Resolver, zone: DnsblZone, deadline: float) -> Finding:
     """Ask ``zone`` about all its test points at once, past our cache, until ``deadline`` (loop time)."""
-    async with asyncio.TaskGroup() as group:
-        asked = [
-            (point, group.create_task(resolver.resolve(query_name(point.ip, zone.zone), "A", deadline, fresh=True)))
-            for point in points(zone)
-        ]
-    return judge((point, *read(task.result())) for point, task in asked)
+    asked = points(zone)
+    names = [query_name(point.ip, zone.zone) for point in asked]
+    answers = await together(resolver.resolve(name, "A", deadline, fresh=True) for name in names)
+    return judge((point, *read(answer)) for point, answer in zip(asked, answers, strict=True))
 
 
 def judge(answers: Iterable[tuple[ProbePoint, Outcome, Answer[Codes]]]) -> Finding:

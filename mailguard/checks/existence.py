@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 
 from mailguard.dns import AnyAnswer, Failed, Found, RecordType, Resolver
 from mailguard.dns.names import DoubtfulNameError, ImpossibleNameError, host_name
 from mailguard.facts import Answer, Known, Unknown
+from mailguard.net.together import together
 
 
 def host_to_ask(text: str) -> str | Known[bool] | Unknown:
@@ -25,9 +25,7 @@ def host_to_ask(text: str) -> str | Known[bool] | Unknown:
 
 async def ask_all(resolver: Resolver, name: str, types: Iterable[RecordType], deadline: float) -> list[AnyAnswer]:
     """The answers for all ``types`` of ``name``, asked at once until ``deadline`` (loop time)."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(resolver.resolve(name, rdtype, deadline)) for rdtype in types]
-    return [task.result() for task in tasks]
+    return await together(resolver.resolve(name, rdtype, deadline) for rdtype in types)
 
 
 def existence(answers: Iterable[AnyAnswer]) -> Answer[bool]:

@@ -9,7 +9,6 @@ failed.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -17,13 +16,14 @@ from mailguard.checks.existence import unknown
 from mailguard.dns import AnyAnswer, Failed, Found, NotFound, RecordType, Resolver
 from mailguard.dns.names import DoubtfulNameError, ImpossibleNameError, host_name
 from mailguard.facts import Answer, ClientAddress, Known, ReverseDns
+from mailguard.net.together import together
 
 MAX_NAMES: Final = 10
 """Names of one client that are followed, as many as SPF follows (RFC 7208 4.6.4); the rest are as if not there."""
 
 
 async def reverse_dns(resolver: Resolver, address: ClientAddress, deadline: float) -> Answer[ReverseDns]:
-    """The name of ``address``: the first confirmed one, else the first, else empty; asked until ``deadline`` (loop time)."""
+    """The name of ``address``: the first confirmed one, else the first, else none; ``deadline`` is in loop time."""
     match await resolver.resolve(address.ip.reverse_pointer, "PTR", deadline):
         case Failed() as failure:
             return unknown(failure)
@@ -46,9 +46,8 @@ async def _confirmed(
     resolver: Resolver, address: ClientAddress, names: Sequence[str], deadline: float
 ) -> Answer[ReverseDns]:
     rdtype: RecordType = "A" if address.ip.version == 4 else "AAAA"
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(resolver.resolve(name, rdtype, deadline)) for name in names]
-    return judge(address, [(name, task.result()) for name, task in zip(names, tasks, strict=True)])
+    answers = await together(resolver.resolve(name, rdtype, deadline) for name in names)
+    return judge(address, list(zip(names, answers, strict=True)))
 
 
 def judge(address: ClientAddress, forward: Sequence[tuple[str, AnyAnswer]]) -> Answer[ReverseDns]:

@@ -118,3 +118,9 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until ``condition`` holds; the test's own time limit is the bound."""
+    while not condition():  # noqa: ASYNC110 - conditions of all kinds, none of which has an event
+        await asyncio.sleep(0.0005)

@@ -12,7 +12,7 @@ import pytest
 from mailguard import metrics
 from mailguard.config import Dns
 from mailguard.dns import Absence, Failed, Failure, Found, MailExchange, NotFound, Resolver, StartOfAuthority
-from tests.unit.dns.fakes import NODATA, NXDOMAIN, REFUSED, SERVFAIL, SILENT, Answerer, Clock, FakeTransport, Say
+from tests.unit.dns.fakes import NODATA, NXDOMAIN, REFUSED, SERVFAIL, SILENT, Answerer, Clock, FakeTransport, Say, until
 
 ONE, TWO, THREE = "127.0.0.1:5301", "127.0.0.1:5302", "[::1]:5303"
 A = Say(answer=("host.example. 60 A 198.18.1.10",))
@@ -23,14 +23,6 @@ LATER = 30.0
 def resolver(transport: FakeTransport, clock: Clock | None = None, **settings: object) -> Resolver:
     values = {"servers": [ONE], "timeout": 0.01, "attempts": 1} | settings
     return Resolver(Dns.model_validate(values), clock or Clock(), transport)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("never came true")
 
 
 def at(seconds: float) -> float:

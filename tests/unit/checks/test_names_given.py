@@ -1,0 +1,261 @@
+"""reverse_dns, helo and sender against tables: found, absent, and every way of not knowing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailguard.checks.helo import helo_is_address, helo_resolves
+from mailguard.checks.reverse_dns import MAX_NAMES, reverse_dns
+from mailguard.checks.sender import sender_resolves
+from mailguard.config import Dns
+from mailguard.dns import Resolver
+from mailguard.facts import Answer, ClientAddress, Known, ReverseDns, Unknown
+from tests.unit.dns.fakes import NODATA, NXDOMAIN, REFUSED, SERVFAIL, SILENT, Answerer, Clock, FakeTransport, Say
+
+Table = dict[tuple[str, str], Answerer]
+FAULTS: list[Answerer] = [SILENT, SERVFAIL, REFUSED, OSError("no route")]
+YES, NO = Known(True), Known(False)
+UNKNOWN = "unknown"
+
+
+def resolver(transport: FakeTransport) -> Resolver:
+    settings = Dns.model_validate({"servers": ["127.0.0.1:53"], "timeout": 0.01, "attempts": 1})
+    return Resolver(settings, Clock(), transport)
+
+
+def at(seconds: float = 30.0) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+def say(name: str, rdtype: str, *data: str) -> Table:
+    return {(name, rdtype): Say(tuple(f"{name}. 60 {rdtype} {datum}" for datum in data))}
+
+
+def fault(name: str, rdtype: str, failure: Answerer) -> Table:
+    return {(name, rdtype): failure}
+
+
+def absent(name: str, *types: str) -> Table:
+    return {(name, rdtype): NODATA for rdtype in types}
+
+
+# --- helo
+
+
+@pytest.mark.parametrize("name", ["[198.18.1.1]", "[IPv6:2001:2::1]", "[nonsense]", "198.18.1.1", "2001:2::1", "::1"])
+def test_addresses_in_helo(name: str) -> None:
+    assert helo_is_address(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "localhost", "mail.example", "198.18.1", "198.18.1.1.example", "1-2-3-4.example", "[", "a]"]
+)
+def test_names_in_helo(name: str) -> None:
+    assert not helo_is_address(name)
+
+
+HOST = "host.example"
+HELO: list[tuple[Table, object]] = [
+    (say(HOST, "A", "198.18.1.1"), YES),
+    (absent(HOST, "A", "MX") | say(HOST, "AAAA", "2001:2::1"), YES),
+    (absent(HOST, "A", "AAAA") | say(HOST, "MX", "10 mx.example."), YES),
+    (absent(HOST, "A", "AAAA", "MX"), NO),
+    ({}, NO),
+    *[(fault(HOST, "A", failure) | absent(HOST, "AAAA", "MX"), UNKNOWN) for failure in FAULTS],
+    *[(fault(HOST, "AAAA", failure) | absent(HOST, "A", "MX"), UNKNOWN) for failure in FAULTS],
+    *[(fault(HOST, "MX", failure) | absent(HOST, "A", "AAAA"), UNKNOWN) for failure in FAULTS],
+    ({(HOST, "A"): SERVFAIL} | say(HOST, "AAAA", "2001:2::1") | absent(HOST, "MX"), YES),
+]
+
+
+@pytest.mark.parametrize(("table", "expected"), HELO)
+async def test_helo_resolves(table: Table, expected: object) -> None:
+    answer = await helo_resolves(resolver(FakeTransport(table)), "HOST.example.", at())
+    assert answer == expected if expected is not UNKNOWN else isinstance(answer, Unknown)
+
+
+async def test_a_name_that_does_not_exist_is_asked_about_once() -> None:
+    transport = FakeTransport()
+    assert await helo_resolves(resolver(transport), HOST, at()) == NO
+    assert len(transport.asked) == 1
+
+
+# --- sender
+
+SENDER: list[tuple[Table, object]] = [
+    (say(HOST, "MX", "10 mx.example."), YES),
+    (say(HOST, "MX", "0 ."), NO),
+    (say(HOST, "MX", "0 .", "10 mx.example."), YES),
+    (absent(HOST, "MX", "AAAA") | say(HOST, "A", "198.18.1.1"), YES),
+    (absent(HOST, "MX", "A") | say(HOST, "AAAA", "2001:2::1"), YES),
+    (absent(HOST, "MX", "A", "AAAA"), NO),
+    ({}, NO),
+    *[(fault(HOST, "MX", failure) | say(HOST, "A", "198.18.1.1"), UNKNOWN) for failure in FAULTS],
+    *[(fault(HOST, "A", failure) | absent(HOST, "MX", "AAAA"), UNKNOWN) for failure in FAULTS],
+    *[(fault(HOST, "AAAA", failure) | absent(HOST, "MX", "A"), UNKNOWN) for failure in FAULTS],
+    ({(HOST, "A"): SILENT} | absent(HOST, "MX") | say(HOST, "AAAA", "2001:2::1"), YES),
+]
+
+
+@pytest.mark.parametrize(("table", "expected"), SENDER)
+async def test_sender_resolves(table: Table, expected: object) -> None:
+    answer = await sender_resolves(resolver(FakeTransport(table)), "Host.Example", at())
+    assert answer == expected if expected is not UNKNOWN else isinstance(answer, Unknown)
+
+
+# --- names that are never asked about
+
+
+@pytest.mark.parametrize("ask", [helo_resolves, sender_resolves])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("[198.18.1.1]", YES),
+        ("[IPv6:2001:2::1]", YES),
+        ("a b.example", NO),
+        ("a..example", NO),
+        ("-a.example", NO),
+        ("x" * 64 + ".example", NO),
+        ("*.example", NO),
+        ("a_b.123", NO),
+        ("a\r\nb.example", NO),
+        ("a\0.example", NO),
+        (".", NO),
+        ("a\u200db.example", UNKNOWN),
+    ],
+)
+async def test_what_is_no_name_needs_no_question(
+    ask: Callable[[Resolver, str, float], Awaitable[Answer[bool]]], name: str, expected: object
+) -> None:
+    transport = FakeTransport()
+    answer = await ask(resolver(transport), name, at())
+    assert answer == expected if expected is not UNKNOWN else isinstance(answer, Unknown)
+    assert not transport.asked
+
+
+async def test_bare_addresses_and_the_null_path() -> None:
+    transport = FakeTransport()
+    asking = resolver(transport)
+    assert await helo_resolves(asking, "198.18.1.1", at()) == YES  # helo.is_address tells
+    assert await helo_resolves(asking, "", at()) == NO
+    assert await sender_resolves(asking, "198.18.1.1", at()) == NO  # a domain, all digits: nobody's
+    assert await sender_resolves(asking, "", at()) == YES  # <>
+    assert not transport.asked
+
+
+@given(st.text(max_size=60))
+def test_no_text_is_sent_that_is_no_host_name(text: str) -> None:
+    async def run() -> list[str]:
+        transport = FakeTransport()
+        asking = resolver(transport)
+        await helo_resolves(asking, text, at())
+        await sender_resolves(asking, text, at())
+        return transport.names
+
+    for name in asyncio.run(run()):
+        assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+
+
+async def test_a_unicode_domain_is_asked_about_in_ascii() -> None:
+    transport = FakeTransport(say("xn--bcher-kva.example", "MX", "10 mx.example."))
+    assert await sender_resolves(resolver(transport), "bücher.example", at()) == YES
+
+
+# --- reverse_dns
+
+CLIENT = ClientAddress.parse("198.18.1.10")
+PTR = "10.1.18.198.in-addr.arpa"
+PTR6 = ClientAddress.parse("2001:2::a").ip.reverse_pointer
+
+REVERSE: list[tuple[Table, object]] = [
+    ({}, ReverseDns("", False)),
+    (absent(PTR, "PTR"), ReverseDns("", False)),
+    (say(PTR, "PTR", "A.example.") | say("a.example", "A", "198.18.1.9", "198.18.1.10"), ReverseDns("a.example", True)),
+    (say(PTR, "PTR", "a.example.") | say("a.example", "A", "198.18.1.9"), ReverseDns("a.example", False)),
+    (say(PTR, "PTR", "a.example."), ReverseDns("a.example", False)),
+    (say(PTR, "PTR", "a.example.") | absent("a.example", "A"), ReverseDns("a.example", False)),
+    (
+        say(PTR, "PTR", "a.example.", "b.example.") | say("b.example", "A", "198.18.1.10"),
+        ReverseDns("b.example", True),
+    ),
+    (
+        say(PTR, "PTR", "a.example.", "b.example.")
+        | {("a.example", "A"): SILENT}
+        | say("b.example", "A", "198.18.1.10"),
+        ReverseDns("b.example", True),
+    ),
+    (say(PTR, "PTR", r"a\032b.example.", r"x\013\010.example.", "1.2.3.4."), ReverseDns("", False)),
+    (
+        say(PTR, "PTR", r"a\032b.example.", "ok.example.") | say("ok.example", "A", "198.18.1.10"),
+        ReverseDns("ok.example", True),
+    ),
+    (
+        {(PTR, "PTR"): Say((f"{PTR}. 60 CNAME 10.sub.example.", "10.sub.example. 60 PTR a.example."))}
+        | say("a.example", "A", "198.18.1.10"),
+        ReverseDns("a.example", True),
+    ),
+    *[(fault(PTR, "PTR", failure), UNKNOWN) for failure in FAULTS],
+    *[(say(PTR, "PTR", "a.example.", "b.example.") | fault("b.example", "A", failure), UNKNOWN) for failure in FAULTS],
+    (say(PTR, "PTR", "a.example.") | say("a.example", "AAAA", "2001:2::a"), ReverseDns("a.example", False)),
+]
+
+
+@pytest.mark.parametrize(("table", "expected"), REVERSE)
+async def test_reverse_dns(table: Table, expected: object) -> None:
+    answer = await reverse_dns(resolver(FakeTransport(table)), CLIENT, at())
+    assert answer == Known(expected) if expected is not UNKNOWN else isinstance(answer, Unknown)
+
+
+async def test_reverse_dns_of_ipv6() -> None:
+    table = say(PTR6, "PTR", "six.example.") | say("six.example", "AAAA", "2001:2::a")
+    answer = await reverse_dns(resolver(FakeTransport(table)), ClientAddress.parse("2001:2::a"), at())
+    assert answer == Known(ReverseDns("six.example", True))
+
+
+async def test_no_more_names_are_followed_than_the_bound() -> None:
+    transport = FakeTransport(say(PTR, "PTR", *(f"h{i}.example." for i in range(30))))
+    assert isinstance(await reverse_dns(resolver(transport), CLIENT, at()), Known)
+    assert len(transport.asked) == 1 + MAX_NAMES
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda asking: reverse_dns(asking, CLIENT, at()),
+        lambda asking: helo_resolves(asking, HOST, at()),
+        lambda asking: sender_resolves(asking, HOST, at()),
+    ],
+    ids=["reverse_dns", "helo", "sender"],
+)
+async def test_cancelled_at_every_step_nothing_goes_on(ask: Callable[[Resolver], Awaitable[object]]) -> None:
+    table = absent(HOST, "A", "MX") | say(HOST, "AAAA", "2001:2::1") | say(PTR, "PTR", "a.example.", "b.example.")
+    for turns in range(40):
+        transport = FakeTransport(table)
+        task = asyncio.ensure_future(ask(resolver(transport)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert len(asyncio.all_tasks()) == 1
+        assert transport.under_way == 0
+    assert not task.cancelled()
+
+
+async def test_the_deadline_is_kept() -> None:
+    transport = FakeTransport({(HOST, "A"): SILENT})
+    asking = Resolver(Dns.model_validate({"servers": ["127.0.0.1:53"], "timeout": 60}), Clock(), transport)
+    assert await helo_resolves(asking, HOST, at(0.01)) == Unknown("timeout: no answer by the deadline")
+
+
+async def test_an_absent_name_needs_no_nodata() -> None:
+    """NXDOMAIN settles every type (RFC 8020): nothing but the MX is asked for."""
+    transport = FakeTransport({(HOST, "A"): SILENT, (HOST, "MX"): NXDOMAIN})
+    assert await sender_resolves(resolver(transport), HOST, at()) == NO
+    assert len(transport.asked) == 1
