@@ -1,0 +1,266 @@
+"""The grammar of commands: what is taken comes out byte for byte, what is not gets the reply that says why."""
+
+from __future__ import annotations
+
+from email.utils import parseaddr
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailguard.commands import Extensions
+from mailguard.smtp import grammar
+
+ALL = Extensions(size=1000, eightbitmime=True, smtputf8=True)
+NONE = Extensions()
+
+
+def refusal(call, *args, **kwargs) -> str:
+    with pytest.raises(grammar.Refused) as caught:
+        call(*args, **kwargs)
+    return str(caught.value.reply)
+
+
+@pytest.mark.parametrize(
+    ("line", "verb", "argument"),
+    [
+        (b"EHLO x", "EHLO", b"x"),
+        (b"ehlo x \t", "EHLO", b"x"),
+        (b"quit", "QUIT", b""),
+        (b"MAIL FROM:<a b@c>", "MAIL", b"FROM:<a b@c>"),
+        (b"", "", b""),
+        (b" NOOP", "", b"NOOP"),
+        (b"NO-OP", "", b""),
+        (b"NOOP\tx", "", b""),
+        ("ÉHLO x".encode(), "", b"x"),
+    ],
+)
+def test_verb_and_argument(line: bytes, verb: str, argument: bytes) -> None:
+    assert grammar.split_command(line) == (verb, argument)
+
+
+PATHS = [
+    b"<user@example.com>",
+    b"<User+tag=x@EXAMPLE.com>",
+    b"<!#$%&'*+-/=?^_`{|}~@example.com>",
+    b"<a.b.c@d.e.f>",
+    b"<a@b>",
+    b"<1@2.3>",
+    b"<bounce_1@mail_out.example.com>",
+    b'<"a b"@c.org>',
+    b'<"a@b"@c.org>',
+    b'<"a>b"@c.org>',
+    b'<"a\\"b"@c.org>',
+    b'<"a\\\\"@c.org>',
+    b'<""@c.org>',
+    b"<a@[198.18.0.1]>",
+    b"<a@[IPv6:2001:db8::1]>",
+    b"<a@[IPv6:::ffff:198.18.0.1]>",
+    "<döner@example.com>".encode(),
+    "<user@münchen.example>".encode(),
+    "<用户@例子.example>".encode(),
+    b"<" + b"l" * 255 + b"@" + b".".join([b"d" * 63] * 3) + b".com>",
+    b"<=?utf-8?q?x=3e=0d=0aRCPT=20TO=3a=3cvictim=40y?=@c.org>",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_valid_path_comes_out_byte_for_byte(path: bytes) -> None:
+    assert grammar.mail_from(b"FROM:" + path + b" SMTPUTF8", ALL).path.encode() == path
+    assert grammar.rcpt_to(b"TO:" + path, NONE, smtputf8=True).path.encode() == path
+
+
+BAD_PATHS = [
+    (b"", "it must stand in < >"),
+    (b"user@example.com", "it must stand in < >"),
+    (b"<user@example.com", "no closing >"),
+    (b"<user", "no domain"),
+    (b"<user>", "no domain"),
+    (b"<@example.com>", "a source route ends in :"),
+    (b"<user@>", "not a domain"),
+    (b"<a@b..c>", "not a domain"),
+    (b"<a@.c>", "not a domain"),
+    (b"<a@c.>", "not a domain"),
+    (b"<a@-c>", "not a domain"),
+    (b"<a@c->", "not a domain"),
+    (b"<a@b@c>", "not a domain"),
+    (b"<a@b c>", "not a domain"),
+    (b"<a@" + b"d" * 64 + b">", "not a domain"),
+    (b"<a@" + b".".join([b"d" * 63] * 4) + b".x>", "not a domain"),
+    (b"<a b@c>", "the local part needs quotes"),
+    (b"<a..b@c>", "the local part needs quotes"),
+    (b"<.a@c>", "the local part needs quotes"),
+    (b"<a.@c>", "the local part needs quotes"),
+    (b'<a"b"@c>', "the local part needs quotes"),
+    (b"<a:b@c>", "the local part needs quotes"),
+    (b"<a\tb@c>", "the local part needs quotes"),
+    (b"<a\x7fb@c>", "the local part needs quotes"),
+    (b"<=?utf-8?q?x=3e=0d=0aRCPT=20TO:=3cvictim=40y?=@c.org>", "the local part needs quotes"),
+    (b"<" + b"l" * 256 + b"@c>", "the local part is too long"),
+    (b'<"a@c>', "no closing quote"),
+    (b'<"a\\"@c>', "no closing quote"),
+    (b'<"a\\', "no closing quote"),
+    (b'<"a"b@c>', "no domain"),
+    (b'<"a">', "no domain"),
+    (b'<"a\x01"@c>', "a control character"),
+    (b"<a@[198.18.0.256]>", "not an address literal"),
+    (b"<a@[198.18.0]>", "not an address literal"),
+    (b"<a@[198.18.0.01]>", "not an address literal"),
+    (b"<a@[2001:db8::1]>", "not an address literal"),
+    (b"<a@[IPv6:2001:db8::1%eth0]>", "not an address literal"),
+    (b"<a@[IPv6:198.18.0.1]>", "not an address literal"),
+    (b"<a@[x:y]>", "not an address literal"),
+    (b"<a@[198.18.0.1>", "not an address literal"),
+    ("<a@[IPv6:２001::1]>".encode(), "not an address literal"),
+    (b"<\xff@c>", "not valid UTF-8"),
+    (b"<a\xc3@c>", "not valid UTF-8"),
+    (b"<\xc0\xaf@c>", "not valid UTF-8"),
+    (b"<\xed\xa0\x80@c>", "not valid UTF-8"),
+    ("<a\u0085b@c>".encode(), "a control character"),
+    (b"<@a,b:c@d>", "each host of a source route begins with @"),
+    (b"<@a..b:c@d>", "not a domain"),
+    (b"<@a:>", "no domain"),
+]
+
+
+@pytest.mark.parametrize(("path", "problem"), BAD_PATHS)
+def test_a_path_outside_the_grammar(path: bytes, problem: str) -> None:
+    assert refusal(grammar.mail_from, b"FROM:" + path, ALL) == f"501 5.1.7 Bad sender address: {problem}"
+    assert refusal(grammar.rcpt_to, b"TO:" + path, ALL, smtputf8=True) == f"501 5.1.3 Bad address: {problem}"
+
+
+def test_null_path_is_a_sender_and_no_recipient() -> None:
+    assert grammar.mail_from(b"FROM:<>", NONE).encode() == b"MAIL FROM:<>"
+    assert refusal(grammar.rcpt_to, b"TO:<>", NONE, smtputf8=False) == "501 5.1.3 Bad address: a recipient cannot be <>"
+
+
+@pytest.mark.parametrize("word", [b"postmaster", b"Postmaster", b"POSTMASTER"])
+def test_postmaster_alone_is_a_recipient_and_no_sender(word: bytes) -> None:
+    command = grammar.rcpt_to(b"TO:<%b>" % word, NONE, smtputf8=False)
+    assert command.encode() == b"RCPT TO:<%b>" % word
+    assert not command.path.mailbox.domain
+    assert refusal(grammar.mail_from, b"FROM:<%b>" % word, NONE) == "501 5.1.7 Bad sender address: no domain"
+
+
+@pytest.mark.parametrize("route", [b"@a:", b"@a,@b.c:", b"@[198.18.0.1],@x:"])
+def test_a_source_route_is_dropped(route: bytes) -> None:
+    assert grammar.rcpt_to(b"TO:<%bu@d>" % route, NONE, smtputf8=False).encode() == b"RCPT TO:<u@d>"
+
+
+@pytest.mark.parametrize(
+    ("argument", "out"),
+    [
+        (b"FROM:<a@b>", b"MAIL FROM:<a@b>"),
+        (b"from:<a@b>", b"MAIL FROM:<a@b>"),
+        (b"FROM:  <a@b>", b"MAIL FROM:<a@b>"),
+        (b"FROM:<a@b> SIZE=10", b"MAIL FROM:<a@b> SIZE=10"),
+        (b"FROM:<a@b>   size=10   body=8bitMIME", b"MAIL FROM:<a@b> SIZE=10 BODY=8bitMIME"),
+        (b"FROM:<a@b> BODY=7BIT SMTPUTF8", b"MAIL FROM:<a@b> BODY=7BIT SMTPUTF8"),
+    ],
+)
+def test_mail_with_parameters(argument: bytes, out: bytes) -> None:
+    assert grammar.mail_from(argument, ALL).encode() == out
+
+
+@pytest.mark.parametrize(
+    ("argument", "reply"),
+    [
+        (b"", "501 5.5.4 Syntax: MAIL FROM:<address>"),
+        (b"FROM <a@b>", "501 5.5.4 Syntax: MAIL FROM:<address>"),
+        (b"TO:<a@b>", "501 5.5.4 Syntax: MAIL FROM:<address>"),
+        (b"FROM:<a@b>SIZE=1", "501 5.5.4 Syntax: a space between the address and its parameters"),
+        (b"FROM:<a@b>\tSIZE=1", "501 5.5.4 Syntax: a space between the address and its parameters"),
+        (b"FROM:<a@b> SIZE=1\x0bBODY=7BIT", "501 5.5.4 Syntax: SIZE=value"),
+        (b"FROM:<a@b> SIZE", "501 5.5.4 Syntax: SIZE=octets"),
+        (b"FROM:<a@b> SIZE=", "501 5.5.4 Syntax: SIZE=value"),
+        (b"FROM:<a@b> SIZE=-1", "501 5.5.4 Syntax: SIZE=octets"),
+        (b"FROM:<a@b> SIZE=1x", "501 5.5.4 Syntax: SIZE=octets"),
+        ("FROM:<a@b> SIZE=１".encode(), "501 5.5.4 Syntax: SIZE=octets"),
+        (b"FROM:<a@b> SIZE=" + b"9" * 21, "501 5.5.4 Syntax: SIZE=octets"),
+        (b"FROM:<a@b> SIZE=1=2", "501 5.5.4 Syntax: SIZE=value"),
+        (b"FROM:<a@b> SIZE=1 SIZE=1", "501 5.5.4 Syntax: SIZE once"),
+        (b"FROM:<a@b> BODY=BINARYMIME", "501 5.5.4 Syntax: BODY=7BIT or BODY=8BITMIME"),
+        (b"FROM:<a@b> BODY", "501 5.5.4 Syntax: BODY=7BIT or BODY=8BITMIME"),
+        (b"FROM:<a@b> SMTPUTF8=1", "501 5.5.4 Syntax: SMTPUTF8 without a value"),
+        (b"FROM:<a@b> =1", "501 5.5.4 Syntax: parameters as KEYWORD or KEYWORD=value"),
+        (b"FROM:<a@b> -X=1", "501 5.5.4 Syntax: parameters as KEYWORD or KEYWORD=value"),
+        (b"FROM:<a@b> X_Y=1", "501 5.5.4 Syntax: parameters as KEYWORD or KEYWORD=value"),
+        (b"FROM:<a@b> FOO=bar", "555 5.5.4 Parameter not recognised: FOO"),
+        (b"FROM:<a@b> AUTH=<>", "555 5.5.4 Parameter not recognised: AUTH"),
+        (b"FROM:<a@b> RET=FULL", "555 5.5.4 Parameter not recognised: RET"),
+    ],
+)
+def test_mail_outside_the_grammar(argument: bytes, reply: str) -> None:
+    assert refusal(grammar.mail_from, argument, ALL) == reply
+
+
+@pytest.mark.parametrize(
+    ("argument", "reply"),
+    [
+        (b"FROM:<a@b>", "501 5.5.4 Syntax: RCPT TO:<address>"),
+        (b"TO:<a@b> NOTIFY=NEVER", "555 5.5.4 Parameter not recognised: NOTIFY"),
+        (b"TO:<a@b> SIZE=1", "555 5.5.4 Parameter not recognised: SIZE"),
+    ],
+)
+def test_rcpt_outside_the_grammar(argument: bytes, reply: str) -> None:
+    assert refusal(grammar.rcpt_to, argument, ALL, smtputf8=False) == reply
+
+
+@pytest.mark.parametrize("parameter", ["SIZE=1", "BODY=8BITMIME", "SMTPUTF8"])
+def test_a_parameter_that_was_not_offered(parameter: str) -> None:
+    keyword = parameter.partition("=")[0]
+    argument = f"FROM:<a@b> {parameter}".encode()
+    assert refusal(grammar.mail_from, argument, NONE) == f"555 5.5.4 Parameter not recognised: {keyword}"
+    assert grammar.mail_from(argument, ALL).parameter(keyword) is not None
+
+
+def test_utf8_needs_smtputf8() -> None:
+    assert refusal(grammar.mail_from, "FROM:<é@b>".encode(), ALL) == "553 5.6.7 Address needs SMTPUTF8"
+    assert refusal(grammar.rcpt_to, "TO:<a@é>".encode(), ALL, smtputf8=False) == "553 5.6.7 Address needs SMTPUTF8"
+
+
+@pytest.mark.parametrize("name", ["a", "mail.example.com", "[198.18.0.1]", "[IPv6:::1]", "my_pc", "::1", "x" * 255])
+def test_helo_names(name: str) -> None:
+    assert grammar.helo_name(name.encode(), "EHLO") == name
+
+
+@pytest.mark.parametrize("name", [b"", b"  ", b"a b", b"<a>", b"a(b)", b"a;b", b"x" * 256, b"\xff", b"a\x00", b"a\tb"])
+def test_bad_helo_names(name: bytes) -> None:
+    assert refusal(grammar.helo_name, name, "EHLO") == "501 5.5.4 Syntax: EHLO hostname"
+
+
+ATOM = st.text("abcXYZ019!#$%&'*+-/=?^_`{|}~", min_size=1, max_size=12)
+LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
+QUOTED = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=20).map(
+    lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+)
+LOCAL = st.one_of(st.lists(ATOM, min_size=1, max_size=4).map(".".join), QUOTED)
+DOMAIN = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
+
+
+@given(LOCAL, DOMAIN)
+def test_whatever_the_rfc_generates_is_taken_as_it_is(local: str, domain: str) -> None:
+    path = grammar.rcpt_to(f"TO:<{local}@{domain}>".encode(), NONE, smtputf8=False).path
+    assert (path.local, path.domain) == (local.encode(), domain.encode())
+
+
+@given(st.lists(ATOM, min_size=1, max_size=4).map(".".join), DOMAIN)
+def test_the_standard_library_reads_the_same_mailbox(local: str, domain: str) -> None:
+    mailbox = grammar.rcpt_to(f"TO:<{local}@{domain}>".encode(), NONE, smtputf8=False).path.mailbox
+    assert parseaddr(f"<{local}@{domain}>")[1] == f"{local}@{domain}"
+    assert str(mailbox) == f"{local}@{domain}"
+
+
+@given(st.binary(max_size=60) | st.text('<>@"\\:,.[]=? aIPv6\r\n\0é', max_size=40).map(str.encode))
+def test_garbage_is_refused_or_holds_no_line_end(octets: bytes) -> None:
+    for read in (
+        lambda: grammar.mail_from(b"FROM:" + octets, ALL),
+        lambda: grammar.rcpt_to(b"TO:" + octets, ALL, smtputf8=True),
+    ):
+        try:
+            out = read().encode()
+        except grammar.Refused as refused:
+            assert 500 <= refused.reply.code <= 555
+        else:
+            assert not any(c < 0x20 or c == 0x7F for c in out)
+            out.decode()
