@@ -19,7 +19,7 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from mailguard.commands import Path
-from mailguard.facts import Answer, ClientAddress, Codes, Known, ReverseDns, SpamResult, Unknown, VirusResult
+from mailguard.facts import NOT_ASKED, Answer, ClientAddress, Codes, Known, ReverseDns, SpamResult, Unknown, VirusResult
 
 LINE: Final = 78
 """Octets of a line without its CR LF, where it can be folded (RFC 5322 2.1.1)."""
@@ -133,10 +133,10 @@ def authentication_results(
     Args:
         hostname: our authserv-id.
         address: the client's.
-        reverse: its name, None where nobody asked.
+        reverse: its name; None or NOT_ASKED where nobody asked.
         dnswl: zone and answer of each white list that was asked.
     """
-    results = [] if reverse is None else [_iprev(reverse, address)]
+    results = [] if reverse is None or reverse == NOT_ASKED else [_iprev(reverse, address)]
     results += [_dnswl(zone, answer) for zone, answer in dnswl]
     lines = results or [["none"]]
     for line in lines[:-1]:

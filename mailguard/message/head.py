@@ -1,7 +1,7 @@
 """A message's header section, read from exact octets without ever failing: whatever a client sends is parsed somehow.
 
 The header section ends at the first empty line (RFC 5322 2.1). Readers differ over what is no header field at all:
-Exim ends the section at the first line without a name and colon, SpamAssassin only at the fourth, Dovecot never. So
+Exim ends the section at the first line without a name and colon, SpamAssassin only at the fourth, others never. So
 the section here is the widest of theirs, up to the empty line, with lines that are no field kept in their place as
 they are: what is looked for is then found wherever any of those readers would find it.
 

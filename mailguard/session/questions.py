@@ -53,6 +53,11 @@ class Questions:
         self._tasks: dict[_Topic, asyncio.Task[Any]] = {}
         self._dropped: list[asyncio.Task[Any]] = []
 
+    @property
+    def own_relay(self) -> bool:
+        """Whether the client is a relay of ours, about which nothing is asked: its facts are given, not found."""
+        return self._own_relay
+
     def about_client(self) -> None:
         """Ask the lists and the reverse DNS about the connecting address, and nothing else about it ever."""
         if self._services.policy.lists:

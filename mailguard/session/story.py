@@ -195,7 +195,7 @@ class Session:
             helo=self._hello.name,
             with_=message.protocol(extended=self._hello.extended, smtputf8=transaction.smtputf8),
             at=self._services.now(),
-            reverse=client.reverse_dns,
+            reverse=None if self._questions.own_relay else client.reverse_dns,
         )
 
     async def _deliver(self, transaction: Transaction, ready: Content) -> Reply:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailguard.commands import Path
-from mailguard.facts import Answer, ClientAddress, Known, ReverseDns, SpamResult, Unknown, VirusResult
+from mailguard.facts import NOT_ASKED, Answer, ClientAddress, Known, ReverseDns, SpamResult, Unknown, VirusResult
 from mailguard.message import fields, parse_head, protocol
 
 NOW = datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC)
@@ -140,6 +140,7 @@ TWICE = Known(frozenset({IPv4Address("127.0.9.2"), IPv4Address("127.0.9.1")}))
         (DOWN, CLIENT, [], "iprev=temperror policy.iprev=198.18.1.10"),
         (CONFIRMED, CLIENT6, [], 'iprev=pass (mail.example.org) policy.iprev="2001:db8::1"'),
         (None, CLIENT, [], "none"),
+        (NOT_ASKED, CLIENT, [], "none"),
         (None, CLIENT, [("list.dnswl.org", LISTED)], "dnswl=pass dns.zone=list.dnswl.org policy.ip=127.0.9.1"),
         (None, CLIENT, [("w.org", TWICE)], 'dnswl=pass dns.zone=w.org policy.ip="127.0.9.1,127.0.9.2"'),
         (None, CLIENT, [("w.org", Known(frozenset()))], "dnswl=none dns.zone=w.org"),

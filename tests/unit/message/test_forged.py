@@ -115,7 +115,7 @@ class TestTricks:
         assert stripped(BEFORE + b" \t\r\n" + field + AFTER + b"\r\n") == BEFORE + b" \t\r\n" + AFTER
 
     def test_behind_a_line_that_is_no_field(self, field: bytes) -> None:
-        """Exim ends the header section there, SpamAssassin and Dovecot do not."""
+        """Exim ends the header section there, SpamAssassin does not."""
         assert stripped(BEFORE + b"no field\r\n" + field + AFTER + b"\r\n") == BEFORE + b"no field\r\n" + AFTER
 
     def test_not_in_the_body(self, field: bytes) -> None:
