@@ -24,7 +24,7 @@ from mailguard.relay.stuffing import END, Stuffer
 from mailguard.spool import Content
 
 Command: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data", "content"]
-Fault: TypeAlias = Literal["unreachable", "silent", "other"]
+Fault: TypeAlias = Literal["unreachable", "silent", "closing", "other"]
 
 _TIMED: Final = {"connect", "rcpt", "content"}
 """The commands whose waiting is measured: where a backend does its work."""
@@ -33,8 +33,8 @@ _TIMED: Final = {"connect", "rcpt", "content"}
 class BackendFailed(Exception):
     """The dialogue cannot go on; the text is a private cause.
 
-    ``fault``: ``unreachable``, no connection could be made; ``silent``, no answer in time; ``other``, it closed, said a
-    421, or something that makes no sense.
+    ``fault``: ``unreachable``, no connection could be made; ``silent``, no answer in time; ``closing``, a 421 (RFC 5321
+    3.8); ``other``, it closed without a word, or said something that makes no sense.
     """
 
     def __init__(self, why: str, fault: Fault = "other") -> None:
@@ -234,7 +234,7 @@ class Dialogue:
         if command in _TIMED:
             metrics.BACKEND_SECONDS.labels(command).observe(loop.time() - began)
         if answer.code == 421:
-            raise self._failed(f"{command}: {answer}")
+            raise BackendFailed(f"{self.address}: {command}: {answer}", "closing")
         return answer
 
     async def _read_reply(self, deadline: float) -> Answer:

@@ -68,10 +68,9 @@ def introduce(identity: Identity | None, hostname: str, *, proxy_protocol: bool)
 
 def _is_literal(text: str) -> bool:
     """Whether ``text`` is an address literal as :attr:`ClientAddress.literal` writes them (RFC 5321 4.1.3)."""
-    if not (text.startswith("[") and text.endswith("]")):
-        return False
+    inner = text.lower().removeprefix("[").removesuffix("]")
     try:
-        address = ClientAddress.parse(text[1:-1].removeprefix("IPv6:"))
+        address = ClientAddress.parse(inner.removeprefix("ipv6:"))
     except ValueError:
         return False
     return address.literal.lower() == text.lower()

@@ -170,7 +170,7 @@ class Transaction:
                     except BackendFailed as failure:
                         self._lost(failure)
                         if self._dotted:
-                            self.doubtful = True
+                            self.doubtful = failure.fault != "closing"  # a 421 says that nothing was taken
                             break
         except _ReplayRefused as refusal:
             return reply("backend_down").because(str(refusal))

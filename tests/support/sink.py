@@ -45,9 +45,10 @@ RESET: Final = _Close(hard=True)
 
 
 class Stall:
-    """Say nothing until :meth:`release`, or until the client has closed."""
+    """Say nothing until :meth:`release`, or until the client has closed; ``deaf``: nor read, like a hung server."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, deaf: bool = False) -> None:
+        self.deaf = deaf
         self.reached = asyncio.Event()
         """Set once the sink stands here."""
         self._released = asyncio.Event()
@@ -361,6 +362,9 @@ class _Serving:
         return said
 
     async def stall(self, step: Stall) -> None:
+        if step.deaf:
+            await step.hold()
+            return
         held = asyncio.create_task(step.hold())
         left = asyncio.create_task(self.watch_for_eof())
         try:
