@@ -1,0 +1,194 @@
+"""The clamd client with a real clamd: what it finds, what it cannot judge, and what its death looks like."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from mailguard import config
+from mailguard.facts import Answer, Cause, Known, Unknown, VirusResult
+from mailguard.lab import Lab
+from mailguard.lab.clamd import EICAR, SIGNATURE, Clamd
+from mailguard.scanners.clamav import Clamav, probe
+from mailguard.spool import Content, Spool
+
+FOUND = Known(VirusResult(f"{SIGNATURE}.UNOFFICIAL"))
+CLEAN = Known(VirusResult())
+MIB = 1024 * 1024
+
+
+def finished(octets: bytes, memory: int = 64 * MIB) -> Content:
+    spool = Spool(memory)
+    for i in range(0, len(octets), 65536):
+        spool.write(octets[i : i + 65536])
+    return spool.finish()
+
+
+def clock() -> float:
+    return 0.0
+
+
+async def scan(address: str, octets: bytes, memory: int = 64 * MIB, seconds: float = 60) -> Answer[VirusResult]:
+    scanner = Clamav(config.Clamav(address=address), clock)
+    with finished(octets, memory) as content:
+        return await scanner.scan(content, asyncio.get_running_loop().time() + seconds)
+
+
+def zipped(octets: bytes) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("eicar.com", octets)
+    return archive.getvalue()
+
+
+def attached(octets: bytes) -> bytes:
+    return (
+        b"From: a@example.org\r\nTo: b@example.com\r\nSubject: x\r\nMIME-Version: 1.0\r\n"
+        b"Content-Type: multipart/mixed; boundary=XX\r\n\r\n--XX\r\nContent-Type: text/plain\r\n\r\nhello\r\n--XX\r\n"
+        b"Content-Type: application/octet-stream; name=a.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        + base64.encodebytes(octets).replace(b"\n", b"\r\n")
+        + b"--XX--\r\n"
+    )
+
+
+MESSAGES = {
+    "raw": EICAR,
+    "MIME": attached(EICAR),
+    "zip in MIME": attached(zipped(EICAR)),
+    "zip in zip in MIME": attached(zipped(zipped(EICAR))),
+}
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def address(request: pytest.FixtureRequest, clamd: Clamd) -> str:
+    return clamd.address if request.param == "unix" else clamd.tcp_address
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+@pytest.mark.parametrize("memory", [64 * MIB, 0], ids=["in memory", "in a file"])
+async def test_malware_is_found(address: str, name: str, memory: int) -> None:
+    assert await scan(address, MESSAGES[name], memory) == FOUND
+
+
+@pytest.mark.parametrize("octets", [b"", b"x", attached(b"hello"), b"x" * MIB], ids=["empty", "tiny", "MIME", "1 MiB"])
+@pytest.mark.parametrize("memory", [64 * MIB, 0], ids=["in memory", "in a file"])
+async def test_clean(address: str, octets: bytes, memory: int) -> None:
+    assert await scan(address, octets, memory) == CLEAN
+
+
+@pytest.mark.parametrize(("last", "expected"), [(EICAR, FOUND), (b"nothing", CLEAN)])
+async def test_a_spooled_message_of_20_mb_goes_as_a_file(
+    clamd: Clamd, last: bytes, expected: Answer[VirusResult]
+) -> None:
+    message = attached(b"x" * 14_000_000 + last) + b"padding\r\n" * 100_000
+    assert len(message) > 20_000_000
+    scanner = Clamav(config.Clamav(address=clamd.address), clock)
+    with finished(message, MIB) as content, with_our_head(content) as scored:
+        scored.chunks = None  # type: ignore[assignment,method-assign]
+        answer = await scanner.scan(scored, asyncio.get_running_loop().time() + 60)
+    assert answer == expected
+
+
+def with_our_head(content: Content) -> Content:
+    return content.with_head(b"Received: from x by y\r\n", 0)
+
+
+def test_on_uvloop(clamd: Clamd) -> None:
+    """The service runs on uvloop, whose sockets are its own."""
+
+    async def all_ways() -> list[Answer[VirusResult]]:
+        return [
+            await scan(address, EICAR, memory) for address in (clamd.address, clamd.tcp_address) for memory in (MIB, 0)
+        ]
+
+    assert uvloop.run(all_ways()) == [FOUND] * 4
+
+
+async def test_many_at_once_are_bounded_and_right(clamd: Clamd) -> None:
+    scanner = Clamav(config.Clamav(address=clamd.address, connections=3), clock)
+    end = asyncio.get_running_loop().time() + 60
+    contents = [finished(EICAR if i % 2 else b"clean", 0 if i % 3 else MIB) for i in range(40)]
+    answers = await asyncio.gather(*(scanner.scan(content, end) for content in contents))
+    for content in contents:
+        content.close()
+    assert answers == [FOUND if i % 2 else CLEAN for i in range(40)]
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Clamd]:
+    """A clamd that takes 1 MiB by INSTREAM and looks at 2 MiB of a message."""
+    with Lab() as lab:
+        yield lab.server("clamd", Clamd, lambda folder: Clamd(folder, stream_max=MIB, scan_max=2 * MIB))
+
+
+@pytest.mark.parametrize("octets", [MIB + 1, 20 * MIB])
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+async def test_over_stream_max_length(small: Clamd, kind: str, octets: int) -> None:
+    answer = await scan(small.address if kind == "unix" else small.tcp_address, b"x" * octets)
+    assert isinstance(answer, Unknown)
+    assert answer.cause is Cause.UNSCANNABLE
+    assert "limit" in answer.why
+
+
+async def test_up_to_stream_max_length(small: Clamd) -> None:
+    assert await scan(small.address, b"x" * MIB) == CLEAN
+
+
+async def test_stream_max_length_does_not_bind_a_file(small: Clamd) -> None:
+    assert await scan(small.address, b"x" * (MIB + MIB // 2), memory=0) == CLEAN
+
+
+async def test_what_is_over_clamds_limits_is_not_called_clean(small: Clamd) -> None:
+    answer = await scan(small.address, b"x" * (4 * MIB), memory=0)
+    assert isinstance(answer, Unknown)
+    assert answer.cause is Cause.UNSCANNABLE
+    assert "Heuristics.Limits.Exceeded" in answer.why
+
+
+class Killing:
+    """A message that kills clamd when its second chunk is asked for: clamd has the first and waits for more."""
+
+    size = 2 * MIB
+
+    def __init__(self, clamd: Clamd) -> None:
+        self._clamd = clamd
+
+    def fileno(self) -> None:
+        return None
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        yield b"x" * size
+        self._clamd.kill()
+        yield b"x" * size
+
+
+async def test_clamd_killed_in_the_middle_of_a_scan(own_lab: Lab) -> None:
+    clamd = own_lab.clamd()
+    scanner = Clamav(config.Clamav(address=clamd.address), clock)
+    end = asyncio.get_running_loop().time() + 60
+    answer = await scanner.scan(Killing(clamd), end)  # type: ignore[arg-type]
+    assert isinstance(answer, Unknown)
+    assert answer.cause is Cause.DOWN
+    assert not await scanner.alive()
+    clamd.start()
+    assert await scanner.alive()
+    assert await scan(clamd.address, EICAR) == FOUND
+
+
+async def test_pyclamd_agrees(address: str) -> None:
+    seen = await asyncio.to_thread(probe, address, 10.0)
+    assert seen.version.startswith("ClamAV")
+    assert seen.detects
+    assert Known(VirusResult(seen.eicar)) == FOUND
+
+
+async def test_our_ping(address: str, tmp_path: Path) -> None:
+    assert await Clamav(config.Clamav(address=address), clock).alive()
+    assert not await Clamav(config.Clamav(address=f"unix:{tmp_path}/nobody"), clock).alive()
