@@ -12,6 +12,7 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
+policy=/usr/sbin/policy-rc.d
 unavailable=69 # EX_UNAVAILABLE, sysexits.h
 LC_ALL=C
 export LC_ALL
@@ -79,8 +80,19 @@ refuse_removals
 count=$(printf '%s\n' "$plan" | grep -c '^Inst ')
 say "Installing $count packages, their dependencies included; nothing is removed, no service is started."
 
-# Where a service is asked to start all the same, or apt is killed, policy-rc.d is put back in any case.
-trap '$as_root sh "$here/no-services.sh" end || true' HUP INT TERM
+# apt puts policy-rc.d back itself, also where dpkg fails; this does where apt was killed. A user with sudo for apt-get
+# alone has apt do it: `update` runs a command of ours as root too.
+restore() {
+    if [ -e "$policy.mailguard-aside" ] || grep -qs "put here by mailguard" "$policy"; then
+        if [ -z "$as_root" ]; then
+            sh "$here/no-services.sh" end
+        else
+            $as_root apt-get -q -o "APT::Update::Pre-Invoke::=sh '$here/no-services.sh' end" update </dev/null >&2
+        fi
+    fi
+}
+trap restore EXIT
+trap 'exit 130' HUP INT TERM
 
 if ! apt_get install "$@"; then
     say "Perhaps the package lists are old: fetching new ones and trying once more"
