@@ -56,17 +56,32 @@ Nothing was changed. mailguard's test servers need Exim, and Debian has one mail
 run this on another machine, in a container or in a chroot (\`make test-fresh\` makes one)."
 }
 
+# apt puts policy-rc.d back itself, also where dpkg fails; this does where apt, or an earlier run, was killed. A user with
+# sudo for apt-get alone has apt do it: `update` runs a command of ours as root too.
+restore() {
+    if [ -e "$policy.mailguard-aside" ] || grep -qs "put here by mailguard" "$policy"; then
+        if [ -z "$as_root" ]; then
+            sh "$here/no-services.sh" end
+        else
+            $as_root apt-get -q -o "APT::Update::Pre-Invoke::=sh '$here/no-services.sh' end" update </dev/null >&2
+        fi
+    fi
+}
+trap restore EXIT
+trap 'exit 130' HUP INT TERM
+
+as_root=
+[ "$(id -u)" -eq 0 ] || as_root=sudo
+
 missing=$(missing_of "$@")
 [ -n "$missing" ] || exit 0
 set -- $missing
 
 command -v apt-get >/dev/null || stop "these Debian packages are missing, and there is no apt-get: $missing"
 
-as_root=
-if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || stop "these Debian packages are missing: $missing
+if [ -n "$as_root" ] && ! command -v sudo >/dev/null; then
+    stop "these Debian packages are missing: $missing
 Become root and run: apt-get install --no-install-recommends $missing"
-    as_root=sudo
 fi
 
 say "mailguard needs Debian packages that are not installed: $missing"
@@ -79,20 +94,6 @@ fi
 refuse_removals
 count=$(printf '%s\n' "$plan" | grep -c '^Inst ')
 say "Installing $count packages, their dependencies included; nothing is removed, no service is started."
-
-# apt puts policy-rc.d back itself, also where dpkg fails; this does where apt was killed. A user with sudo for apt-get
-# alone has apt do it: `update` runs a command of ours as root too.
-restore() {
-    if [ -e "$policy.mailguard-aside" ] || grep -qs "put here by mailguard" "$policy"; then
-        if [ -z "$as_root" ]; then
-            sh "$here/no-services.sh" end
-        else
-            $as_root apt-get -q -o "APT::Update::Pre-Invoke::=sh '$here/no-services.sh' end" update </dev/null >&2
-        fi
-    fi
-}
-trap restore EXIT
-trap 'exit 130' HUP INT TERM
 
 if ! apt_get install "$@"; then
     say "Perhaps the package lists are old: fetching new ones and trying once more"
