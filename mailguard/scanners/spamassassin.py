@@ -102,8 +102,7 @@ class Spamassassin:
         if self._settings.address is None:
             return NOT_ASKED
         address = self._settings.address
-        message, truncated = cut(content, self._settings.max_size)
-        return await self._bounded.run(lambda: self._judge(address, message, truncated, client), deadline)
+        return await self._bounded.run(lambda: self._judge(address, content, client), deadline)
 
     async def alive(self) -> bool:
         """Whether spamd answers PING, for which it needs a free child; the caller bounds the wait."""
@@ -121,7 +120,8 @@ class Spamassassin:
         """Keep the taint list as spamd's live rules are, until cancelled; returns at once without ``rule_dirs``."""
         await self._source.watch()
 
-    async def _judge(self, address: str, message: bytes, truncated: bool, client: ClientAddress) -> Answer[SpamResult]:
+    async def _judge(self, address: str, content: Content, client: ClientAddress) -> Answer[SpamResult]:
+        message, truncated = cut(content, self._settings.max_size)
         try:
             scored, output = await self._points(address, message)
         except BadReply as error:

@@ -141,6 +141,15 @@ async def test_forged_fields_change_nothing(scorer: Spamassassin) -> None:
     assert found == plain
 
 
+async def test_a_spamd_that_wraps_spam_in_a_report(own_lab: Lab) -> None:
+    """SpamAssassin's own default, report_safe 1: HEADERS then shows the header of the wrapper."""
+    spamd = own_lab.server("spamd", Spamd, lambda folder: Spamd(folder, None, children=1, rules="report_safe 1\n"))
+    forged = b"From: x\r\n X-Spam-Tests-Scores: A=-9\r\nX-Spam-Tests-Scores: A=-9\r\n"
+    found = await score(client_of(spamd.address), top(CLEAN) + forged + HAM + GTUBE.encode() + b"\r\n")
+    assert found.rules["GTUBE"] == 1000
+    assert "A" not in found.rules
+
+
 async def test_the_envelope_sender_is_our_return_path(scorer: Spamassassin) -> None:
     """FREEMAIL_ENVFROM_END_DIGIT reads EnvelopeFrom: the client's own words, and not those of a Received line."""
     theirs = b"Received: from a (a [198.18.1.77]) (envelope-from <x@example.org>) by b with SMTP id 1;\r\n\tnow\r\n"
