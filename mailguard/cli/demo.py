@@ -69,6 +69,7 @@ class Result:
 
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the table.")] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where mailguard listens on 127.0.0.1.")] = PORT,
     without: Annotated[
         Break | None, typer.Option("--break", help="Run it with a part broken: it must notice and exit with 1.")
     ] = None,
@@ -77,9 +78,9 @@ def demo(
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end the servers in order
     try:
-        _require_free_port()
+        _require_free(port)
         with Lab() as lab:
-            mailguard = _start(lab, without, console)
+            mailguard = _start(lab, port, without, console)
             results = [_try(letter, lab, mailguard) for letter in five()]
             fine = _show(results, console)
             if not once:
@@ -90,18 +91,19 @@ def demo(
     raise typer.Exit(0 if fine else 1)
 
 
-def _require_free_port() -> None:
+def _require_free(port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", PORT))
+            probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise LabError(
-                f"127.0.0.1:{PORT} is taken ({error.strerror}): another `make run`? See `ss -ltnp sport = :{PORT}`"
+                f"127.0.0.1:{port}: {error.strerror}. Another `make run`? See `ss -ltnp sport = :{port}`, "
+                "or choose another one with `mailguard demo --port`."
             ) from None
 
 
-def _start(lab: Lab, without: Break | None, console: Console) -> Mailguard:
+def _start(lab: Lab, port: int, without: Break | None, console: Console) -> Mailguard:
     """Start everything, what ``without`` says broken before mailguard starts."""
     with console.status("Starting unbound, rbldnsd, Exim, clamd and spamd") as status:
         dns = lab.dns()
@@ -115,7 +117,7 @@ def _start(lab: Lab, without: Break | None, console: Console) -> Mailguard:
         if without is Break.CLAMD:
             clamd.kill()
         status.update("Starting mailguard")
-        return lab.server("mailguard", Mailguard, lambda folder: Mailguard(folder, lab, PORT))
+        return lab.server("mailguard", Mailguard, lambda folder: Mailguard(folder, lab, port))
 
 
 def _try(letter: Letter, lab: Lab, mailguard: Mailguard) -> Result:
@@ -180,18 +182,18 @@ def _expectation(letter: Letter) -> str:
     return f"{codes}, {' or '.join(letter.folders) or 'not delivered'}"
 
 
-def _own_message() -> str:
+def _own_message(port: int) -> str:
     """A command that sends a message, of a program that is on this machine."""
     if shutil.which("swaks"):
-        return f"swaks --server 127.0.0.1:{PORT} --from you@example.org --to {RECIPIENT}"
-    script = f"import smtplib; smtplib.SMTP('127.0.0.1', {PORT}).sendmail('you@example.org', '{RECIPIENT}', 'Hello')"
+        return f"swaks --server 127.0.0.1:{port} --from you@example.org --to {RECIPIENT}"
+    script = f"import smtplib; smtplib.SMTP('127.0.0.1', {port}).sendmail('you@example.org', '{RECIPIENT}', 'Hello')"
     return f'{sys.executable} -c "{script}"'
 
 
 def _stay(lab: Lab, mailguard: Mailguard, console: Console) -> None:
     """Say how to go on, and wait for Ctrl-C."""
     lines = {
-        "Send one of your own": _own_message(),
+        "Send one of your own": _own_message(mailguard.port),
         "... as another client": f'port {mailguard.proxy_port}, first line "PROXY TCP4 198.18.7.7 127.0.0.1 4000 25"',
         "Mailboxes": str(lab.exim().mail),
         "What is counted": f"curl -s {mailguard.admin_url}/metrics",
