@@ -179,6 +179,11 @@ class Stream:
         wire = self._wire
         await wire.until(lambda: wire.writable or bool(wire.buffer) or bool(wire.ended), deadline)
 
+    async def catch_up(self) -> None:
+        """Let the loop take in what has arrived, so that :attr:`ended` and :attr:`pending` are of this moment."""
+        for _ in range(2):  # asyncio polls the sockets in the first turn and hands over what came in the second
+            await asyncio.sleep(0)
+
     def close(self) -> None:
         """Close without waiting; what the kernel does not take at once is dropped."""
         if self._wire.transport.get_write_buffer_size():

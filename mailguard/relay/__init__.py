@@ -6,7 +6,8 @@ message.
 """
 
 from mailguard.relay.identity import Identity
+from mailguard.relay.open_relay import OpenRelay
 from mailguard.relay.relay import Relay
 from mailguard.relay.transaction import ClientGone, Transaction
 
-__all__ = ["ClientGone", "Identity", "Relay", "Transaction"]
+__all__ = ["ClientGone", "Identity", "OpenRelay", "Relay", "Transaction"]

@@ -179,6 +179,8 @@ class Dialogue:
                 return await self._early()
             await self._write_all(stuffer.feed(chunk))
         await self._write_all(stuffer.end())
+        # A backend that died or refused meanwhile is noticed here: after the dot that would be a doubtful delivery.
+        await self._stream.catch_up()
         return None if self.alive else await self._early()
 
     def end_content(self) -> None:

@@ -19,6 +19,7 @@ from mailguard.log import logger
 from mailguard.net.breaker import Breaker, State
 from mailguard.relay.backend import BackendFailed, Dialogue, Fault, Offer
 from mailguard.relay.identity import Identity, introduce
+from mailguard.relay.open_relay import PROBE, OpenRelay, takes_anybody
 
 _FIRST_RETRY: Final = 1.0
 """Seconds from a failed probe to the next; doubled up to ``backend_retry``."""
@@ -31,6 +32,7 @@ class Member:
         address: as configured.
         offer: what it offered last, None while it was never seen.
         up: whether it answered when it was last asked.
+        open_relay: whether it takes mail for anybody, so that it is not used; None while that was not asked.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Member:
         self.address = backend.address
         self.offer: Offer | None = None
         self.up = False
+        self.open_relay: bool | None = None if backend.relay_probe else False
         self._backend = backend
         self._limits = limits
         self._hostname = hostname
@@ -47,8 +50,8 @@ class Member:
         self._gauge.set(1)
 
     def admit(self) -> bool:
-        """Whether it may be asked now; False while its breaker is open."""
-        return self._breaker.admit()
+        """Whether it may be asked now; False while its breaker is open, and always for an open relay."""
+        return not self.open_relay and self._breaker.admit()
 
     async def open(self, identity: Identity) -> Dialogue:
         """A dialogue for the client ``identity``, past EHLO.
@@ -66,7 +69,21 @@ class Member:
             logger.debug("backend probe failed", backend=self.address, error=str(failure))
             return False
         dialogue.quit()
-        return True
+        await self.vet()
+        return not self.open_relay
+
+    async def vet(self) -> None:
+        """Find out, once, whether it is an open relay; without an answer that stays unknown."""
+        if self.open_relay is not None:
+            return
+        try:
+            dialogue = await self._open(PROBE, self._limits.backend_connect_timeout, {"unreachable"})
+            self.open_relay = await takes_anybody(dialogue)
+        except BackendFailed as failure:
+            logger.debug("backend probe failed", backend=self.address, error=str(failure))
+        if self.open_relay:
+            self.up = False
+            logger.error("backend is an open relay", backend=self.address, error=str(OpenRelay(self.address)))
 
     async def watch(self) -> None:
         """Probe until cancelled."""

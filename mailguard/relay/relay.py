@@ -13,6 +13,7 @@ from mailguard import config
 from mailguard.commands import Extensions, MailFrom
 from mailguard.relay.identity import Identity
 from mailguard.relay.member import Member
+from mailguard.relay.open_relay import OpenRelay
 from mailguard.relay.transaction import Finishing, Transaction
 
 
@@ -56,6 +57,17 @@ class Relay:
     async def probe(self) -> bool:
         """Ask every backend once, at the same time; whether one answered as it should."""
         return any(await asyncio.gather(*(member.probe() for member in self._members)))
+
+    async def refuse_open_relays(self) -> None:
+        """Ask every backend once whether it takes mail for anybody; to be called before clients are served.
+
+        Raises:
+            OpenRelay: one does.
+        """
+        await asyncio.gather(*(member.vet() for member in self._members))
+        for member in self._members:
+            if member.open_relay:
+                raise OpenRelay(member.address)
 
     async def watch(self) -> None:
         """Probe every backend now and then, until cancelled: :attr:`extensions` and :attr:`available` live by it."""
