@@ -30,6 +30,8 @@ from typing import Final, TypeAlias
 TIMEOUT: Final = 20.0
 """Seconds that a test waits for an event at the sink."""
 SIGNATURE_V2: Final = b"\r\n\r\n\x00\r\nQUIT\n"
+RELAY_PROBE: Final = b"rcpt to:<postmaster@relay-probe.invalid>"
+"""Refused unless the script says otherwise: no open relay."""
 EXTENSIONS: Final = (b"PIPELINING", b"SIZE 52428800", b"8BITMIME", b"SMTPUTF8", b"ENHANCEDSTATUSCODES")
 
 
@@ -320,6 +322,8 @@ class _Serving:
 
     async def do_rcpt(self, line: bytes) -> None:
         default = b"250 2.1.5 recipient ok" if self.seen.mail else b"503 5.5.1 MAIL first"
+        if line.lower().startswith(RELAY_PROBE):
+            default = b"550 5.7.1 relaying denied"
         if (await self.do("RCPT", line, default)).startswith(b"2"):
             self.seen.rcpts.append(line.removesuffix(b"\r\n"))
 

@@ -24,7 +24,7 @@ class Clock:
 
 
 def relay(*addresses: str, clock: Clock | None = None, proxy: bool = True, **limits: Any) -> Relay:
-    backends = [config.Backend(address=address, proxy_protocol=proxy) for address in addresses]
+    backends = [config.Backend(address=address, proxy_protocol=proxy, relay_probe=False) for address in addresses]
     return Relay(backends, config.Limits(**(PROMPT | limits)), HOSTNAME, clock or Clock())
 
 
