@@ -1,20 +1,26 @@
 """Reads the files that an admin writes: the settings, the policy, and the lists that the policy includes.
 
-The only part of the policy that touches a disk. Every file is read once, whole, into a snapshot; what is compiled is that
-snapshot, and its digest names it. Sizes are bounded (octets), since a path may point at anything. A file that cannot be
-read, decoded or understood is a :class:`Problem` like any other mistake.
+The only part of the policy that touches a disk. Every file is read once, whole, into a snapshot; what is compiled is
+that snapshot, and its digest names it. Sizes are bounded (octets), since a path may point at anything. A file that
+cannot be read, decoded or understood is a :class:`Problem` like any other mistake.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from mailguard.config import Settings
+from mailguard.policy.compiler import compile_policy
+from mailguard.policy.engine import CompiledPolicy
 from mailguard.positions import Problem, Problems, Text, parse, validate
 
 MAX_FILE: Final = 1024 * 1024
 """Octets of a settings or policy file."""
+MAX_LIST: Final = 16 * 1024 * 1024
+"""Octets of an address list: some 500,000 entries."""
 
 
 def read(path: Path, limit: int = MAX_FILE) -> Text:
@@ -53,3 +59,32 @@ def load_settings(path: Path) -> Settings:
     """
     settings = validate(parse(read(path)), Settings)
     return settings.model_copy(update={"policy": path.parent / settings.policy})
+
+
+def load(path: Path) -> CompiledPolicy:
+    """The policy in the file at ``path``, compiled, its cases passed.
+
+    Lists that it includes are relative to its folder. Its ``digest`` is over its text and theirs, in the order read.
+
+    Raises:
+        Problems: everything that is wrong with it or with a list.
+    """
+    policy_text = read(path)
+    snapshot = [policy_text]
+
+    def include(name: str) -> Text:
+        snapshot.append(read(path.parent / name, MAX_LIST))
+        return snapshot[-1]
+
+    policy = compile_policy(parse(policy_text), include)
+    return replace(policy, digest=_digest(snapshot))
+
+
+def _digest(snapshot: list[Text]) -> str:
+    """SHA-256 over the texts, each behind its length, so that no two snapshots run together to the same octets."""
+    result = sha256()
+    for text in snapshot:
+        octets = text.text.encode()
+        result.update(b"%d:" % len(octets))
+        result.update(octets)
+    return result.hexdigest()

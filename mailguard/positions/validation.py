@@ -69,11 +69,12 @@ def _path(document: Document, loc: tuple[int | str, ...]) -> tuple[Path, str]:
 
 def _problem(document: Document, model: type[BaseModel], path: Path, details: ErrorDetails) -> Problem:
     if details["type"] == "extra_forbidden":
-        known = {name for m in _models_at(model, path[:-1]) for name in m.model_fields}
+        known = {name for m in _models_at(model, path[:-1]) for name in _fields(m)}
         return document.key_problem(path, f"`{path[-1]}` is not known here", did_you_mean(str(path[-1]), known))
     context: Mapping[str, Any] = details.get("ctx") or {}
     if details["type"] == _REFUSAL:
-        return document.problem(path, context["message"], context["hint"])
+        at = document.key_problem if details["loc"][-1:] == ("[key]",) else document.problem
+        return at(path, context["message"], context["hint"])
     say = _MESSAGES.get(details["type"], _unforeseen)
     return document.problem(path, f"{_named(path)} {say(details, context)}", _help(model, path))
 
@@ -101,7 +102,7 @@ def _help(model: type[BaseModel], path: Path) -> str:
 def _field_at(model: type[BaseModel], path: Path) -> FieldInfo | None:
     if not path or isinstance(path[-1], int):
         return None
-    fields = (m.model_fields.get(path[-1]) for m in _models_at(model, path[:-1]))
+    fields = (_fields(m).get(path[-1]) for m in _models_at(model, path[:-1]))
     return next((f for f in fields if f is not None), None)
 
 
@@ -113,6 +114,11 @@ def _models_at(model: type[BaseModel], path: Path) -> list[type[BaseModel]]:
     return [kind for kind in kinds if _is_model(kind)]
 
 
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The model's fields under the names that a file gives them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
@@ -120,7 +126,7 @@ def _is_model(kind: Any) -> bool:
 def _step(kind: Any, step: str | int) -> Iterator[Any]:
     """What stands under ``step`` in a value of type ``kind``."""
     if _is_model(kind):
-        field = kind.model_fields.get(step)
+        field = _fields(kind).get(str(step))
         if field is not None:
             yield from _alternatives(field.annotation)
     elif arguments := typing.get_args(kind):

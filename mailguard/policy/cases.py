@@ -1,0 +1,292 @@
+"""The cases of a policy: facts given, outcome expected; they run before every load, through the engine itself.
+
+Facts not given are those of a client and a message without any fault: listed nowhere, a confirmed name, clean, score 0,
+to user@example.com. ``unknown`` is a missing answer, ``unscannable`` that of a scanner which is up but can't judge.
+Only what is asked of the world is given: ``dnsbl.NAME`` rather than ``dnsbl.score``, which follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, ip_address
+from typing import Final, TypeVar
+
+from mailguard.facts import (
+    FACTS,
+    Answer,
+    Cause,
+    Client,
+    ClientAddress,
+    Codes,
+    Envelope,
+    FactSpec,
+    FactType,
+    Helo,
+    Known,
+    Mailbox,
+    Message,
+    ReverseDns,
+    Source,
+    SpamResult,
+    Unknown,
+    VirusResult,
+)
+from mailguard.policy.engine import CompiledPolicy
+from mailguard.policy.schema import CaseEntry, Given, Outcome
+from mailguard.positions import Document, Path, Problem, did_you_mean
+from mailguard.verdict import Action, Verdict
+
+T = TypeVar("T")
+UNKNOWN: Final = "unknown"
+UNSCANNABLE: Final = "unscannable"
+_SCANNERS: Final = (Source.CLAMAV, Source.SPAMASSASSIN)
+_DERIVED: Final[Mapping[str, str]] = {
+    "client.score": "give `dnsbl.NAME`, and the facts that have weights",
+    "dnsbl.score": "give `dnsbl.NAME`",
+    "dnsbl.listed_by": "give `dnsbl.NAME`",
+    "dnsbl.zones": "give `dnsbl.NAME`",
+    "dnsbl.labels": "give `dnsbl.NAME`",
+    "dnsbl.help": "give `dnsbl.NAME`",
+    "spam.content_score": "give `spam.score` and `spam.received_score`: it is the difference",
+    "sender.local": "give `sender.address`",
+    "sender.domain": "give `sender.address`",
+}
+"""Facts that follow from others, and what to give instead."""
+
+_SIGNATURES: Final[Mapping[str, str]] = {
+    "malware": "Test.Signature",
+    "heuristic": "Heuristics.Test",
+    "pua": "PUA.Test",
+    "unofficial": "Test.UNOFFICIAL",
+}
+"""A signature's name of each kind, where a case gives the kind alone."""
+
+_FORMS: Final[Mapping[FactType, tuple[Callable[[Given], bool], str]]] = {
+    FactType.BOOLEAN: (lambda v: isinstance(v, bool), "true or false"),
+    FactType.NUMBER: (lambda v: isinstance(v, int | float) and not isinstance(v, bool), "a number"),
+    FactType.TEXT: (lambda v: isinstance(v, str), "a text"),
+    FactType.TEXTS: (lambda v: isinstance(v, list), "a list of texts"),
+    FactType.ADDRESS: (lambda v: _is_address(v), "an IP address"),
+}
+"""What a case may give for a fact of each type."""
+
+
+def check(document: Document, cases: list[CaseEntry], lists: frozenset[str]) -> Iterator[Problem]:
+    """Everything wrong with what the cases give; ``lists`` are the names of the policy's lists."""
+    for index, case in enumerate(cases):
+        for name, value in case.given.items():
+            path: Path = ("cases", index, "given", name)
+            listed = name.removeprefix("dnsbl.")
+            if name != listed and name not in FACTS:
+                yield from _check_list(document, path, listed, value, lists)
+            elif name in FACTS:
+                yield from _check_fact(document, path, FACTS[name], value)
+            else:
+                yield document.key_problem(path, f"there is no fact `{name}`", did_you_mean(name, FACTS))
+
+
+def _check_list(document: Document, path: Path, name: str, value: Given, lists: frozenset[str]) -> Iterator[Problem]:
+    if name not in lists:
+        yield document.key_problem(path, f"the policy has no list `{name}`", did_you_mean(name, lists))
+    elif value != UNKNOWN and not all(_is_ipv4(code) for code in _codes(value)):
+        yield document.problem(path, "this is no answer of a DNSBL", "write 127.0.0.2, a list of such, [] or unknown")
+
+
+def _check_fact(document: Document, path: Path, spec: FactSpec, value: Given) -> Iterator[Problem]:
+    if spec.name in _DERIVED:
+        yield document.key_problem(path, f"`{spec.name}` follows from other facts", _DERIVED[spec.name])
+    elif _is_missing(spec, value):
+        return
+    elif not _FORMS[spec.type][0](value):
+        yield document.problem(path, f"`{spec.name}` is {_FORMS[spec.type][1]}", _may_be(spec))
+    elif spec.values and value not in spec.values:
+        yield document.problem(path, f"`{spec.name}` is never '{value}'", did_you_mean(str(value), spec.values))
+
+
+def _is_missing(spec: FactSpec, value: Given) -> bool:
+    if value == UNSCANNABLE:
+        return spec.source in _SCANNERS
+    return value == UNKNOWN and (spec.source is not None or spec.name == "early_talker")
+
+
+def _may_be(spec: FactSpec) -> str:
+    return "or `unknown`, where there was no answer" if _is_missing(spec, UNKNOWN) else ""
+
+
+def _codes(value: Given) -> list[str]:
+    return [str(code) for code in value] if isinstance(value, list) else [str(value)]
+
+
+def _is_ipv4(text: str) -> bool:
+    return _is_address(text) and ip_address(text).version == 4
+
+
+def _is_address(value: object) -> bool:
+    try:
+        ip_address(str(value))
+    except ValueError:
+        return False
+    return isinstance(value, str)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The facts of one case, checked; what is not given is benign."""
+
+    facts: Mapping[str, Given]
+
+    def _get(self, name: str) -> object:
+        return self.facts.get(name, FACTS[name].benign)
+
+    def _text(self, name: str) -> str:
+        return str(self._get(name))
+
+    def _number(self, name: str) -> float:
+        return float(str(self._get(name)))
+
+    def _answer(self, names: tuple[str, ...], make: Callable[[], T]) -> Answer[T]:
+        """Unknown where one of ``names`` is given so, else what ``make`` makes."""
+        given = [self.facts.get(name) for name in names]
+        if UNSCANNABLE in given:
+            return Unknown("a case says so", Cause.UNSCANNABLE)
+        return Unknown("a case says so") if UNKNOWN in given else Known(make())
+
+    def client(self) -> Client:
+        """The client."""
+        lists = {n.removeprefix("dnsbl."): v for n, v in self.facts.items() if n.startswith("dnsbl.")}
+        return Client(
+            ClientAddress.parse(self._text("client.ip")),
+            early_talker=self._answer(("early_talker",), lambda: self._get("early_talker") is True),
+            reverse_dns=self._answer(
+                ("reverse_dns.name", "reverse_dns.missing", "reverse_dns.unconfirmed"), self._reverse_dns
+            ),
+            dnsbl={n: Unknown("a case says so") if v == UNKNOWN else Known(_answered(v)) for n, v in lists.items()},
+        )
+
+    def _reverse_dns(self) -> ReverseDns:
+        name = "" if self._get("reverse_dns.missing") is True else self._text("reverse_dns.name")
+        return ReverseDns(name, confirmed=bool(name) and self._get("reverse_dns.unconfirmed") is not True)
+
+    def envelope(self) -> Envelope:
+        """The envelope."""
+        null = self.facts.get("sender.is_null") is True
+        recipient = _mailbox(self._text("recipient.address"))
+        return Envelope(
+            Helo(
+                self._text("helo.name"),
+                self._get("helo.is_address") is True,
+                self._answer(("helo.unresolvable",), lambda: self._get("helo.unresolvable") is not True),
+            ),
+            _mailbox("" if null else self._text("sender.address")),
+            Mailbox(
+                str(self.facts.get("recipient.local", recipient.local)),
+                str(self.facts.get("recipient.domain", recipient.domain)).lower(),
+            ),
+            self._answer(("sender.unresolvable",), lambda: self._get("sender.unresolvable") is not True),
+        )
+
+    def message(self) -> Message:
+        """The message."""
+        virus = self._answer(("virus.status", "virus.name", "virus.kind"), lambda: VirusResult(self._signature()))
+        spam = self._answer(("spam.score", "spam.received_score", "spam.rules"), self._spam)
+        return Message(int(self._number("message.size")), virus, spam)
+
+    def _signature(self) -> str:
+        name, kind = str(self.facts.get("virus.name", "")), str(self.facts.get("virus.kind", ""))
+        if name or self.facts.get("virus.status") == "clean":
+            return name
+        return _SIGNATURES.get(kind) or ("Test.Signature" if self.facts.get("virus.status") == "infected" else "")
+
+    def _spam(self) -> SpamResult:
+        score, received = self._number("spam.score"), self._number("spam.received_score")
+        rules = self.facts.get("spam.rules", [])
+        names = rules if isinstance(rules, list) else []
+        return SpamResult(score, round(score - received, 3), rules=dict.fromkeys(names, 0.0))
+
+
+def _answered(value: Given) -> Codes:
+    return frozenset(IPv4Address(code) for code in _codes(value))
+
+
+def _mailbox(address: str) -> Mailbox:
+    local, at, domain = address.rpartition("@")
+    return Mailbox(local, domain.lower()) if at else Mailbox(address, "")
+
+
+def facts_of_case(policy: CompiledPolicy, given: Mapping[str, Given]) -> tuple[Client, Envelope, Message]:
+    """What a case gives, as the engine takes it: every list that is not given does not list the client."""
+    facts = _Given(given)
+    client = facts.client()
+    answers = {zone.name: client.dnsbl.get(zone.name, Known(frozenset())) for zone in policy.lists}
+    return (
+        Client(client.address, 0, client.early_talker, client.reverse_dns, answers),
+        facts.envelope(),
+        facts.message(),
+    )
+
+
+def decide(policy: CompiledPolicy, given: Mapping[str, Given]) -> Verdict:
+    """What ``policy`` makes of a case: the envelope's verdict where that ends it, else the content's."""
+    client, envelope, message = facts_of_case(policy, given)
+    before = policy.envelope(client, envelope)
+    if before.action.blocks:
+        return before
+    after = policy.content(client, envelope, message, before)
+    return replace(after, observed=before.observed or after.observed)
+
+
+def failures(document: Document, policy: CompiledPolicy, cases: list[CaseEntry]) -> Iterator[Problem]:
+    """The cases that come out otherwise than expected."""
+    for index, case in enumerate(cases):
+        verdict = decide(policy, case.given)
+        path: Path = ("cases", index, "expect")
+        wrong = list(_differences(case.expect, verdict))
+        if case.expect.observed is not None:
+            wrong += [f"observed: {d}" for d in _differences(case.expect.observed, verdict.observed)]
+        if wrong:
+            message = f"case '{case.name}' comes out otherwise: {'; '.join(wrong)}"
+            yield document.problem(path, message, steps=tuple(_explained(verdict)))
+
+
+def _differences(expected: Outcome, verdict: Verdict | None) -> Iterator[str]:
+    """What differs, each as ``expected this, got that``."""
+    if verdict is None:
+        yield "expected something, got nothing"
+        return
+    wanted = {
+        Action.REJECT: expected.reject,
+        Action.DEFER: expected.defer,
+        Action.FILE: expected.file,
+        Action.ACCEPT: expected.accept,
+    }
+    action, detail = next((a, d) for a, d in wanted.items() if d is not None)
+    if (action, detail) != (verdict.action, _detail(verdict)):
+        yield f"expected {_told(action, detail)}, got {_told(verdict.action, _detail(verdict))}{_by(verdict)}"
+    elif expected.rule is not None and expected.rule != verdict.rule:
+        yield f"expected rule '{expected.rule}', got '{verdict.rule or 'none'}'"
+    if expected.tags is not None and set(expected.tags) != set(verdict.tags):
+        yield f"expected the tags {sorted(expected.tags)}, got {sorted(verdict.tags)}"
+
+
+def _detail(verdict: Verdict) -> int | str | bool | None:
+    if verdict.action is Action.ACCEPT:
+        return True
+    return verdict.reply.code if verdict.reply is not None else verdict.folder
+
+
+def _told(action: Action, detail: int | str | bool | None) -> str:
+    return str(action) if action is Action.ACCEPT else f"{action} {detail}"
+
+
+def _by(verdict: Verdict) -> str:
+    return f" by rule '{verdict.rule}'" if verdict.rule else " as no rule decided"
+
+
+def _explained(verdict: Verdict) -> Iterator[str]:
+    """The rules tried and the weights that counted."""
+    words = {True: "fired", False: "did not", None: "could not be told"}
+    for outcome in verdict.trace.rules:
+        yield f"rule '{outcome.rule}' {words[outcome.fired]}"
+    for weight in verdict.trace.weights:
+        yield f"{weight.name} weighed {weight.weight:g}"

@@ -1,0 +1,98 @@
+"""A policy's document to a :class:`CompiledPolicy`: everything checked, all mistakes told at once, nothing half done.
+
+In order: the form (``policy.schema``), names and tables (``policy.tables``), conditions with their types and stages
+(``policy.rulebook``), what unknown answers mean, where evidence comes from (``policy.provenance``), and last the
+policy's own cases (``policy.cases``). Pure: the lists that a policy includes are handed in by ``include``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from mailguard.facts import Source, Stage
+from mailguard.policy import cases, provenance, tables
+from mailguard.policy.engine import CompiledPolicy
+from mailguard.policy.reading import Scales
+from mailguard.policy.rulebook import Rulebook, loose_problems
+from mailguard.policy.rules import Fallback, Rule, RuleSet, World, sources_of
+from mailguard.policy.schema import PolicyFile
+from mailguard.policy.treatment import Treatments
+from mailguard.positions import Document, Problem, Problems, Text, validate
+
+Rules = Mapping[Stage, list[Rule]]
+
+
+def compile_policy(document: Document, include: Callable[[str], Text]) -> CompiledPolicy:
+    """The policy in ``document``; ``include`` reads a file that it names, or raises :class:`Problems`.
+
+    Raises:
+        Problems: everything wrong with it; or, where nothing else is, the cases that fail.
+    """
+    try:
+        schema = validate(document, PolicyFile)
+    except Problems as error:
+        raise Problems([*error.problems, *loose_problems(document)]) from error
+    policy, problems = _compile(document, schema, include)
+    if problems := problems or list(cases.failures(document, policy, schema.cases)):
+        raise Problems(problems)
+    return policy
+
+
+def _compile(
+    document: Document, schema: PolicyFile, include: Callable[[str], Text]
+) -> tuple[CompiledPolicy, list[Problem]]:
+    problems: list[Problem] = []
+    lists = tables.dnsbl_tables(document, schema, problems)
+    scales = Scales(lists, tables.weights(document, schema, problems), tuple(schema.virus.official))
+    profiles = tables.profiles(document, schema, problems)
+    address_lists = tables.address_lists(document, schema, include, problems)
+    observed = schema.mode == "observe"
+    book = Rulebook(document, observed, tables.constants(schema), address_lists, lists, problems)
+    rules, tainted = provenance.check(document, book.stages(schema))
+    problems += tainted
+    fallbacks = tables.fallbacks(schema.unavailable)
+    tables.check_fallbacks(document, fallbacks, _used(rules, scales), problems)
+    problems += cases.check(document, schema.cases, frozenset(schema.dnsbl))
+    everything = _world(rules, scales, fallbacks)
+    force = _in_force(rules, scales, {} if observed else fallbacks)
+    policy = CompiledPolicy(
+        path=Path(document.text.file),
+        digest="",
+        description=schema.description,
+        lists=tuple(table.zone for table in lists) if Source.DNSBL in everything.sources else (),
+        sources=everything.sources,
+        wants_early_talker=_wants_early_talker(rules, scales),
+        force=force,
+        trial=None if force == everything else everything,
+        profiles=profiles,
+        treatments=Treatments.of(everything.stages[Stage.CONTENT].rules),
+    )
+    return policy, problems
+
+
+def _world(rules: Rules, scales: Scales, fallbacks: Mapping[Source, Fallback]) -> World:
+    return World(scales, {stage: RuleSet.of(found, scales) for stage, found in rules.items()}, fallbacks)
+
+
+def _in_force(rules: Rules, scales: Scales, fallbacks: Mapping[Source, Fallback]) -> World:
+    """What is left without the lists and rules that are only observed."""
+    lists = tuple(table for table in scales.lists if not table.observed)
+    enforced = {stage: [rule for rule in found if rule.enforced] for stage, found in rules.items()}
+    return _world(enforced, replace(scales, lists=lists), fallbacks)
+
+
+def _used(rules: Rules, scales: Scales) -> dict[Source, str]:
+    """Each source whose answer a rule needs, and the first such rule."""
+    used: dict[Source, str] = {}
+    for rule in chain.from_iterable(rules.values()):
+        for source in sorted(sources_of(rule.facts, scales)):
+            used.setdefault(source, rule.name)
+    return used
+
+
+def _wants_early_talker(rules: Rules, scales: Scales) -> bool:
+    names = set(chain.from_iterable(rule.facts for rule in chain.from_iterable(rules.values())))
+    return "early_talker" in names or ("client.score" in names and "early_talker" in scales.weights)

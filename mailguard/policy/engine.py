@@ -1,0 +1,265 @@
+"""Facts in, verdict out: the rules of one stage, read top to bottom; the first that decides, decides.
+
+Whether a rule fires depends on its condition and, where an answer is missing, on its action (policy.md, "Scores"):
+
+* reject, defer: where the condition is true whatever the missing answer may be. Doubt is for the sender.
+* accept with a rule that blocks below it: where it is true for the most favourable value that a score, a list's answer
+  or a tag may have. A missing answer that is no matter of amount leaves it unfired, and what blocks below it then
+  defers.
+* everything else: where it is true when doubt weighs nothing.
+
+After the last rule, ``unavailable`` says what a missing answer means that left a rule undecided. A rule that rests on
+Received evidence, having decided, cannot keep a ``defer`` of that kind away: Received evidence would else decide who is
+deferred. Postmaster and abuse are never refused nor filed, whatever the rules say (RFC 5321 4.5.1).
+
+Pure, and it raises nothing for facts of the declared types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Final
+
+from mailguard.facts import Client, DnsblZone, Envelope, Mailbox, Message, Source, Stage
+from mailguard.policy.expression import Constant, Doubt, View
+from mailguard.policy.reading import Reading
+from mailguard.policy.rules import Fallback, Profiles, Rule, World, always_reachable
+from mailguard.policy.treatment import Treatments
+from mailguard.policy.truth import Members, Truth, conjunction, negation
+from mailguard.replies import printable, reply
+from mailguard.verdict import Action, RuleOutcome, Trace, Verdict
+
+POSTMASTER: Final = "postmaster"
+"""What a verdict names as its rule where postmaster and abuse were spared."""
+_CAREFUL: Final = {Action.DEFER: 0, Action.FILE: 1, Action.ACCEPT: 2}
+"""What ``unavailable`` may say, the most careful first."""
+
+
+class _Pass:
+    """One pass through the rules of one stage in one world."""
+
+    def __init__(self, world: World, stage: Stage, reading: Reading, profile: Mapping[str, Constant]) -> None:
+        self._rules = world.stages[stage]
+        self._reading = reading
+        self._careful = View(reading, profile)
+        self._nothing = View(reading, profile, Doubt.NOTHING)
+        self._favourable = View(reading, profile, Doubt.FAVOURABLE)
+        self._last_block = max((i for i, r in enumerate(self._rules.rules) if r.action.blocks), default=-1)
+        self.decided: Rule | None = None
+        self.reach: Truth = True
+        """Whether the rules below are reached: None where an accept or file above is in doubt and did not fire."""
+        self.overtaken = False
+        """Whether without the rule that decided another one, free of Received evidence, would have."""
+        self.missed: set[Source] = set()
+        """Sources whose missing answer may have left a rule undecided."""
+        self.outcomes: list[RuleOutcome] = []
+
+    def run(self) -> None:
+        """Try the rules in order."""
+        for position, rule in enumerate(self._rules.rules):
+            truth = rule.condition.evaluate(self._careful)
+            # In a rule that rests on Received evidence every source counts as missed: which ones truly left it
+            # undecided may depend on that evidence, and so would then who is deferred.
+            if truth is None or rule.tainted:
+                self.missed |= self._rules.sources[rule.name]
+            if self.decided is not None:
+                if self._ends_below(rule, truth, position):
+                    return
+            elif self._ends(rule, truth, position):
+                return
+
+    def _ends(self, rule: Rule, truth: Truth, position: int) -> bool:
+        """Try ``rule``; True where nothing below matters any more."""
+        fired = self._fires(rule, truth, position)
+        self.outcomes.append(RuleOutcome(rule.name, fired or truth))
+        if not rule.decides:
+            self._tag(rule, conjunction((self.reach, truth)), fired)
+        elif fired:
+            self.decided = rule
+            return truth is True and not rule.tainted
+        elif not rule.action.blocks:
+            self.reach = conjunction((self.reach, negation(truth)))
+        return False
+
+    def _ends_below(self, rule: Rule, truth: Truth, position: int) -> bool:
+        """Look at a rule below the one that decided by doubt or by Received evidence: it may have been reached."""
+        if not rule.decides:
+            self._tag(rule, conjunction((None, truth)), fired=False)
+            return False
+        if rule.tainted or not self._fires(rule, truth, position):
+            return False
+        self.overtaken = True
+        return True
+
+    def _fires(self, rule: Rule, truth: Truth, position: int) -> bool:
+        if truth is not None or rule.action.blocks:
+            return truth is True
+        spares = rule.action is Action.ACCEPT and position < self._last_block
+        return rule.condition.evaluate(self._favourable if spares else self._nothing) is True
+
+    def _tag(self, rule: Rule, truth: Truth, fired: bool) -> None:
+        """Add the symbol of ``rule``: for certain, as possible, or as given where doubt weighs nothing."""
+        symbol, tags = {rule.symbol or ""}, self._reading.tags
+        self._reading.tags = Members(
+            tags.certain | symbol if truth is True else tags.certain,
+            tags.possible | symbol if truth is not False or fired else tags.possible,
+            tags.settled | symbol if fired else tags.settled,
+        )
+
+
+class _Decision:
+    """The verdict of one pass."""
+
+    def __init__(self, world: World, stage: Stage, reading: Reading, profile: Mapping[str, Constant]) -> None:
+        self._world = world
+        self._reading = reading
+        self._pass = _Pass(world, stage, reading, profile)
+        self._pass.run()
+        self._trace = Trace(
+            tuple(reading.evidence(name) for name in world.stages[stage].facts),
+            reading.weights,
+            tuple(self._pass.outcomes),
+        )
+
+    def verdict(self, before: Verdict | None) -> Verdict:
+        """What is done; ``before``: the envelope's verdict, where this is the content's."""
+        result = self._merged(self._of_rules(), before)
+        if always_reachable(self._reading.envelope.recipient) and result.action is not Action.ACCEPT:
+            result = Verdict(Action.ACCEPT, POSTMASTER)
+        tags = self._reading.tags
+        return replace(
+            result,
+            tags=tuple(sorted(tags.settled)),
+            doubtful_tags=tuple(sorted((tags.possible | tags.settled) - tags.certain)),
+            trace=self._trace,
+        )
+
+    @staticmethod
+    def _merged(result: Verdict, before: Verdict | None) -> Verdict:
+        """What the envelope filed stays filed there, whatever the content's rules let through or file."""
+        if before is None or before.action is not Action.FILE or result.action.blocks:
+            return result
+        return Verdict(Action.FILE, before.rule, folder=before.folder)
+
+    def _of_rules(self) -> Verdict:
+        rule = self._pass.decided
+        if rule is None:
+            return self._unavailable() or Verdict(Action.ACCEPT)
+        if rule.tainted and not self._pass.overtaken:
+            missing = self._unavailable()
+            if missing is not None and missing.action is Action.DEFER:
+                return missing
+        return self._said_by(rule)
+
+    def _said_by(self, rule: Rule) -> Verdict:
+        if not rule.action.blocks:
+            return Verdict(rule.action, rule.name, folder=rule.folder)
+        if rule.action is Action.REJECT and self._pass.reach is None:
+            cause = "a rule above may have let it through, had no answer been missing"
+            return Verdict(Action.DEFER, rule.name, reply("unavailable").because(cause))
+        said = rule.reply or reply("policy_reject" if rule.action is Action.REJECT else "policy_defer")
+        if rule.text is not None:
+            said = replace(said, lines=(rule.text.render(self._reading.shown),))
+        return Verdict(rule.action, rule.name, said)
+
+    def _unavailable(self) -> Verdict | None:
+        """What ``unavailable`` says of the answers that were missed, the most careful first; None for none missed."""
+        found: list[tuple[int, Source, str, Fallback, Action]] = []
+        for source in sorted(self._pass.missed):
+            unknown, fallback = self._reading.unknown(source), self._world.fallbacks.get(source)
+            if unknown is not None and fallback is not None:
+                action = fallback.action(unknown.cause)
+                found.append((_CAREFUL[action], source, unknown.why, fallback, action))
+        if not found:
+            return None
+        _, source, why, fallback, action = min(found, key=lambda entry: entry[:2])
+        name = f"unavailable: {source}"
+        if action is Action.DEFER:
+            return Verdict(action, name, reply("unavailable").because(printable(f"{source}: {why}")))
+        return Verdict(action, name, folder=fallback.folder if action is Action.FILE else None)
+
+
+@dataclass(frozen=True)
+class CompiledPolicy:
+    """A policy ready to decide; immutable, so that a session keeps the one that it began with.
+
+    Attributes:
+        path: the file that it was read from.
+        digest: SHA-256 of that file and all that it includes, in hexadecimal.
+        description: its own words about itself.
+        lists: whom to ask about a client.
+        sources: whose answers it needs at all.
+        wants_early_talker: whether the greeting must wait a little to tell.
+        force: what is in force.
+        trial: what would be, were everything in force that is only observed; None where nothing is observed.
+        profiles: constants by recipient.
+        treatments: which recipients may share a transaction.
+    """
+
+    path: Path
+    digest: str
+    description: str
+    lists: tuple[DnsblZone, ...]
+    sources: frozenset[Source]
+    wants_early_talker: bool
+    force: World
+    trial: World | None
+    profiles: Profiles
+    treatments: Treatments
+
+    def profile(self, recipient: Mailbox) -> str:
+        """The name of the profile of ``recipient``."""
+        return self.profiles.name(recipient)
+
+    def envelope(self, client: Client, envelope: Envelope) -> Verdict:
+        """What the envelope's rules decide about one recipient."""
+        verdict = self._envelope(self.force, client, envelope)
+        if self.trial is None:
+            return verdict
+        return _observed(verdict, self._envelope(self.trial, client, envelope))
+
+    def content(self, client: Client, envelope: Envelope, message: Message, before: Verdict) -> Verdict:
+        """What is done with the message for one recipient; ``before``: the envelope's verdict, not a blocking one."""
+        verdict = self._content(self.force, client, envelope, message, before)
+        if self.trial is None:
+            return verdict
+        tried = self._envelope(self.trial, client, envelope)
+        if tried.action.blocks:  # told and counted at the envelope: this content would never have come
+            return verdict
+        return _observed(verdict, self._content(self.trial, client, envelope, message, tried))
+
+    def _envelope(self, world: World, client: Client, envelope: Envelope) -> Verdict:
+        reading = Reading(world.scales, client, envelope, None, Members())
+        return _Decision(world, Stage.ENVELOPE, reading, self.profiles.of(envelope.recipient)).verdict(None)
+
+    def _content(self, world: World, client: Client, envelope: Envelope, message: Message, before: Verdict) -> Verdict:
+        reading = Reading(world.scales, client, envelope, message, _tags(before))
+        return _Decision(world, Stage.CONTENT, reading, self.profiles.of(envelope.recipient)).verdict(before)
+
+    def treatment(self, recipient: Mailbox, envelope_verdict: Verdict) -> Hashable:
+        """Equal for two recipients only where every content gets one decision for both (one reply, policy.md)."""
+        return self.treatments.key(recipient, envelope_verdict, self.profiles.of(recipient))
+
+    def unmatched(self, client: Client) -> list[tuple[str, IPv4Address]]:
+        """Lists and the codes they answered that their tables do not know: they weigh nothing, and are counted."""
+        world = self.trial or self.force
+        return [
+            (table.zone.name, code)
+            for table in world.scales.lists
+            if (answer := client.dnsbl.get(table.zone.name)) is not None
+            for code in table.unmatched(answer)
+        ]
+
+
+def _tags(verdict: Verdict) -> Members:
+    given, doubtful = frozenset(verdict.tags), frozenset(verdict.doubtful_tags)
+    return Members(given - doubtful, given | doubtful, given)
+
+
+def _observed(verdict: Verdict, tried: Verdict) -> Verdict:
+    """``verdict`` with what would have been done, where that is something else."""
+    same = (tried.action, tried.folder) == (verdict.action, verdict.folder)
+    return verdict if same else replace(verdict, observed=tried)

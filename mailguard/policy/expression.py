@@ -1,0 +1,338 @@
+"""A condition after it was checked: a tree that is evaluated over the facts of one decision, to true, false or None.
+
+The tree is all that there is: no name is looked up but those of facts, profile constants, lists and tags, and nothing
+of Python is reachable. ``span`` is where a node stands in the condition's text: character offsets, the end excluded.
+
+How doubt counts is the reader's choice (:class:`Doubt`), by the rule's action; see ``policy.engine``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, Protocol, TypeAlias
+
+from mailguard.facts import FACTS, FactType
+from mailguard.policy.lists import AddressList, Kind
+from mailguard.policy.truth import Members, Range, Truth, Value, conjunction, disjunction, negation, settled
+
+Span: TypeAlias = tuple[int, int]
+Constant: TypeAlias = bool | float | str
+TAGS: Final = "tags"
+
+
+class Doubt(Enum):
+    """What it counts as that a score, a list's answer or a tag is in doubt."""
+
+    KEPT = auto()
+    """As itself: what cannot be told is None."""
+    NOTHING = auto()
+    """As nothing: an unknown answer weighs 0."""
+    FAVOURABLE = auto()
+    """As what makes the condition true."""
+
+
+class Facts(Protocol):
+    """Where the values come from."""
+
+    def value(self, name: str) -> Value | None:
+        """The value of the fact ``name`` or of ``tags``, None where there was no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The facts, the constants of the recipient's profile, and how doubt counts."""
+
+    facts: Facts
+    profile: Mapping[str, Constant]
+    doubt: Doubt = Doubt.KEPT
+
+    def value(self, name: str) -> Value | None:
+        """The value of the fact ``name``, its doubt settled where that is asked for."""
+        value = self.facts.value(name)
+        return settled(value) if self.doubt is Doubt.NOTHING else value
+
+    def judged(self, truth: Truth, wanted: bool, *values: Value | None) -> Truth:
+        """``truth`` of a comparison of ``values``, or ``wanted`` where only an amount is in doubt and doubt favours."""
+        if truth is None and self.doubt is Doubt.FAVOURABLE and None not in values:
+            return wanted
+        return truth
+
+
+@dataclass(frozen=True, slots=True)
+class FactRef:
+    """A fact by name."""
+
+    name: str
+    span: Span
+
+    @property
+    def type(self) -> FactType:
+        """Its declared type."""
+        return FACTS[self.name].type
+
+    def read(self, view: View) -> Value | None:
+        """Its value, None where there was no answer."""
+        return view.value(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRef:
+    """A constant of the recipient's profile."""
+
+    name: str
+    type: FactType
+    span: Span
+
+    def read(self, view: View) -> Value:
+        """Its value."""
+        return as_value(view.profile[self.name])
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A number, a text, true or false."""
+
+    constant: Constant
+    type: FactType
+    span: Span
+
+    def read(self, view: View) -> Value:
+        """Its value."""
+        return as_value(self.constant)
+
+
+Operand: TypeAlias = FactRef | ProfileRef | Literal
+
+
+def as_value(constant: Constant) -> Value:
+    """A constant of the policy as a value."""
+    return constant if isinstance(constant, bool | str) else Range.exactly(float(constant))
+
+
+def _folded(value: Value | None, fold: bool) -> Value | None:
+    return value.casefold() if fold and isinstance(value, str) else value
+
+
+def _same(left: Value | None, right: Value | None) -> Truth:
+    if left is None or right is None:
+        return None
+    if isinstance(left, Range) and isinstance(right, Range):
+        return left.same(right)
+    return left == right
+
+
+def _less(left: Value | None, right: Value | None) -> Truth:
+    return left.less(right) if isinstance(left, Range) and isinstance(right, Range) else None
+
+
+OPERATORS: Final[Mapping[str, Callable[[Value | None, Value | None], Truth]]] = {
+    "==": _same,
+    "!=": lambda left, right: negation(_same(left, right)),
+    "<": _less,
+    ">": lambda left, right: _less(right, left),
+    "<=": lambda left, right: negation(_less(right, left)),
+    ">=": lambda left, right: negation(_less(left, right)),
+}
+"""The comparisons of the language."""
+
+
+class Condition(Protocol):
+    """A node that is true, false or None."""
+
+    @property
+    def span(self) -> Span:
+        """Where it stands in the condition's text."""
+
+    def evaluate(self, view: View, wanted: bool = True) -> Truth:
+        """Its truth; ``wanted`` is which outcome favours the whole condition (``not`` turns it)."""
+
+    def parts(self) -> tuple[Condition | Operand, ...]:
+        """The nodes within."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """A true-or-false operand that stands alone."""
+
+    operand: Operand
+    span: Span
+
+    def evaluate(self, view: View, wanted: bool = True) -> Truth:
+        """See :class:`Condition`."""
+        value = self.operand.read(view)
+        return value if isinstance(value, bool) else None
+
+    def parts(self) -> tuple[Condition | Operand, ...]:
+        """See :class:`Condition`."""
+        return (self.operand,)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two operands of one type; ``fold``: texts in which case does not matter (domains, local parts)."""
+
+    left: Operand
+    operator: str
+    right: Operand
+    fold: bool
+    span: Span
+
+    def evaluate(self, view: View, wanted: bool = True) -> Truth:
+        """See :class:`Condition`."""
+        left, right = _folded(self.left.read(view), self.fold), _folded(self.right.read(view), self.fold)
+        return view.judged(OPERATORS[self.operator](left, right), wanted, left, right)
+
+    def parts(self) -> tuple[Condition | Operand, ...]:
+        """See :class:`Condition`."""
+        return (self.left, self.right)
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """An operand that equals one of several literals."""
+
+    operand: Operand
+    items: tuple[Literal, ...]
+    fold: bool
+    span: Span
+
+    def evaluate(self, view: View, wanted: bool = True) -> Truth:
+        """See :class:`Condition`."""
+        value = _folded(self.operand.read(view), self.fold)
+        truth = disjunction(_same(value, _folded(item.read(view), self.fold)) for item in self.items)
+        return view.judged(truth, wanted, value)
+
+    def parts(self) -> tuple[Condition | Operand, ...]:
+        """See :class:`Condition`."""
+        return (self.operand,)
+
+
+@dataclass(frozen=True, slots=True)
+class InTexts:
+    """A text that is in a fact of several texts."""
+
+    operand: Operand
+    texts: FactRef
+    fold: bool
+    span: Span
+
+    def evaluate(self, view: View, wanted: bool = True) -> Truth:
+        """See :class:`Condition`."""
+        text, texts = _folded(self.operand.read(view), self.fold), self.texts.read(view)
+        truth = texts.holds(text) if isinstance(text, str) and isinstance(texts, Members) else None
+        return view.judged(truth, wanted, text, texts)
+
+    def parts(self) -> tuple[Condition | Operand, ...]:
+        """See :class:`Condition`."""
+        return (self.operand, self.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class HasTag:
+    """A symbol that an earlier rule may have given."""
+
+    symbol: str
+    tags_span: Span
+    span: Span
+
+    def evaluate(self, view: View, wanted: bool = True) -> Truth:
+        """See :class:`Condition`."""
+        tags = view.value(TAGS)
+        truth = tags.holds(self.symbol) if isinstance(tags, Members) else None
+        return view.judged(truth, wanted, tags)
+
+    def parts(self) -> tuple[Condition | Operand, ...]:
+        """See :class:`Condition`."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class InList:
+    """A fact that an address list holds: of the policy, or written in the condition."""
+
+    operand: FactRef
+    kind: Kind
+    entries: AddressList
+    span: Span
+
+    def evaluate(self, view: View, wanted: bool = True) -> Truth:
+        """See :class:`Condition`."""
+        value = self.operand.read(view)
+        if isinstance(value, IPv4Address | IPv6Address):
+            return self.entries.has_address(value)
+        if not isinstance(value, str):
+            return None
+        return self.entries.has_mailbox(value) if self.kind is Kind.MAILBOX else self.entries.has_domain(value)
+
+    def parts(self) -> tuple[Condition | Operand, ...]:
+        """See :class:`Condition`."""
+        return (self.operand,)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """``not``."""
+
+    inner: Condition
+    span: Span
+
+    def evaluate(self, view: View, wanted: bool = True) -> Truth:
+        """See :class:`Condition`."""
+        return negation(self.inner.evaluate(view, not wanted))
+
+    def parts(self) -> tuple[Condition | Operand, ...]:
+        """See :class:`Condition`."""
+        return (self.inner,)
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """``and`` of two or more."""
+
+    inner: tuple[Condition, ...]
+    span: Span
+
+    def evaluate(self, view: View, wanted: bool = True) -> Truth:
+        """See :class:`Condition`."""
+        return conjunction(part.evaluate(view, wanted) for part in self.inner)
+
+    def parts(self) -> tuple[Condition | Operand, ...]:
+        """See :class:`Condition`."""
+        return self.inner
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """``or`` of two or more."""
+
+    inner: tuple[Condition, ...]
+    span: Span
+
+    def evaluate(self, view: View, wanted: bool = True) -> Truth:
+        """See :class:`Condition`."""
+        return disjunction(part.evaluate(view, wanted) for part in self.inner)
+
+    def parts(self) -> tuple[Condition | Operand, ...]:
+        """See :class:`Condition`."""
+        return self.inner
+
+
+def nodes(condition: Condition | Operand) -> Iterator[Condition | Operand]:
+    """The node and all within it."""
+    yield condition
+    if not isinstance(condition, FactRef | ProfileRef | Literal):
+        for part in condition.parts():
+            yield from nodes(part)
+
+
+def facts_of(condition: Condition) -> Iterator[FactRef]:
+    """Every fact that the condition names, as often as it does."""
+    return (node for node in nodes(condition) if isinstance(node, FactRef))
+
+
+def tags_of(condition: Condition) -> Iterator[HasTag]:
+    """Every tag that the condition asks for."""
+    return (node for node in nodes(condition) if isinstance(node, HasTag))

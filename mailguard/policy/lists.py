@@ -1,0 +1,140 @@
+"""Address lists of a policy: networks, domains and mailboxes, one a line or inline, looked up at the speed of a set.
+
+``example.com`` is that domain alone, ``.example.com`` its subdomains alone (as Postfix writes them),
+``user@example.com`` one mailbox, ``198.18.0.0/15`` a network. Case does not matter. A ``#`` begins a comment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Final
+
+from mailguard.positions import Problem, Text
+
+_DOMAIN: Final = re.compile(r"\.?([^\s@.*/:#]{1,63}\.)*[^\s@.*/:#]{1,63}")
+_NUMERIC: Final = re.compile(r"[0-9.:/a-fA-F]*[:/][0-9.:/a-fA-F]*|[0-9.]+")
+_COMMENT: Final = re.compile(r"(^|\s)#.*")
+
+
+class Kind(StrEnum):
+    """What is looked up in a list."""
+
+    ADDRESS = "IP address"
+    DOMAIN = "domain"
+    MAILBOX = "mailbox"
+
+
+class BadEntry(ValueError):
+    """An entry that is neither network nor domain nor mailbox; ``hint`` says what it may have meant."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class AddressList:
+    """Networks by version and prefix length, domains, parents of subdomains, mailboxes; texts casefolded."""
+
+    networks: dict[tuple[int, int], set[int]] = field(default_factory=dict)
+    domains: set[str] = field(default_factory=set)
+    parents: set[str] = field(default_factory=set)
+    mailboxes: set[str] = field(default_factory=set)
+
+    def has_address(self, address: IPv4Address | IPv6Address) -> bool:
+        """Whether ``address`` is in one of the networks."""
+        bits, number = address.max_prefixlen, int(address)
+        return any(
+            version == address.version and (number >> (bits - length)) in prefixes
+            for (version, length), prefixes in self.networks.items()
+        )
+
+    def has_domain(self, domain: str) -> bool:
+        """Whether ``domain`` is listed, or a domain above it with its subdomains."""
+        name = domain.casefold().rstrip(".")
+        if name in self.domains:
+            return True
+        while "." in name:
+            name = name.partition(".")[2]
+            if name in self.parents:
+                return True
+        return False
+
+    def has_mailbox(self, mailbox: str) -> bool:
+        """Whether the mailbox is listed, or its domain."""
+        return mailbox.casefold() in self.mailboxes or self.has_domain(mailbox.rpartition("@")[2])
+
+    def add(self, entry: str) -> None:
+        """Add one entry.
+
+        Raises:
+            BadEntry: it is none.
+        """
+        if "@" in entry:
+            self._add_mailbox(entry)
+        elif _NUMERIC.fullmatch(entry):
+            self._add_network(_network(entry))
+        elif entry.startswith("*."):
+            raise BadEntry(f"`{entry}` is no domain", f"subdomains are written `{entry[1:]}`")
+        elif _DOMAIN.fullmatch(entry):
+            name = entry.casefold()
+            (self.parents if name.startswith(".") else self.domains).add(name.lstrip("."))
+        else:
+            raise BadEntry(f"`{entry}` is no network, domain or mailbox", "one entry a line, without spaces")
+
+    def _add_mailbox(self, entry: str) -> None:
+        local, _, domain = entry.rpartition("@")
+        if not _DOMAIN.fullmatch(domain) or domain.startswith("."):
+            raise BadEntry(f"`{entry}` is no mailbox", "a mailbox is `user@example.com`")
+        if local:
+            self.mailboxes.add(entry.casefold())
+        else:
+            self.domains.add(domain.casefold())
+
+    def _add_network(self, network: IPv4Network | IPv6Network) -> None:
+        length = network.prefixlen
+        prefix = int(network.network_address) >> (network.max_prefixlen - length)
+        self.networks.setdefault((network.version, length), set()).add(prefix)
+
+
+def _network(entry: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(entry)
+    except ValueError:
+        pass
+    try:
+        meant = ip_network(entry, strict=False)
+    except ValueError:
+        raise BadEntry(f"`{entry}` is no IP address or network", "write 198.18.1.10 or 198.18.0.0/15") from None
+    raise BadEntry(f"`{entry}` has bits set after its prefix", f"write {meant}, or the address without the `/`")
+
+
+def from_entries(entries: Iterable[str]) -> AddressList:
+    """A list of ``entries``.
+
+    Raises:
+        BadEntry: one is none.
+    """
+    result = AddressList()
+    for entry in entries:
+        result.add(entry)
+    return result
+
+
+def from_text(text: Text) -> tuple[AddressList, list[Problem]]:
+    """The list in a file, one entry a line, and every line that is none."""
+    result, problems = AddressList(), []
+    for number, line in enumerate(text.text.split("\n"), 1):
+        entry = _COMMENT.sub("", line).strip()
+        if not entry:
+            continue
+        try:
+            result.add(entry)
+        except BadEntry as error:
+            column = line.index(entry) + 1
+            problems.append(Problem(text.file, number, column, str(error), error.hint, line.rstrip(), len(entry)))
+    return result, problems

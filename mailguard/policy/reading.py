@@ -1,0 +1,225 @@
+"""The facts of one decision, read from what is known of client, envelope and message.
+
+One function a fact, in one table (:data:`READERS`, the same names as ``facts.FACTS``). A fact whose answer is missing
+is None; a sum over lists, some of which did not answer, is a range. Sums are made once a decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Final, TypeVar
+
+from mailguard.facts import (
+    FACTS,
+    NOT_ASKED,
+    Answer,
+    Client,
+    Envelope,
+    Known,
+    Mailbox,
+    Message,
+    ReverseDns,
+    Source,
+    SpamResult,
+    Unknown,
+    VirusResult,
+)
+from mailguard.policy.answers import ListTable, Tally, tally, usable
+from mailguard.policy.expression import TAGS
+from mailguard.policy.truth import Members, Range, Value
+from mailguard.verdict import Evidence, Weight
+
+T = TypeVar("T")
+_UNOFFICIAL: Final = ".UNOFFICIAL"
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """How a policy weighs: its lists, its weights of boolean facts, and signature names that it takes as official."""
+
+    lists: tuple[ListTable, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    official: tuple[str, ...] = ()
+
+
+def virus_kind(name: str, official: tuple[str, ...] = ()) -> str:
+    """The kind of a signature by its name; empty where there is none.
+
+    ``heuristic`` and ``unofficial`` are guesses and third-party signatures, which may look at headers: they count as
+    received evidence. ``official`` are patterns of names, compared without ``.UNOFFICIAL``, that the policy vouches
+    for.
+    """
+    if not name:
+        return ""
+    bare = name.removesuffix(_UNOFFICIAL)
+    if bare.startswith("Heuristics."):
+        return "heuristic"
+    if bare != name and not any(fnmatchcase(bare, pattern) for pattern in official):
+        return "unofficial"
+    return "pua" if bare.startswith("PUA.") else "malware"
+
+
+class Reading:
+    """The facts of one decision: of one recipient, at one stage.
+
+    Args:
+        scales: how the policy weighs.
+        client, envelope: as known so far.
+        message: None before its content has come.
+        tags: given so far.
+    """
+
+    def __init__(
+        self, scales: Scales, client: Client, envelope: Envelope, message: Message | None, tags: Members
+    ) -> None:
+        self.scales = scales
+        self.client = client
+        self.envelope = envelope
+        self.message = message
+        self.tags = tags
+
+    def value(self, name: str) -> Value | None:
+        """The value of a fact or of ``tags``, None where there was no answer."""
+        return self.tags if name == TAGS else READERS[name](self)
+
+    def shown(self, name: str) -> str:
+        """The value of a fact for a reply, the log or the journal."""
+        if name == "dnsbl.help":
+            return self.help
+        value = self.value(name)
+        if value is None:
+            return "unknown"
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    def evidence(self, name: str) -> Evidence:
+        """A fact as the trace keeps it."""
+        return Evidence(name, self.shown(name), FACTS[name].provenance, self.value(name) is None)
+
+    @cached_property
+    def tally(self) -> Tally:
+        """What the lists count for."""
+        return tally(self.scales.lists, self.client.dnsbl, NOT_ASKED)
+
+    @property
+    def help(self) -> str:
+        """Where a blocked sender can ask: the help of the heaviest list that is known to list the client."""
+        for weight in sorted((w for w in self.tally.weights if w.weight > 0), key=lambda w: -w.weight):
+            name = weight.name.partition("/")[0]
+            table = next(t for t in self.scales.lists if t.zone.name == name)
+            if table.help is not None:
+                return table.help.render(self.shown)
+        return ""
+
+    @cached_property
+    def weights(self) -> tuple[Weight, ...]:
+        """Every weight that counted, the lists' first."""
+        true = (Weight(n, w) for n, w in self.scales.weights.items() if self.value(n) is True)
+        return (*self.tally.weights, *true)
+
+    @cached_property
+    def score(self) -> Range:
+        """``client.score``: an unknown boolean may weigh all or nothing."""
+        total = self.tally.score
+        for name, weight in self.scales.weights.items():
+            value = self.value(name)
+            if value is None:
+                total += Range(min(0.0, weight), max(0.0, weight), 0.0)
+            elif value is True:
+                total += Range.exactly(weight)
+        return total
+
+    def unknown(self, source: Source) -> Unknown | None:
+        """Why ``source`` gave no answer, or not all; None where it did."""
+        if source is Source.DNSBL:
+            answers = (usable(self.client.dnsbl.get(t.zone.name, NOT_ASKED)) for t in self.scales.lists)
+            return next((a for a in answers if isinstance(a, Unknown)), None)
+        answer = _ANSWERS[source](self)
+        return answer if isinstance(answer, Unknown) else None
+
+    @property
+    def sender_resolves(self) -> Answer[bool]:
+        """Whether the sender's domain takes mail; there is nothing to ask about a bounce's."""
+        return Known(True) if self.envelope.sender.is_null else self.envelope.sender_resolves
+
+    @property
+    def virus(self) -> Answer[VirusResult]:
+        """clamd's answer."""
+        return self.message.virus if self.message is not None else NOT_ASKED
+
+    @property
+    def spam(self) -> Answer[SpamResult]:
+        """spamd's answer."""
+        return self.message.spam if self.message is not None else NOT_ASKED
+
+
+_ANSWERS: Final[Mapping[Source, Callable[[Reading], object]]] = {
+    Source.REVERSE_DNS: lambda r: r.client.reverse_dns,
+    Source.HELO: lambda r: r.envelope.helo.resolves,
+    Source.SENDER: lambda r: r.sender_resolves,
+    Source.CLAMAV: lambda r: r.virus,
+    Source.SPAMASSASSIN: lambda r: r.spam,
+}
+
+
+def _of(answer: Answer[T], read: Callable[[T], Value]) -> Value | None:
+    return read(answer.value) if isinstance(answer, Known) else None
+
+
+def _help_value(reading: Reading) -> Value | None:
+    score = reading.tally.score
+    return reading.help if score.low == score.high else None
+
+
+def _client(read: Callable[[ReverseDns], Value]) -> Callable[[Reading], Value | None]:
+    return lambda r: _of(r.client.reverse_dns, read)
+
+
+def _virus(read: Callable[[VirusResult, Reading], Value]) -> Callable[[Reading], Value | None]:
+    return lambda r: _of(r.virus, lambda result: read(result, r))
+
+
+def _spam(read: Callable[[SpamResult], Value]) -> Callable[[Reading], Value | None]:
+    return lambda r: _of(r.spam, read)
+
+
+def _address(mailbox: Mailbox) -> str:
+    return "" if mailbox.is_null else str(mailbox)
+
+
+READERS: Final[Mapping[str, Callable[[Reading], Value | None]]] = {
+    "client.ip": lambda r: r.client.address.ip,
+    "client.score": lambda r: r.score,
+    "early_talker": lambda r: _of(r.client.early_talker, bool),
+    "dnsbl.score": lambda r: r.tally.score,
+    "dnsbl.listed_by": lambda r: r.tally.listed_by,
+    "dnsbl.zones": lambda r: r.tally.zones,
+    "dnsbl.labels": lambda r: r.tally.labels,
+    "dnsbl.help": _help_value,
+    "reverse_dns.name": _client(lambda dns: dns.name),
+    "reverse_dns.missing": _client(lambda dns: not dns.name),
+    # A client without a name is `missing` alone: it does not pay twice.
+    "reverse_dns.unconfirmed": _client(lambda dns: bool(dns.name) and not dns.confirmed),
+    "helo.name": lambda r: r.envelope.helo.name,
+    "helo.is_address": lambda r: r.envelope.helo.is_address,
+    "helo.unresolvable": lambda r: _of(r.envelope.helo.resolves, lambda resolves: not resolves),
+    "sender.address": lambda r: _address(r.envelope.sender),
+    "sender.local": lambda r: r.envelope.sender.local,
+    "sender.domain": lambda r: r.envelope.sender.domain,
+    "sender.is_null": lambda r: r.envelope.sender.is_null,
+    "sender.unresolvable": lambda r: _of(r.sender_resolves, lambda resolves: not resolves),
+    "recipient.address": lambda r: _address(r.envelope.recipient),
+    "recipient.local": lambda r: r.envelope.recipient.local,
+    "recipient.domain": lambda r: r.envelope.recipient.domain,
+    "message.size": lambda r: Range.exactly(float(r.message.size)) if r.message is not None else None,
+    "virus.status": _virus(lambda virus, _: "infected" if virus.infected else "clean"),
+    "virus.name": _virus(lambda virus, _: virus.name),
+    "virus.kind": _virus(lambda virus, r: virus_kind(virus.name, r.scales.official)),
+    "spam.score": _spam(lambda spam: Range.exactly(spam.score)),
+    "spam.content_score": _spam(lambda spam: Range.exactly(spam.content_score)),
+    "spam.received_score": _spam(lambda spam: Range.exactly(spam.received_score)),
+    "spam.rules": _spam(lambda spam: Members.exactly(spam.rules)),
+}
+"""How each fact is read."""

@@ -1,0 +1,146 @@
+"""The parts of a compiled policy, as data: rules, what an unknown answer means, recipients and their profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Final
+
+from mailguard.facts import FACTS, Cause, Mailbox, Source, Stage
+from mailguard.policy.expression import Condition, Constant, facts_of
+from mailguard.policy.reading import Scales
+from mailguard.policy.texts import Template
+from mailguard.positions import Path
+from mailguard.replies import Reply
+from mailguard.verdict import Action
+
+ALWAYS_REACHABLE: Final = frozenset({"postmaster", "abuse"})
+"""Local parts that policy never refuses nor files (RFC 5321 4.5.1, RFC 2142 4): reports carry samples."""
+
+
+def always_reachable(recipient: Mailbox) -> bool:
+    """Whether ``recipient``, which is inside our domains, is a postmaster or abuse address."""
+    return recipient.local.casefold() in ALWAYS_REACHABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        name: unique in the policy.
+        action: what it does when its condition is true.
+        condition: when.
+        enforced: False where it is only observed.
+        reply: for reject and defer: codes, and a text for where ``text`` is None.
+        text: for reject and defer: what the sender is told.
+        folder: for file.
+        symbol: for tag.
+        tainted: its condition rests on Received evidence (``policy.provenance``).
+        path: where it stands in its document.
+    """
+
+    name: str
+    action: Action
+    condition: Condition
+    enforced: bool = True
+    reply: Reply | None = None
+    text: Template | None = None
+    folder: str | None = None
+    symbol: str | None = None
+    tainted: bool = False
+    path: Path = ()
+
+    @property
+    def decides(self) -> bool:
+        """Whether it ends its stage when it fires."""
+        return self.action is not Action.TAG
+
+    @property
+    def facts(self) -> frozenset[str]:
+        """The facts that its condition names."""
+        return frozenset(fact.name for fact in facts_of(self.condition))
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What an unknown answer of one source means where no rule decided: defer, file or (ignore, deliver) accept."""
+
+    down: Action = Action.ACCEPT
+    unscannable: Action = Action.ACCEPT
+    folder: str = ""
+
+    def action(self, cause: Cause) -> Action:
+        """For an answer that is unknown because of ``cause``."""
+        return self.down if cause is Cause.DOWN else self.unscannable
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The rules of one stage in order, with what they need."""
+
+    rules: tuple[Rule, ...] = ()
+    facts: tuple[str, ...] = ()
+    sources: Mapping[str, frozenset[Source]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rules: Iterable[Rule], scales: Scales) -> RuleSet:
+        """The set of ``rules``; ``scales`` tell what ``client.score`` is made of."""
+        rules = tuple(rules)
+        facts = tuple(name for name in FACTS if any(name in rule.facts for rule in rules))
+        return cls(rules, facts, {rule.name: sources_of(rule.facts, scales) for rule in rules})
+
+
+def sources_of(facts: Iterable[str], scales: Scales) -> frozenset[Source]:
+    """Who is asked for ``facts``; ``client.score`` is made of the lists and of everything that has a weight."""
+    names = set(facts)
+    if "client.score" in names:
+        names |= set(scales.weights)
+        names |= {"dnsbl.score"} if scales.lists else set()
+    return frozenset(source for name in names if (source := FACTS[name].source) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One reading of a policy: what is in force, or what would be were all that is only observed in force too."""
+
+    scales: Scales
+    stages: Mapping[Stage, RuleSet]
+    fallbacks: Mapping[Source, Fallback]
+
+    @property
+    def sources(self) -> frozenset[Source]:
+        """Everybody whom its rules need an answer of."""
+        return frozenset(chain.from_iterable(chain.from_iterable(s.sources.values()) for s in self.stages.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientMatch:
+    """Recipients that share a profile: ``@example.com``, ``user@example.com`` (casefolded), or ``*`` for everybody."""
+
+    patterns: frozenset[str]
+    profile: str
+
+    def matches(self, recipient: Mailbox) -> bool:
+        """Whether ``recipient`` is one of them."""
+        if "*" in self.patterns:
+            return True
+        domain = f"@{recipient.domain.casefold()}"
+        return domain in self.patterns or f"{recipient.local.casefold()}{domain}" in self.patterns
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """Constants by profile, and which recipient has which."""
+
+    constants: Mapping[str, Mapping[str, Constant]]
+    recipients: tuple[RecipientMatch, ...]
+
+    def name(self, recipient: Mailbox) -> str:
+        """The profile of ``recipient``: the first match; the compiler has seen to it that the last is for everybody."""
+        return next(match.profile for match in self.recipients if match.matches(recipient))
+
+    def of(self, recipient: Mailbox) -> Mapping[str, Constant]:
+        """The constants of the profile of ``recipient``."""
+        return self.constants[self.name(recipient)]

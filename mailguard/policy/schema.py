@@ -1,0 +1,269 @@
+"""The form of a policy file: every key, its type, and its help; what the values mean is checked by the compiler.
+
+The JSON Schema for editors is made of these models. Names become parts of conditions, log fields and metric labels, so
+they are short and plain; a folder's name goes into a header that the mail server makes a path of.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from mailguard.positions import Refusal
+from mailguard.verdict import Action
+
+
+class Part(BaseModel):
+    """A part of a policy: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _form(pattern: str, message: str, hint: str) -> AfterValidator:
+    """A text that matches ``pattern`` as a whole, refused in words of its own."""
+    form = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not form.fullmatch(value) or keyword.iskeyword(value):
+            raise Refusal(f"`{value[:60]}` {message}", hint)
+        return value
+
+    return AfterValidator(check)
+
+
+_LOWER_HINT: Final = "small letters, digits and `_`, beginning with a letter"
+Name: TypeAlias = Annotated[str, _form("[a-z][a-z0-9_]{0,31}", "can't be a name here", _LOWER_HINT)]
+"""Of a list, a profile, a constant: it becomes part of a condition."""
+RuleName: TypeAlias = Annotated[
+    str,
+    _form(
+        r"(?!unavailable:|none$|postmaster$)[!-~]([ -~]{0,78}[!-~])?", "can't name a rule", "up to 80 plain characters"
+    ),
+]
+"""Of a rule or a case: it stands in log and metrics beside ``none``, ``postmaster``, ``unavailable: SOURCE``."""
+Symbol: TypeAlias = Annotated[
+    str, _form("[A-Z][A-Z0-9_]{0,31}", "can't be a symbol", "capitals, digits and `_`, beginning with a letter")
+]
+Folder: TypeAlias = Annotated[
+    str,
+    _form(
+        "[A-Za-z0-9]([A-Za-z0-9 _.-]{0,62}[A-Za-z0-9])?(?<!\\.\\.)", "can't be a folder", "letters, digits, `_`, `-`"
+    ),
+]
+Zone: TypeAlias = Annotated[
+    str,
+    _form(
+        r"(?=.{1,190}$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)+[A-Za-z0-9-]{2,63}",
+        "is no DNS zone",
+        "as in zen.spamhaus.org",
+    ),
+    AfterValidator(str.lower),
+]
+ReplyCodes: TypeAlias = Annotated[
+    str, _form(r"[45][0-9]{2} [45]\.[0-9]{1,3}\.[0-9]{1,3}", "is no reply code", "two codes: 550 5.7.1")
+]
+Mode: TypeAlias = Literal["enforce", "observe"]
+
+
+class AnswerEntry(Part):
+    """What one answer of a list means."""
+
+    weight: float = Field(description="what it adds to the score; below 0 speaks for the client", ge=-100, le=100)
+    label: (
+        Annotated[str, _form("[A-Za-z0-9_.-]{1,32}", "can't be a label", "letters, digits, `_`, `.`, `-`")] | None
+    ) = Field(default=None, description="its name in `dnsbl.labels`; without one its code is")
+
+
+class DnsblEntry(Part):
+    """One DNSBL or DNSWL, asked about the connecting client."""
+
+    zone: Zone = Field(description="the DNS zone that is asked, e.g. zen.spamhaus.org")
+    answers: dict[str, AnswerEntry] = Field(
+        description="weights by answer: 127.0.0.2, 127.0.0.4-7 or 127.0.*.1; no other answer counts", min_length=1
+    )
+    help: str | None = Field(default=None, description="where a blocked sender can ask; may hold {client.ip}")
+    ipv6: bool = Field(default=False, description="whether the list knows IPv6 addresses")
+    mode: Mode = Field(default="enforce", description="observe: it counts only in what would have been done")
+
+
+class VirusEntry(Part):
+    """How signature names of the virus scanner are taken."""
+
+    official: list[str] = Field(
+        default_factory=list,
+        description="patterns of `.UNOFFICIAL` signatures that may refuse mail, e.g. Sanesecurity.Malware.*",
+    )
+
+
+class ListFile(Part):
+    """An address list in a file."""
+
+    file: str = Field(
+        description="a file of addresses, domains or networks, one a line; relative to the policy", min_length=1
+    )
+
+
+def _list_form(value: Any) -> str:
+    return "inline" if isinstance(value, list) else "file"
+
+
+ListEntry: TypeAlias = Annotated[
+    Annotated[list[str], Tag("inline")] | Annotated[ListFile, Tag("file")], Discriminator(_list_form)
+]
+
+
+class RecipientEntry(Part):
+    """Recipients that share a profile."""
+
+    match: list[str] = Field(description="`@example.com`, `user@example.com`, or `*` for everybody", min_length=1)
+    profile: str = Field(description="the name of a profile")
+
+
+def _condition_text(value: Any) -> Any:
+    """``if: true`` is the condition that always holds."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+_NEEDS: Final[dict[Action, tuple[str, ...]]] = {Action.FILE: ("folder",), Action.TAG: ("symbol",)}
+_TAKES: Final[dict[Action, tuple[str, ...]]] = {
+    **_NEEDS,
+    Action.REJECT: ("text", "reply"),
+    Action.DEFER: ("text", "reply"),
+}
+
+
+class RuleEntry(Part):
+    """One rule."""
+
+    name: RuleName = Field(description="what log, metrics and explanations call the rule")
+    if_: Annotated[str, BeforeValidator(_condition_text)] = Field(
+        alias="if", description="the condition, such as: spam.score >= 5"
+    )
+    then: Action = Field(description="what is done: accept, reject, defer, file or tag; mail is never discarded")
+    text: str | None = Field(default=None, description="what the sender is told; may hold facts such as {client.ip}")
+    reply: ReplyCodes | None = Field(default=None, description="SMTP code and enhanced code, such as 550 5.7.1")
+    folder: Folder | None = Field(default=None, description="the folder where `file` files")
+    symbol: Symbol | None = Field(default=None, description="what `tag` adds, for `'SYMBOL' in tags`")
+    mode: Mode | None = Field(default=None, description="observe, or enforce in a policy that is observed")
+
+    @model_validator(mode="after")
+    def _keys_of_action(self) -> RuleEntry:
+        for key in _NEEDS.get(self.then, ()):
+            if getattr(self, key) is None:
+                raise Refusal(f"a rule that says `then: {self.then}` needs `{key}`", _EXAMPLES[key])
+        for key in ("text", "reply", "folder", "symbol"):
+            if getattr(self, key) is not None and key not in _TAKES.get(self.then, ()):
+                raise Refusal(f"a rule that says `then: {self.then}` has no use for `{key}`", "remove it")
+        return self
+
+
+_EXAMPLES: Final = {"folder": "add `folder: Junk`", "symbol": "add `symbol: DIALUP`"}
+
+
+class RuleEntries(Part):
+    """The rules by stage, in order."""
+
+    envelope: list[RuleEntry] = Field(default_factory=list, description="tried at each recipient, before the content")
+    content: list[RuleEntry] = Field(
+        default_factory=list, description="tried when the message has come and was scanned"
+    )
+
+
+def _not_deferred(value: Any) -> Any:
+    if value == "defer":
+        message = "a message that can't be scanned can't be scanned later either: deferring it only bounces it in days"
+        raise Refusal(message, "write file or deliver")
+    return value
+
+
+class ScannerUnavailable(Part):
+    """What it means that a scanner gave no answer."""
+
+    down: Literal["defer", "file", "deliver"] = Field(description="the scanner is down: defer, file or deliver")
+    unscannable: Annotated[Literal["file", "deliver"], BeforeValidator(_not_deferred)] = Field(
+        description="the scanner is up, but can't judge this message (over a limit, too slow): file or deliver"
+    )
+    folder: Folder = Field(default="Junk", description="the folder where `file` files")
+
+
+class UnavailableEntry(Part):
+    """What a missing answer means where no rule decided."""
+
+    dnsbl: Literal["ignore", "defer"] | None = Field(
+        default=None, description="a DNSBL gave no answer: ignore or defer"
+    )
+    reverse_dns: Literal["ignore", "defer"] | None = Field(
+        default=None, description="the client's name could not be looked up: ignore or defer"
+    )
+    helo: Literal["ignore", "defer"] | None = Field(
+        default=None, description="the EHLO name could not be looked up: ignore or defer"
+    )
+    sender: Literal["ignore", "defer"] | None = Field(
+        default=None, description="the sender's domain could not be looked up: ignore or defer"
+    )
+    clamav: ScannerUnavailable | None = Field(default=None, description="clamd gave no answer")
+    spamassassin: ScannerUnavailable | None = Field(default=None, description="spamd gave no answer")
+
+
+Given: TypeAlias = bool | float | str | list[str]
+
+
+class Outcome(Part):
+    """What a case expects; what it does not say is not compared."""
+
+    accept: Literal[True] | None = Field(default=None, description="true: the message is taken, and not filed")
+    reject: int | None = Field(default=None, description="the code of the refusal, e.g. 554", ge=500, le=599)
+    defer: int | None = Field(default=None, description="the code of the deferral, e.g. 451", ge=400, le=499)
+    file: str | None = Field(default=None, description="the folder")
+    rule: str | None = Field(default=None, description="the name of the rule that decides")
+    tags: list[str] | None = Field(default=None, description="all symbols given")
+
+    @model_validator(mode="after")
+    def _one_action(self) -> Outcome:
+        if sum(value is not None for value in (self.accept, self.reject, self.defer, self.file)) != 1:
+            raise Refusal("a case expects one of accept, reject, defer, file", "such as {reject: 554} or {file: Junk}")
+        return self
+
+
+class Expected(Outcome):
+    """What a case expects to be done, and what would have been done but for observe mode."""
+
+    observed: Outcome | None = Field(default=None, description="what observe mode keeps from being done")
+
+
+class CaseEntry(Part):
+    """One case: facts, and what the policy must make of them."""
+
+    name: RuleName = Field(description="what this case shows")
+    given: dict[str, Given] = Field(
+        default_factory=dict, description="facts; those not given are of a client and message without any fault"
+    )
+    expect: Expected = Field(description="what must come of it, such as {reject: 554}")
+
+
+class PolicyFile(Part):
+    """A whole policy."""
+
+    mailguard_policy: Literal[1] = Field(description="the version of the language: 1")
+    description: str = Field(default="", description="what this policy is for")
+    mode: Mode = Field(default="enforce", description="observe: decide, log and count, but let everything through")
+    dnsbl: dict[Name, DnsblEntry] = Field(default_factory=dict, description="lists asked about the connecting client")
+    weights: dict[str, Annotated[float, Field(ge=-100, le=100)]] = Field(
+        default_factory=dict, description="further evidence about the client and its envelope"
+    )
+    virus: VirusEntry = Field(default=VirusEntry(), description="how signature names are taken")
+    lists: dict[Name, ListEntry] = Field(default_factory=dict, description="address lists for conditions")
+    profiles: dict[Name, dict[Name, bool | float | str]] = Field(
+        default_factory=dict, description="constants by profile, for `profile.NAME` in conditions"
+    )
+    recipients: list[RecipientEntry] = Field(
+        default_factory=list, description="which recipient has which profile: the first match"
+    )
+    rules: RuleEntries = Field(description="the rules, by stage")
+    unavailable: UnavailableEntry = Field(
+        default=UnavailableEntry(), description="what a missing answer means where no rule decided"
+    )
+    cases: list[CaseEntry] = Field(default_factory=list, description="run before every load")
