@@ -94,8 +94,8 @@ class Worker:
     async def _listen(self) -> None:
         slots = Slots(self._settings.limits)
         self.admin_port = await self._admin.start()
-        for listener in self._settings.listen:
-            self._listeners.append(await listen(self._settings, listener, lambda: Session(self._services), slots))
+        for wanted in self._settings.listen:
+            self._listeners.append(await listen(self._settings, wanted, lambda: Session(self._services), slots))
         self.ports = [listener.port for listener in self._listeners]
         for listener in self._listeners:
             logger.info("listening", address=listener.address, version=__version__)
