@@ -76,7 +76,7 @@ class Connection(SMTP):
         self._waiting: asyncio.Timeout | None = None
         self._draining = False
         self._spoke_early = False
-        self._admitted = False
+        self._linger = False
         self._story_reference = ""
 
     # --- what asyncio calls; each override replaces aiosmtpd's, which cancels the handler or sets a timer -----
@@ -121,6 +121,7 @@ class Connection(SMTP):
                 end = await self._attend(slots)
             except asyncio.CancelledError:
                 self._write([Said(reply("shutting_down"), "other", own=True)])
+                self._linger = False
                 raise
             except Exception:  # noqa: BLE001  a bug here must end this connection only
                 end = End.INTERNAL
@@ -129,7 +130,7 @@ class Connection(SMTP):
                 self._write([Said(reply("internal_close"), "other", own=True)])
             finally:
                 metrics.CONNECTIONS.labels(end.value).inc()
-                await self._hang_up(end)
+                await self._hang_up(linger=self._linger and end not in (End.QUIT, End.LOST))
 
     async def _attend(self, slots: ExitStack) -> End:
         """Let the client in or turn it away; how it ended."""
@@ -145,7 +146,7 @@ class Connection(SMTP):
             return End.REFUSED
         except ConnectionError:
             return End.LOST
-        self._admitted = True
+        self._linger = True
         return await self._tell_story(peer, began)
 
     async def _tell_story(self, peer: Peer, began: float) -> End:
@@ -314,12 +315,12 @@ class Connection(SMTP):
             metrics.REPLIES.labels(str(said.reply.code)[0], said.stage).inc()
         self._writer.write(b"".join(said.reply.encode() for said in all_said))
 
-    async def _hang_up(self, end: End) -> None:
-        """Close. Where we end it, the client's last octets are read first: else the kernel's reset eats our reply."""
+    async def _hang_up(self, *, linger: bool) -> None:
+        """Close; ``linger``: read the client's last octets first, else the kernel's reset may overtake our reply."""
         transport = self._writer.transport
         try:
             async with asyncio.timeout(self._limits.close_timeout):
-                if self._admitted and end not in (End.QUIT, End.LOST) and not self._gone.is_set():
+                if linger and not self._gone.is_set():
                     self._writer.write_eof()
                     while await self._reader.read(READ_SIZE):
                         continue

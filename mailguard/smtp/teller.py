@@ -94,7 +94,7 @@ class Teller:
         try:
             await self._story.closed(end)
         except Exception:  # noqa: BLE001  a bug defers
-            self._bug("internal_close")
+            self._log_bug()
 
     async def _asked(self, answer: Awaitable[Reply]) -> Reply:
         try:
@@ -117,7 +117,7 @@ class Teller:
         try:
             await self._story.content(chunk)
         except Exception:  # noqa: BLE001  a bug defers: the rest of the content is drained, then it is answered
-            self._bug("internal")
+            self._log_bug()
             self._content_failed = True
 
     async def _end_of_data(self, event: EndOfData) -> None:
@@ -133,13 +133,17 @@ class Teller:
         try:
             await self._story.reset()
         except Exception:  # noqa: BLE001  a bug defers: what is left of this transaction must not reach the next
-            self._conversation.close(self._bug("internal_close"), End.INTERNAL)
+            self._log_bug()
+            self._conversation.close(reply("internal_close"), End.INTERNAL)
         else:
             if answer is not None:
                 self._conversation.answer(answer)
 
     def _bug(self, answer: str) -> Reply:
-        """Log and count the exception being handled; the reply ``answer`` with the reference."""
+        """Log the exception being handled; the reply ``answer`` with the reference."""
+        self._log_bug()
+        return reply(answer).with_reference(self._story.reference)
+
+    def _log_bug(self) -> None:
         metrics.ERRORS.inc()
         logger.exception("internal error", ref=self._story.reference)
-        return reply(answer).with_reference(self._story.reference)
