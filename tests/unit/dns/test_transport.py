@@ -1,0 +1,213 @@
+"""The way over real sockets on loopback: replies, strangers, refusals, TCP, and no descriptor left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from mailguard.config import Dns
+from mailguard.dns import Failed, Failure, Found, Resolver
+from mailguard.dns.servers import Server, system_servers
+from mailguard.dns.transport import NetworkTransport
+from tests.unit.dns.fakes import Clock, Say
+
+ANSWER = Say(("host.example. 60 A 198.18.1.10",))
+CUT = Say(truncated=True)
+LONG = Say(tuple(f"host.example. 60 A 198.18.{i}.{j}" for i in range(8) for j in range(250)))
+
+
+class Udp(asyncio.DatagramProtocol):
+    """A server that answers with ``say``, first from a socket of its own for ``stranger``."""
+
+    def __init__(self, say: Say | None, stranger: Say | None = None) -> None:
+        self.say, self.stranger = say, stranger
+        self.ports: list[int] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.DatagramTransport = transport  # type: ignore[assignment]
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.ports.append(addr[1])
+        if self.stranger:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                other.sendto(self.stranger.to(data), addr)
+        if self.say:
+            self.transport.sendto(self.say.to(data), addr)
+
+
+def bound_pair(host: str) -> tuple[socket.socket, socket.socket]:
+    """A UDP and a TCP socket on one free port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        udp, stream = socket.socket(family, socket.SOCK_DGRAM), socket.socket(family, socket.SOCK_STREAM)
+        udp.bind((host, 0))
+        try:
+            stream.bind(udp.getsockname())
+        except OSError:  # the port is free for UDP alone
+            udp.close()
+            stream.close()
+        else:
+            return udp, stream
+
+
+@asynccontextmanager
+async def serving(
+    say: Say | None, tcp: Callable[[bytes], bytes] | None = None, stranger: Say | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[tuple[str, Udp]]:
+    loop = asyncio.get_running_loop()
+    udp, stream = bound_pair(host)
+    port = udp.getsockname()[1]
+    transport, protocol = await loop.create_datagram_endpoint(lambda: Udp(say, stranger), sock=udp)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        query = await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
+        writer.write(tcp(query) if tcp else b"")
+        writer.close()
+
+    server = await asyncio.start_server(serve, sock=stream)
+    try:
+        yield (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"), protocol
+    finally:
+        server.close()
+        await server.wait_closed()
+        transport.close()
+
+
+def framed(say: Say) -> Callable[[bytes], bytes]:
+    return lambda query: len(say.to(query)).to_bytes(2) + say.to(query)
+
+
+def resolver(*servers: str, **settings: object) -> Resolver:
+    return Resolver(Dns.model_validate({"servers": list(servers), "timeout": 20, "cache_size": 0} | settings), Clock())
+
+
+async def ask(resolver: Resolver) -> object:
+    return await resolver.resolve("host.example", "A", asyncio.get_running_loop().time() + 30)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_question_and_its_answer_each_from_a_port_of_its_own(host: str) -> None:
+    async with serving(ANSWER, host=host) as (address, server):
+        before = descriptors()
+        asking = resolver(address)
+        for _ in range(10):
+            assert await ask(asking) == Found((IPv4Address("198.18.1.10"),), 60)
+        assert len(set(server.ports)) > 5
+        assert descriptors() == before
+
+
+async def test_a_datagram_from_elsewhere_is_never_read() -> None:
+    forged = Say(("host.example. 60 A 127.0.0.2",))
+    async with serving(ANSWER, stranger=forged) as (address, _):
+        assert await ask(resolver(address)) == Found((IPv4Address("198.18.1.10"),), 60)
+
+
+async def test_where_nobody_listens_the_next_server_is_asked_at_once() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    async with serving(ANSWER) as (address, _):
+        asking = resolver(f"127.0.0.1:{port}", address, timeout=3600)
+        assert await ask(asking) == Found((IPv4Address("198.18.1.10"),), 60)
+    failed = await ask(resolver(f"127.0.0.1:{port}"))
+    assert isinstance(failed, Failed)
+    assert (failed.kind, f"127.0.0.1:{port}" in failed.why) == (Failure.ERROR, True)
+
+
+async def test_a_cut_reply_comes_whole_by_tcp() -> None:
+    async with serving(CUT, framed(LONG)) as (address, _):
+        before = descriptors()
+        found = await ask(resolver(address))
+        assert isinstance(found, Found)
+        assert len(found.records) == 2000
+        assert descriptors() <= before
+
+
+@pytest.mark.parametrize(
+    "tcp", [lambda query: b"", lambda query: b"\0", lambda query: b"\1\0" + query, lambda query: b"\0\0"]
+)
+async def test_a_broken_reply_by_tcp_is_a_failure(tcp: Callable[[bytes], bytes]) -> None:
+    async with serving(CUT, tcp) as (address, _):
+        failed = await ask(resolver(address))
+        assert isinstance(failed, Failed)
+        assert failed.kind is Failure.ERROR
+
+
+async def test_cancelled_while_waiting_nothing_stays_open() -> None:
+    async with serving(None) as (address, server):
+        before = descriptors()
+        task = asyncio.create_task(ask(resolver(address)))
+        while not server.ports:  # noqa: ASYNC110 - the server is a protocol without events
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.wait({task})
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert descriptors() == before
+
+
+async def test_no_descriptors_left_is_a_failure_and_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(ANSWER) as (address, _):
+        asking = resolver(address, failure_ttl=0)
+        with monkeypatch.context() as patch:
+
+            def full(*_: object) -> socket.socket:
+                raise OSError(24, "Too many open files")
+
+            patch.setattr("mailguard.dns.transport.socket.socket", full)
+            failed = await NetworkError.of(asking)
+        assert "Too many open files" in failed.why
+        assert isinstance(await ask(asking), Found)
+
+
+class NetworkError:
+    """Asks and wants a failure of the network."""
+
+    @staticmethod
+    async def of(asking: Resolver) -> Failed:
+        failed = await ask(asking)
+        assert isinstance(failed, Failed)
+        assert failed.kind is Failure.ERROR
+        return failed
+
+
+@pytest.mark.parametrize(
+    ("text", "servers"),
+    [
+        ("nameserver 198.18.0.53\nsearch example\n", ["198.18.0.53:53"]),
+        ("# x\nnameserver 2001:2::53\nnameserver 198.18.0.53\noptions edns0\n", ["[2001:2::53]:53", "198.18.0.53:53"]),
+    ],
+)
+def test_the_servers_of_resolv_conf(tmp_path: Path, text: str, servers: list[str]) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text(text)
+    assert [str(server) for server in system_servers(str(path))] == servers
+
+
+@pytest.mark.parametrize("text", [None, "", "search example\n", "nameserver resolver.example\n"])
+def test_a_resolv_conf_without_servers_is_an_error(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "resolv.conf"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ValueError, match="resolver"):
+        system_servers(str(path))
+
+
+def test_a_server_is_written_as_it_is_read() -> None:
+    for text in ("127.0.0.1:53", "[::1]:5353"):
+        assert str(Server.parse(text)) == text
+
+
+def test_the_network_is_the_way_where_none_is_given() -> None:
+    assert isinstance(resolver("127.0.0.1:53")._transport, NetworkTransport)
