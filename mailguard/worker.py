@@ -19,7 +19,7 @@ from mailguard.checks.dnsbl import Dnsbl
 from mailguard.config import Settings, split_address
 from mailguard.dns.resolver import Resolver
 from mailguard.log import logger
-from mailguard.policy.compiler import CompiledPolicy
+from mailguard.policy.engine import CompiledPolicy
 from mailguard.policy_files import load
 from mailguard.positions import Problems
 from mailguard.relay import Relay

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mailguard import metrics
 from mailguard.facts import Answer, Client, Codes, Known, Mailbox, Message, Unknown
 from mailguard.log import logger
-from mailguard.policy.compiler import CompiledPolicy
+from mailguard.policy.engine import CompiledPolicy
 from mailguard.replies import Reply
 from mailguard.session.judge import Judgement
 from mailguard.session.transaction import Transaction
