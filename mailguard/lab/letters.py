@@ -82,7 +82,8 @@ def five() -> tuple[Letter, ...]:
             (INBOX, "Junk"),
             _GREETING,
             trail=_received(relayed, "198.18.1.25", "mail.example.org")
-            + _received(world.host_name(world.LISTED_TWICE), world.LISTED_TWICE, relayed)
-            + _received("dialup.example.net", "198.18.66.6", relayed),
+            + _received("dialup.example.net", world.LISTED_TWICE, relayed)
+            + _received("another.example.net", world.LISTED_SBL, relayed)
+            + _received("snowshoe.example.net", world.LISTED_CSS, relayed),
         ),
     )

@@ -7,7 +7,7 @@ gives points for the documentation networks of RFC 5737, so they would not be cl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 DOMAINS = ("example.com", "test.invalid")
 """The domains that Exim takes mail for."""
@@ -36,6 +36,10 @@ LISTED_V6 = "2001:2:0:7::7"
 
 LISTED_TWICE = "198.18.7.7"
 """On zen (127.0.0.4) and on SpamCop."""
+
+LISTED_SBL = "198.18.7.2"
+LISTED_CSS = "198.18.7.3"
+"""On zen alone, with codes (127.0.0.2 and 127.0.0.3) that SpamAssassin looks for in all Received lines."""
 
 LISTED_BY_SPAMCOP = "198.18.7.8"
 LISTED_AND_WELCOME = "198.18.7.6"
@@ -118,8 +122,17 @@ def zone_head(zone: str) -> str:
 
 
 def host_name(address: object) -> str:
-    """The reverse name of a client, resolvable where the client is clean: ``198-18-1-10.clients.example.net``."""
-    return f"{str(address).replace('.', '-').replace(':', '-')}.clients.example.net"
+    """The reverse name of a client, which leads back to it where it is clean: ``relay-aakk.example.net``.
+
+    It must not look like a dial-up's, figures and all, or SpamAssassin gives points for it.
+    """
+    ip = ip_address(str(address))
+    number = int(ip) & (0x1FFFF if ip.version == 4 else 0xFFFF_FFFF)
+    letters = ""
+    while number or len(letters) < 4:
+        number, letter = divmod(number, 26)
+        letters = chr(ord("a") + letter) + letters
+    return f"{'relay' if ip.version == 4 else 'relay-six'}-{letters}.example.net"
 
 
 def records() -> Iterator[str]:
