@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from mailguard.cli.check import command as check
 from mailguard.cli.demo import demo
 from mailguard.cli.reference import reference
 from mailguard.cli.serve import serve
@@ -16,6 +17,7 @@ app = typer.Typer(
     help="A policy-driven SMTP filter that stands as MX front end before Exim.",
 )
 app.command()(serve)
+app.command("check")(check)
 app.command()(demo)
 app.command()(reference)
 app.add_typer(spamrules, name="spamrules")

@@ -4,3 +4,10 @@
 ``rulebook`` and ``provenance`` check; ``compiler`` puts it together; ``reading`` reads facts; ``engine`` decides;
 ``cases`` tests. Nothing in here does I/O or knows the time.
 """
+
+from __future__ import annotations
+
+from mailguard.policy.compiler import compile_policy
+from mailguard.policy.engine import CompiledPolicy
+
+__all__ = ["CompiledPolicy", "compile_policy"]

@@ -69,6 +69,7 @@ def _compile(
         trial=None if force == everything else everything,
         profiles=profiles,
         treatments=Treatments.of(everything.stages[Stage.CONTENT].rules),
+        cases=len(schema.cases),
     )
     return policy, problems
 

@@ -197,6 +197,7 @@ class CompiledPolicy:
         trial: what would be, were everything in force that is only observed; None where nothing is observed.
         profiles: constants by recipient.
         treatments: which recipients may share a transaction.
+        cases: how many cases of its own it has passed.
     """
 
     path: Path
@@ -209,6 +210,7 @@ class CompiledPolicy:
     trial: World | None
     profiles: Profiles
     treatments: Treatments
+    cases: int = 0
 
     def profile(self, recipient: Mailbox) -> str:
         """The name of the profile of ``recipient``."""

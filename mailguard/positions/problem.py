@@ -48,12 +48,18 @@ class Problem:
         start = max(0, self.column - MAX_SHOWN // 2) if len(self.source_line) > MAX_SHOWN else 0
         return self.source_line[start : start + MAX_SHOWN].rstrip(), self.column - 1 - start
 
-    def __str__(self) -> str:
+    def _excerpt(self) -> list[str]:
+        """The source line with carets under the mistake; nothing where there is no line to show."""
         line, column = self._shown()
+        if not line:
+            return []
         number = str(self.line)
         padding = "".join("\t" if c == "\t" else " " for c in line[:column]).ljust(column)
         carets = "^" * max(1, min(self.width, len(line) - column))
-        lines = [f"{self.where}: {self.message}", f"  {number} | {line}", f"  {' ' * len(number)} | {padding}{carets}"]
+        return [f"  {number} | {line}", f"  {' ' * len(number)} | {padding}{carets}"]
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.message}", *self._excerpt()]
         lines += [f"    {'because' if i == 0 else '   then'}: {step}" for i, step in enumerate(self.path)]
         return "\n".join([*lines, f"    hint: {self.hint}"] if self.hint else lines)
 

@@ -1,0 +1,82 @@
+"""``mailguard check``: everything wrong with settings and policy, each with file, line, column and the line itself.
+
+It reads the files with the functions that the server uses, runs the policy's cases, and starts nothing. Exit status
+(sysexits.h): 0, or 78 where there is a problem; problems go to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from mailguard.facts import Stage
+from mailguard.policy.engine import CompiledPolicy
+from mailguard.policy_files import load, load_settings
+from mailguard.positions import Problem, Problems
+
+DEFAULT_CONFIG: Final = Path("/etc/mailguard/mailguard.yaml")
+
+
+def check(policy: Path | None, config: Path | None) -> int:
+    """Check the policy, or the configuration and the policy that it names; tell what was found.
+
+    Args:
+        policy: a policy file; in place of the one that ``config`` names where both are given.
+        config: a configuration file; None checks none, but for the default one where there is no ``policy`` either.
+
+    Returns:
+        The exit status.
+    """
+    problems: list[Problem] = []
+    if config is None and policy is None:
+        config = DEFAULT_CONFIG
+    if config is not None:
+        policy = _settings(config, policy, problems)
+    if policy is not None:
+        _policy(policy, problems)
+    if not problems:
+        return os.EX_OK
+    count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
+    typer.echo(f"{Problems(problems)}\n\n{count}", err=True)
+    return os.EX_CONFIG
+
+
+def _settings(config: Path, policy: Path | None, problems: list[Problem]) -> Path | None:
+    """Check the settings; returns the policy to check, None where they do not tell."""
+    try:
+        settings = load_settings(config)
+    except Problems as error:
+        problems += error.problems
+        return policy
+    typer.echo(f"{config}: ok, {settings.hostname} for {', '.join(settings.relay_domains)}")
+    return policy or settings.policy
+
+
+def _policy(path: Path, problems: list[Problem]) -> None:
+    try:
+        policy = load(path)
+    except Problems as error:
+        problems += error.problems
+    else:
+        typer.echo(f"{path}: ok, {_summary(policy)}")
+
+
+def _summary(policy: CompiledPolicy) -> str:
+    everything = policy.trial or policy.force
+    envelope, content = (len(everything.stages[stage].rules) for stage in Stage)
+    counts = f"{envelope} envelope rules, {content} content rules, {len(everything.scales.lists)} lists"
+    observed = ", some only observed" if policy.trial is not None else ""
+    return f"{counts}{observed}, {policy.cases} cases passed, digest {policy.digest[:12]}"
+
+
+def command(
+    policy: Annotated[Path | None, typer.Option(help="Check this policy.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help=f"Check this configuration; without any option {DEFAULT_CONFIG}.")
+    ] = None,
+) -> None:
+    """Check configuration and policy: every problem, with file, line and column."""
+    raise typer.Exit(check(policy, config))
