@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+import structlog
 
+from mailguard import log
 from mailguard.config import Listener, Settings
 from mailguard.smtp.server import Slots, SmtpListener, listen
 from tests.support.client import Client
@@ -75,3 +77,11 @@ async def server() -> AsyncIterator[Server]:
     for listener in made.listeners:
         async with asyncio.timeout(20):
             await listener.close()
+
+
+@pytest.fixture(autouse=True)
+def _plain_log() -> Iterator[None]:
+    """The service's own log format: structlog's default draws tracebacks, which takes a second each."""
+    log.configure("logfmt", "debug")
+    yield
+    structlog.reset_defaults()

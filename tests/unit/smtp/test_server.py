@@ -173,12 +173,12 @@ async def test_slow_content_is_cut_with_421(server: Server, limits: dict[str, fl
 async def test_the_time_that_the_story_takes_is_not_the_clients(server: Server) -> None:
     held = asyncio.Event()
     server.make = lambda: RecordingStory(pause={"end_of_data": held})
-    await server.start(command_timeout=0.4, session_timeout=0.8, data_timeout=0.4)
+    await server.start(command_timeout=1.5, session_timeout=2.0, data_timeout=1.5)
     async with await server.in_transaction() as client:
         assert await client.code(b"DATA") == 354
         await client.send(b".\r\n")
         await soon(server.stories[0].at("end_of_data"))
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(2.2)
         held.set()
         assert (await client.reply())[0].startswith(b"250 ")
         assert await client.code(b"NOOP") == 250
