@@ -32,9 +32,9 @@ def canonical(name: str) -> str:
     Raises:
         ValueError: an octet outside ASCII, an empty label or one over 63 octets, or more than 253 octets together.
     """
+    if not name.isascii():
+        raise ValueError(f"{name[:80]!r} is not ASCII")
     text = name.removesuffix(".").lower()
-    if not text.isascii():
-        raise ValueError(f"{name!r} is not ASCII")
     if len(text) > MAX_NAME or not all(0 < len(label) < 64 for label in text.split(".")):
         raise ValueError(
             f"{name[:80]!r} is no name of the DNS: a label is 1 to 63 octets, a name at the most {MAX_NAME}"

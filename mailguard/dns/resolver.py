@@ -23,6 +23,7 @@ from typing import Literal, overload
 from mailguard import config, metrics
 from mailguard.dns import wire
 from mailguard.dns.answers import (
+    TYPE_CODES,
     AnyAnswer,
     Failed,
     Failure,
@@ -36,6 +37,9 @@ from mailguard.dns.answers import (
 from mailguard.dns.cache import TtlCache
 from mailguard.dns.servers import Server, Servers, system_servers
 from mailguard.dns.transport import NetworkTransport, Transport
+
+_HIT, _MISS, _JOINED = (metrics.DNS_CACHE.labels(result=result) for result in ("hit", "miss", "joined"))
+_SECONDS = {rdtype: metrics.DNS_SECONDS.labels(type=rdtype) for rdtype in TYPE_CODES}
 
 
 class _Flight:
@@ -131,7 +135,7 @@ class Resolver:
         except ValueError as error:
             return Failed(Failure.ERROR, str(error))
         if not fresh and (cached := self._cache.get(question)) is not None:
-            metrics.DNS_CACHE.labels(result="hit").inc()
+            _HIT.inc()
             return cached
         if deadline <= asyncio.get_running_loop().time():
             return _too_late()
@@ -143,9 +147,9 @@ class Resolver:
         """The question under way, or a new one."""
         flight = self._flights.get(question)
         if flight is not None and flight.joinable:
-            metrics.DNS_CACHE.labels(result="joined").inc()
+            _JOINED.inc()
             return flight
-        metrics.DNS_CACHE.labels(result="miss").inc()
+        _MISS.inc()
         task = asyncio.create_task(self._ask_and_keep(question))
         self._flights[question] = flight = _Flight(task)
         task.add_done_callback(lambda _: self._landed(question, flight))
@@ -165,7 +169,7 @@ class Resolver:
         async with self._slots:
             started = self._clock()
             answer = await self._ask_servers(question)
-            metrics.DNS_SECONDS.labels(type=question.type).observe(self._clock() - started)
+            _SECONDS[question.type].observe(self._clock() - started)
         return answer
 
     async def _ask_servers(self, question: Question) -> AnyAnswer:

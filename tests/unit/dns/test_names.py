@@ -28,6 +28,11 @@ def test_any_text_is_a_name_or_an_error(text: str) -> None:
     assert names.canonical(name + ".") == name
 
 
+def test_a_letter_whose_lower_case_is_ascii_is_not_ascii() -> None:
+    with pytest.raises(ValueError, match="not ASCII"):
+        names.canonical("\u212a.example")  # the Kelvin sign
+
+
 @given(st.text(max_size=80))
 def test_any_text_is_a_host_name_or_an_error(text: str) -> None:
     try:
