@@ -135,7 +135,7 @@ class Dialogue:
         return not self._stream.ended and not self._stream.pending
 
     async def envelope(self, mail: MailFrom, recipients: Sequence[RcptTo]) -> tuple[Answer, list[Answer]]:
-        """MAIL and RCPT for each of ``recipients``; where MAIL is refused, the list of answers to RCPT is empty.
+        """MAIL and RCPT for each of ``recipients``; a refused MAIL ends the dialogue, with no answers to RCPT.
 
         Raises:
             BackendFailed: as above, or the backend lacks an extension that the message needs.
@@ -145,8 +145,8 @@ class Dialogue:
             return await self._envelope_in_turn(fitted, recipients)
         self._write(b"\r\n".join((fitted.encode(), *(recipient.encode() for recipient in recipients), b"")))
         first = await self._verdict("mail")
-        answers = [await self._verdict("rcpt") for _ in recipients]
-        return first, answers if first.taken else []
+        # Answers to RCPT after a refused MAIL say nothing, and may not come: Exim's ``drop`` refuses and closes.
+        return first, [await self._verdict("rcpt") for _ in recipients] if first.taken else []
 
     async def _envelope_in_turn(self, mail: MailFrom, recipients: Sequence[RcptTo]) -> tuple[Answer, list[Answer]]:
         self._write(b"%b\r\n" % mail.encode())
@@ -197,7 +197,7 @@ class Dialogue:
 
     def quit(self) -> None:
         """QUIT without waiting for the answer, which concerns nobody."""
-        if self.alive:
+        if not self._stream.ended:
             self._stream.write(b"QUIT\r\n")
         self._stream.close()
 

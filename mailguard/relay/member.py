@@ -31,7 +31,7 @@ class Member:
     Attributes:
         address: as configured.
         offer: what it offered last, None while it was never seen.
-        up: whether it answered when it was last asked.
+        up: whether it answered when it was last asked, and is no open relay.
         open_relay: whether it takes mail for anybody, so that it is not used; None while that was not asked.
     """
 
@@ -111,7 +111,7 @@ class Member:
             logger.info("backend is back", backend=self.address)
         self._breaker.succeeded()
         self._gauge.set(1)
-        self.up = True
+        self.up = not self.open_relay
 
     def _failed(self, why: str) -> None:
         was_closed = self._breaker.state is State.CLOSED

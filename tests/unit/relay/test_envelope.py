@@ -137,6 +137,23 @@ async def test_a_refused_mail_answers_every_recipient(extensions: tuple[bytes, .
         assert sink.connections[0].end == "quit"
 
 
+async def test_a_mail_refused_by_one_who_then_closes(both: Setup, sink: Sink, second: Sink) -> None:
+    """Exim's ``drop``: the refusal is the answer, though none to the pipelined RCPT ever comes."""
+    sink.on("MAIL", b"550 5.7.1 go away", CLOSE)
+    assert str(await both.transaction().rcpt(ALICE)) == "550 5.7.1 go away"
+    assert second.connections == []
+
+
+async def test_a_recipient_refused_by_one_who_then_closes(setup: Setup, sink: Sink) -> None:
+    sink.once("RCPT", b"550 5.7.1 go away", CLOSE)
+    transaction = setup.transaction()
+    assert str(await transaction.rcpt(ALICE)) == "550 5.7.1 go away"
+    await sink.seen("end")
+    assert (await transaction.rcpt(BOB)).code == 250
+    assert await setup.deliver(transaction) == "250 2.0.0 taken"
+    assert sink.messages[0].rcpts == [b"RCPT TO:<bob@example.com>"]
+
+
 async def test_a_mail_refused_for_now(setup: Setup, sink: Sink) -> None:
     sink.on("MAIL", b"451 greylisted")
     assert str(await setup.transaction().rcpt(ALICE)) == "451 4.0.0 greylisted"

@@ -49,6 +49,8 @@ async def test_a_silent_backend_does_not_keep_us_from_starting_but_is_asked_when
     await checked.refuse_open_relays()
     assert not await checked.probe()
     assert not checked.available
+    assert not await checked.probe()
+    assert not checked.available, "it answers, but is not used"
     assert str(await checked.transaction(IDENTITY, SENDER).rcpt(ALICE)).startswith("451 4.3.0")
     assert ALICE.encode() + b"\r\n" not in open_sink.commands
 
