@@ -148,8 +148,10 @@ def _log_line(mailguard: Mailguard, letter: Letter, outcome: Outcome) -> dict[st
 def _show(results: list[Result], console: Console) -> bool:
     """Print the table; whether all is as expected."""
     table = Table(title="mailguard before a real Exim, clamd, spamd and DNS lists", show_lines=True)
-    for column in ("message", "client", "reply", "reference", "verdict", "rule", "found in", ""):
-        table.add_column(column, overflow="fold", ratio=3 if column == "reply" else None)
+    for column, ratio in {"message": 3, "reply": 5, "verdict: rule": 3, "found in": 2, "right": 2}.items():
+        table.add_column(column, overflow="fold", ratio=ratio)
+        if column == "reply":
+            table.add_column("reference", no_wrap=True)
     for result in results:
         table.add_row(*_cells(result))
     console.print(table)
@@ -165,16 +167,14 @@ def _show(results: list[Result], console: Console) -> bool:
 def _cells(result: Result) -> tuple[str, ...]:
     letter, outcome, line = result.letter, result.outcome, result.line
     cells = (
-        letter.title,
-        letter.client,
-        f"{outcome.code} {outcome.text} (to {outcome.command})",
+        f"{letter.title}\nfrom {letter.client}",
+        f"{outcome.command}: {outcome.code} {outcome.said}",
         str(line.get("ref", "-")),
-        str(line.get("action", "-")),
-        str(line.get("rule") or "-"),
+        f"{line.get('action', '-')}: {line.get('rule') or 'no rule'}",
         ", ".join(result.folders) or "not delivered",
     )
-    expected = "[green]as expected[/]" if result.as_expected else f"[bold red]expected {_expectation(letter)}[/]"
-    return (*map(escape, cells), expected)
+    right = "[green]yes[/]" if result.as_expected else f"[bold red]no, expected {_expectation(letter)}[/]"
+    return (*map(escape, cells), right)
 
 
 def _expectation(letter: Letter) -> str:

@@ -27,6 +27,11 @@ class Outcome:
     text: str
 
     @property
+    def said(self) -> str:
+        """The text without the reference."""
+        return _REFERENCE.sub("", self.text).rstrip()
+
+    @property
     def reference(self) -> str:
         """The reference id at the end of a reply of mailguard's own; empty where there is none."""
         found = _REFERENCE.search(self.text)

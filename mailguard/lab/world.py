@@ -89,10 +89,15 @@ DNSWL_IP4 = """:127.0.10.0:none $
 198.18.7.6 :127.0.10.2:medium $
 """
 
+DNSWL_IP6 = """:127.0.10.0:none $
+::ffff:7f00:2
+2001:2:0:5::3 :127.0.10.2:medium $
+"""
+
 LISTS: dict[str, dict[str, str]] = {
     ZEN: {"ip4set": ZEN_IP4, "ip6trie": ZEN_IP6},
     SPAMCOP: {"ip4set": SPAMCOP_IP4},
-    DNSWL: {"ip4set": DNSWL_IP4},
+    DNSWL: {"ip4set": DNSWL_IP4, "ip6trie": DNSWL_IP6},
 }
 """What each list holds, by rbldnsd's kind of data."""
 
