@@ -18,7 +18,18 @@ from mailguard.checks.dnsbl_names import query_name
 from mailguard.config import Dns
 from mailguard.dns import Resolver
 from mailguard.facts import Answer, ClientAddress, Codes, DnsblZone, Known, Unknown
-from tests.unit.dns.fakes import NXDOMAIN, REFUSED, SERVFAIL, SILENT, Answerer, Clock, FakeTransport, Say, until
+from tests.unit.dns.fakes import (
+    HANGING,
+    NXDOMAIN,
+    REFUSED,
+    SERVFAIL,
+    SILENT,
+    Answerer,
+    Clock,
+    FakeTransport,
+    Say,
+    until,
+)
 
 ZEN = DnsblZone("zen", "zen.example", ipv6=True)
 COP = DnsblZone("cop", "cop.example")
@@ -52,7 +63,7 @@ class World:
     ) -> None:
         self.clock = Clock()
         self.transport = FakeTransport(healthy(*zones) | (table or {}))
-        values = {"servers": ["127.0.0.1:53"], "timeout": 0.01, "attempts": 1} | settings
+        values = {"servers": ["127.0.0.1:53"], "timeout": 20, "attempts": 1} | settings
         self.settings = Dns.model_validate(values)
         self.dnsbl = self.lists(*zones)
 
@@ -101,7 +112,7 @@ async def test_what_each_list_says() -> None:
 @pytest.mark.parametrize(
     ("said", "outcome", "why"),
     [
-        (SILENT, "timeout", "timeout: 127.0.0.1:53 silent for 0.01 s"),
+        (SILENT, "timeout", "timeout: 127.0.0.1:53 silent for 20 s"),
         (SERVFAIL, "servfail", "servfail: 127.0.0.1:53 SERVFAIL"),
         (REFUSED, "refused", "refused: 127.0.0.1:53 REFUSED"),
         (OSError("no route"), "error", "error: 127.0.0.1:53 no route"),
@@ -123,12 +134,20 @@ async def test_a_failure_is_unknown_for_that_list_alone(said: Answerer, outcome:
         assert await world.ask() == {"zen": Unknown(why), "cop": NOT_LISTED}
 
 
-async def test_all_lists_are_asked_at_once_under_one_deadline() -> None:
-    world = World(ZEN, COP, timeout=60)
+async def test_all_lists_are_asked_at_once() -> None:
+    world = World(ZEN, COP)
     world.transport.gate = asyncio.Event()
-    answers = await world.ask(within=0.02)
-    assert world.transport.most_under_way == 2
-    assert answers == dict.fromkeys(("zen", "cop"), Unknown("timeout: no answer by the deadline"))
+    task = asyncio.create_task(world.ask())
+    await until(lambda: world.transport.under_way == 2)
+    world.transport.gate.set()
+    assert await task == {"zen": NOT_LISTED, "cop": NOT_LISTED}
+
+
+async def test_one_deadline_is_for_all_lists_and_keeps_what_came_before() -> None:
+    world = World(ZEN, COP, table={("7.7.18.198.zen.example", "A"): HANGING})
+    await world.ask(within=0.01)  # the second list's answer may come now, and is kept then
+    await world.dnsbl._resolver.resolve("7.7.18.198.cop.example", "A", asyncio.get_running_loop().time() + 30)
+    assert await world.ask(within=0.01) == {"zen": Unknown("timeout: no answer by the deadline"), "cop": NOT_LISTED}
 
 
 async def test_many_connections_of_one_client_ask_once() -> None:
@@ -360,7 +379,8 @@ async def test_a_bug_in_a_probe_does_not_end_the_watch() -> None:
     errors = metric("internal_errors_total")
     with structlog.testing.capture_logs() as log:
         task = await watching(world)
-        assert (log[0]["event"], metric("internal_errors_total")) == ("dnsbl probe failed", errors + 1)
+        assert log[0]["event"] == "dnsbl probe failed"
+        assert metric("internal_errors_total") > errors
         world.transport.table = {}
         await until(lambda: "dnsbl ill" in [line["event"] for line in log])
     await stop(task)

@@ -41,9 +41,12 @@ def _rrset(record: str) -> dns.rrset.RRset:
     return dns.rrset.from_text(name, int(ttl), "IN", rdtype, rdata)
 
 
-SILENT: Literal["silent"] = "silent"
-Answerer: TypeAlias = Say | Exception | Literal["silent"] | Callable[[bytes], list[bytes]]
-"""A reply, a network error, silence for ever, or a function from the query to datagrams, the last for ever awaited."""
+SILENT = TimeoutError()
+"""Silence that is over at once, as if the time for a reply had passed."""
+HANGING: Literal["hanging"] = "hanging"
+"""Silence in real time."""
+Answerer: TypeAlias = Say | Exception | Literal["hanging"] | Callable[[bytes], list[bytes]]
+"""A reply, an error of the network, silence, or a function from the query to datagrams: silence after the last."""
 
 SOA = "example. 900 SOA ns.example. hostmaster.example. 1 3600 600 86400 300"
 NXDOMAIN = Say(authority=(SOA,), rcode="NXDOMAIN")
@@ -104,7 +107,7 @@ class FakeTransport:
                 return [say.to(query)]
             case Exception() as error:
                 raise error
-            case "silent":
+            case "hanging":
                 return []
             case answerer:
                 return answerer(query)

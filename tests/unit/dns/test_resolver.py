@@ -12,7 +12,19 @@ import pytest
 from mailguard import metrics
 from mailguard.config import Dns
 from mailguard.dns import Absence, Failed, Failure, Found, MailExchange, NotFound, Resolver, StartOfAuthority
-from tests.unit.dns.fakes import NODATA, NXDOMAIN, REFUSED, SERVFAIL, SILENT, Answerer, Clock, FakeTransport, Say, until
+from tests.unit.dns.fakes import (
+    HANGING,
+    NODATA,
+    NXDOMAIN,
+    REFUSED,
+    SERVFAIL,
+    SILENT,
+    Answerer,
+    Clock,
+    FakeTransport,
+    Say,
+    until,
+)
 
 ONE, TWO, THREE = "127.0.0.1:5301", "127.0.0.1:5302", "[::1]:5303"
 A = Say(answer=("host.example. 60 A 198.18.1.10",))
@@ -21,7 +33,7 @@ LATER = 30.0
 
 
 def resolver(transport: FakeTransport, clock: Clock | None = None, **settings: object) -> Resolver:
-    values = {"servers": [ONE], "timeout": 0.01, "attempts": 1} | settings
+    values = {"servers": [ONE], "timeout": 20, "attempts": 1} | settings
     return Resolver(Dns.model_validate(values), clock or Clock(), transport)
 
 
@@ -93,7 +105,7 @@ async def test_records_of_each_type(rdtype: str, records: list[str], expected: t
         (SERVFAIL, Failed(Failure.SERVFAIL, f"{ONE} SERVFAIL")),
         (REFUSED, Failed(Failure.REFUSED, f"{ONE} REFUSED")),
         (Say(rcode="NOTIMP"), Failed(Failure.ERROR, f"{ONE} NOTIMP")),
-        (SILENT, Failed(Failure.TIMEOUT, f"{ONE} silent for 0.01 s")),
+        (SILENT, Failed(Failure.TIMEOUT, f"{ONE} silent for 20 s")),
         (ConnectionRefusedError("nobody there"), Failed(Failure.ERROR, f"{ONE} nobody there")),
         (
             Say(("host.example. 60 A 198.18.0.9",), rcode="NXDOMAIN"),
@@ -129,9 +141,17 @@ async def test_an_error_without_the_question_is_heard_but_an_answer_without_it_i
         return lambda query: [query[:2] + bytes((0x81, 0x80 | rcode)) + bytes(8)]
 
     table: dict[tuple[str, str], Answerer] = {("a.example", "A"): bare(5), ("b.example", "A"): bare(3)}
-    asking = resolver(FakeTransport(table))
-    assert await ask(asking, "a.example") == Failed(Failure.REFUSED, f"{ONE} REFUSED")
-    assert await ask(asking, "b.example") == Failed(Failure.TIMEOUT, f"{ONE} silent for 0.01 s")
+    transport = FakeTransport(table)
+    assert await ask(resolver(transport), "a.example") == Failed(Failure.REFUSED, f"{ONE} REFUSED")
+    unheard = await ask(resolver(transport, timeout=0.01), "b.example")
+    assert unheard == Failed(Failure.TIMEOUT, f"{ONE} silent for 0.01 s")
+
+
+async def test_a_server_that_is_silent_is_left_after_its_time() -> None:
+    key = ("host.example", "A")
+    transport = FakeTransport(servers={ONE: {key: HANGING}, TWO: {key: A}})
+    assert isinstance(await ask(resolver(transport, servers=[ONE, TWO], timeout=0.01)), Found)
+    assert transport.under_way == 0
 
 
 async def test_each_query_has_an_id_of_its_own() -> None:
@@ -252,7 +272,7 @@ async def test_cancelled_at_every_step_nothing_stays_behind() -> None:
 async def test_the_deadline_is_hard_and_each_askers_own() -> None:
     transport = FakeTransport({("host.example", "A"): A})
     transport.gate = asyncio.Event()
-    asking = resolver(transport, timeout=60)
+    asking = resolver(transport)
     patient = asyncio.create_task(ask(asking))
     assert await asking.resolve("host.example", "A", at(0.01)) == Failed(Failure.TIMEOUT, "no answer by the deadline")
     transport.gate.set()
@@ -269,8 +289,8 @@ async def test_after_the_deadline_the_cache_answers_and_nothing_is_sent() -> Non
 
 
 async def test_a_deadline_passed_is_not_held_against_the_name() -> None:
-    transport = FakeTransport({("host.example", "A"): SILENT})
-    asking = resolver(transport, timeout=60)
+    transport = FakeTransport({("host.example", "A"): HANGING})
+    asking = resolver(transport)
     assert isinstance(await asking.resolve("host.example", "A", at(0.01)), Failed)
     transport.table["host.example", "A"] = A
     assert isinstance(await ask(asking), Found)
@@ -331,7 +351,7 @@ async def test_only_silent_servers_are_asked_again_and_every_failure_is_told() -
     transport = FakeTransport(servers={ONE: {key: SILENT}, TWO: {key: REFUSED}})
     answer = await ask(resolver(transport, servers=[ONE, TWO], attempts=3))
     assert [way for way, _, _ in transport.asked] == [ONE, TWO, ONE, ONE]
-    assert answer == Failed(Failure.TIMEOUT, f"{ONE} silent for 0.01 s; {TWO} REFUSED")
+    assert answer == Failed(Failure.TIMEOUT, f"{ONE} silent for 20 s; {TWO} REFUSED")
 
 
 async def test_a_server_out_of_reach_is_tried_last_until_it_answers_or_its_time_is_over() -> None:
