@@ -132,7 +132,7 @@ async def test_exim_sees_the_client_and_not_us(mailguard: Service, exim: Exim, c
 async def test_postmaster_needs_a_transaction_of_its_own(mailguard: Service, client_address: str) -> None:
     async with await mailguard.connect(client_address) as client:
         outcome = await submit(client, mail().octets, "alice@example.com", "postmaster@example.com", "bob@example.com")
-    assert [line[:9] for line in outcome.rcpt] == [b"250 2.1.5", b"452 4.5.3", b"250 2.1.5"]
+    assert [line[:3] for line in outcome.rcpt] == [b"250", b"452", b"250"]
     assert outcome.content.startswith(b"250 ")
 
 
