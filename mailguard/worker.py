@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from mailguard import __version__, metrics
 from mailguard.admin import Admin, Health
@@ -28,7 +29,7 @@ from mailguard.scanners.spamassassin import Spamassassin
 from mailguard.scanners.taint_source import load_taint
 from mailguard.session import Services, Session
 from mailguard.smtp.admission import Slots
-from mailguard.smtp.server import SmtpListener, listen
+from mailguard.smtp.listener import SmtpListener, listen
 
 _RESTART_DELAY = 5.0
 """Seconds before a watcher that died of a bug is started again."""
@@ -146,11 +147,11 @@ def _loaded(policy: CompiledPolicy) -> None:
     logger.info("policy loaded", path=str(policy.path), digest=policy.digest)
 
 
-async def _watched(watch: Callable[[], Awaitable[None]]) -> None:
+async def _watched(watch: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a watcher until it returns: one that dies of a bug is logged, counted, and started again."""
     while True:
         try:
-            return await watch()
+            return await asyncio.create_task(watch())  # a task of its own each time: decision 0030
         except Exception:  # noqa: BLE001  a bug in a watcher must not end the service
             metrics.ERRORS.inc()
             logger.exception("internal error")

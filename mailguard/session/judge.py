@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import dataclass
 
 from mailguard.facts import Message
+from mailguard.net.together import both
 from mailguard.session.services import Services
 from mailguard.session.transaction import Accepted
 from mailguard.spool import Content
@@ -33,8 +34,8 @@ async def judge(services: Services, scanned: Content, size: int, first: Accepted
         size: octets of the message as received.
     """
     deadline = asyncio.get_running_loop().time() + services.settings.limits.scan_deadline
-    async with asyncio.TaskGroup() as scans:
-        virus = scans.create_task(services.clamav.scan(scanned, deadline))
-        spam = scans.create_task(services.spamassassin.score(scanned, deadline, first.client.address))
-    message = Message(size, virus.result(), spam.result())
+    virus, spam = await both(
+        services.clamav.scan(scanned, deadline), services.spamassassin.score(scanned, deadline, first.client.address)
+    )
+    message = Message(size, virus, spam)
     return Judgement(services.policy.content(first.client, first.envelope, message, first.verdict), message)
