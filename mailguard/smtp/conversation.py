@@ -5,7 +5,7 @@ until there is none, gives each :data:`~mailguard.smtp.events.Question` its :met
 :meth:`Conversation.replies`. What follows a question is not looked at before its answer, so that replies come in the
 order of the commands, however many the client pipelined (RFC 2920), and events are the same however the input is cut.
 
-The order of commands is :data:`TABLE`; **what is not in the table is illegal** and gets 503 5.5.1. Syntax, order and
+The order of commands is a table, ``smtp.states``; what is not in it is illegal and gets 503 5.5.1. Syntax, order and
 bounds are judged here and answered here; whether a valid command is taken is for the story.
 
 Two counts end a conversation with 421: errors (a command that is unknown, malformed, or out of order; not a refusal by
@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum, StrEnum, auto
 from typing import Final
 
 from mailguard.commands import Extensions
@@ -39,96 +38,15 @@ from mailguard.smtp.events import (
     TransactionDropped,
 )
 from mailguard.smtp.lines import CommandLines, Fault
-
-
-class Verb(StrEnum):
-    """The commands that are offered; END is no command but the end of data, which is answered like one."""
-
-    EHLO = "EHLO"
-    HELO = "HELO"
-    MAIL = "MAIL"
-    RCPT = "RCPT"
-    DATA = "DATA"
-    END = "."
-    RSET = "RSET"
-    NOOP = "NOOP"
-    VRFY = "VRFY"
-    EXPN = "EXPN"
-    HELP = "HELP"
-    QUIT = "QUIT"
-
-
-class State(Enum):
-    """What the conversation has come to."""
-
-    START = auto()
-    """Greeted, not yet introduced."""
-    READY = auto()
-    """Introduced, no transaction."""
-    SENDER = auto()
-    """MAIL was taken, no RCPT was given yet."""
-    REFUSED = auto()
-    """MAIL was taken, and every RCPT so far was refused."""
-    RECIPIENTS = auto()
-    """At least one RCPT was taken."""
-    CONTENT = auto()
-    """DATA was taken, content is read."""
-    CLOSED = auto()
-    """Nothing more is read."""
-
-
-_S, _V = State, Verb
-
-
-def _anywhere(here: State) -> dict[Verb, State]:
-    """The commands that may be given at any time (RFC 5321 4.1.4)."""
-    stay = dict.fromkeys((_V.NOOP, _V.VRFY, _V.EXPN, _V.HELP), here)
-    return {**stay, _V.EHLO: _S.READY, _V.HELO: _S.READY, _V.QUIT: _S.CLOSED}
-
-
-TABLE: Final[Mapping[State, Mapping[Verb, State]]] = {
-    _S.START: {**_anywhere(_S.START), _V.RSET: _S.START},
-    _S.READY: {**_anywhere(_S.READY), _V.RSET: _S.READY, _V.MAIL: _S.SENDER},
-    _S.SENDER: {**_anywhere(_S.SENDER), _V.RSET: _S.READY, _V.RCPT: _S.RECIPIENTS},
-    _S.REFUSED: {**_anywhere(_S.REFUSED), _V.RSET: _S.READY, _V.RCPT: _S.RECIPIENTS},
-    _S.RECIPIENTS: {
-        **_anywhere(_S.RECIPIENTS),
-        _V.RSET: _S.READY,
-        _V.RCPT: _S.RECIPIENTS,
-        _V.DATA: _S.CONTENT,
-    },
-    _S.CONTENT: {_V.END: _S.READY},
-    _S.CLOSED: {},
-}
-"""The state after a command that was taken, by the state before; what is not here is illegal."""
-
-AFTER_REFUSAL: Final[Mapping[tuple[State, Verb], State]] = {
-    (_S.SENDER, _V.RCPT): _S.REFUSED,
-    (_S.CONTENT, _V.END): _S.READY,
-}
-"""The state after a command that was refused, where it is another (RFC 5321 4.1.4: as if it had not been given)."""
-
-OUT_OF_ORDER: Final[Mapping[State, Reply]] = {
-    _S.START: reply("bad_sequence", expected="EHLO or HELO first"),
-    _S.READY: reply("bad_sequence", expected="MAIL first"),
-    _S.SENDER: reply("bad_sequence", expected="RCPT first, or RSET"),
-    _S.REFUSED: reply("bad_sequence", expected="RCPT first, or RSET"),
-    _S.RECIPIENTS: reply("bad_sequence", expected="RCPT, DATA or RSET first"),
-}
-"""The reply to an illegal command, by state."""
-
-NOT_OFFERED: Final = frozenset(
-    {"STARTTLS", "AUTH", "BDAT", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "XCLIENT", "XFORWARD"}
-)
-"""Commands that are known and not offered: 502 instead of 500 (RFC 5321 4.2.4)."""
+from mailguard.smtp.states import AFTER_REFUSAL, NOT_OFFERED, OUT_OF_ORDER, TABLE, State, Verb
 
 _STAGES: Final[Mapping[Verb, str]] = {
-    _V.EHLO: "helo",
-    _V.HELO: "helo",
-    _V.MAIL: "mail",
-    _V.RCPT: "rcpt",
-    _V.DATA: "data",
-    _V.END: "content",
+    Verb.EHLO: "helo",
+    Verb.HELO: "helo",
+    Verb.MAIL: "mail",
+    Verb.RCPT: "rcpt",
+    Verb.DATA: "data",
+    Verb.END: "content",
 }
 
 MAX_SKIPPED: Final = 65536

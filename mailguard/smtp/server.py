@@ -15,44 +15,31 @@ then the kernel's window closes. So the memory of a connection is bounded.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from aiosmtpd.smtp import SMTP
 
 from mailguard import metrics
-from mailguard.config import Limits, Listener, Settings, split_address
+from mailguard.config import Limits
 from mailguard.facts import Answer, Known, Unknown
 from mailguard.log import logger
 from mailguard.net.proxy_protocol import Header, HeaderReader, ProxyError
 from mailguard.replies import reply
-from mailguard.smtp.admission import Endpoint, Slots, TurnedAway, behind, endpoint, sends_proxy_header
-from mailguard.smtp.conversation import Conversation, Said, State
-from mailguard.smtp.events import Closed, End, EndOfData, HeloGiven, MailGiven, RcptGiven, TransactionDropped
+from mailguard.smtp.admission import Endpoint, TurnedAway, behind, endpoint, sends_proxy_header
+from mailguard.smtp.conversation import Conversation, Said
+from mailguard.smtp.events import Closed, End, MailGiven, RcptGiven, TransactionDropped
 from mailguard.smtp.patience import Patience
-from mailguard.smtp.story import ConnectionEnd, Peer, Story, StoryFactory
+from mailguard.smtp.states import State
+from mailguard.smtp.story import ConnectionEnd, Peer
 from mailguard.smtp.teller import Bug, Teller
 
-__all__ = [
-    "Connection",
-    "ConnectionEnd",
-    "End",
-    "EndOfData",
-    "HeloGiven",
-    "Peer",
-    "Slots",
-    "SmtpListener",
-    "Story",
-    "StoryFactory",
-    "listen",
-]
+if TYPE_CHECKING:
+    from mailguard.smtp.listener import SmtpListener
 
 READ_SIZE: Final = 65536
 """Octets taken from a connection at once."""
-BACKLOG: Final = 1024
-"""Connections that the kernel holds for us; asyncio's 100 overflows in a burst."""
 _BATCHED: Final = (MailGiven, RcptGiven, TransactionDropped)
 """Events whose replies may wait for those of the next (RFC 2920 3.2); before any other all replies are sent."""
 
@@ -337,109 +324,3 @@ def _referenced(said: Said, teller: Teller) -> Said:
     if not said.own or said.reply.code < 400:
         return said
     return Said(said.reply.with_reference(teller.reference), said.stage, own=True)
-
-
-class SmtpListener:
-    """One listening socket and its connections; made by :func:`listen`.
-
-    Attributes:
-        port: the port that is bound.
-        address: host and port, as in the configuration, port 0 replaced.
-    """
-
-    def __init__(self, settings: Settings, config: Listener, story_factory: StoryFactory, slots: Slots) -> None:
-        self.settings = settings
-        self.config = config
-        self.story_factory = story_factory
-        self.slots = slots
-        self.prototype = _prototype(settings)
-        self.port = 0
-        self.address = config.address
-        self._server: asyncio.Server | None = None
-        self._connections: dict[asyncio.Task[Any], Connection] = {}
-        self._draining = False
-
-    async def start(self, bound: socket.socket | None = None) -> None:
-        """Listen, on the socket ``bound`` if it is given.
-
-        Raises:
-            OSError: the address cannot be listened on.
-        """
-        bound = bound or _bind(self.config.address)
-        try:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self), sock=bound, backlog=BACKLOG
-            )
-        except BaseException:
-            bound.close()
-            raise
-        host, self.port = bound.getsockname()[:2]
-        self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
-
-    def entered(self, connection: Connection, task: asyncio.Task[Any]) -> None:
-        """A connection begins; it is over when ``task`` is."""
-        self._connections[task] = connection
-        task.add_done_callback(lambda done: self._connections.pop(done, None))
-        if self._draining:
-            connection.drain()
-
-    async def drain(self, seconds: float) -> None:
-        """Listen no more; idle sessions get 421 at once, those in a transaction have ``seconds`` to end it."""
-        self._draining = True
-        if self._server is not None:
-            self._server.close()
-        for connection in list(self._connections.values()):
-            connection.drain()
-        if self._connections:
-            await asyncio.wait(list(self._connections), timeout=seconds)
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-
-    async def close(self) -> None:
-        """Listen no more, and end every connection now."""
-        await self.drain(0.0)
-
-
-async def listen(
-    settings: Settings, listener: Listener, story_factory: StoryFactory, slots: Slots | None = None
-) -> SmtpListener:
-    """Listen at ``listener.address``; each connection gets a story of ``story_factory``.
-
-    ``slots``: the bounds on connections, shared with other listeners; without it they hold for this one.
-
-    Raises:
-        OSError: the address cannot be listened on.
-        ValueError: the address is no host and port.
-    """
-    made = SmtpListener(settings, listener, story_factory, slots or Slots(settings.limits))
-    await made.start()
-    return made
-
-
-def _prototype(settings: Settings) -> dict[str, Any]:
-    """The attributes of an ``SMTP`` of aiosmtpd, without the commands and AUTH methods that it would offer."""
-    made = SMTP(None, hostname=settings.hostname, ident="mailguard", loop=asyncio.get_running_loop())
-    attributes = dict(vars(made))
-    attributes.update(_smtp_methods={}, _auth_methods={}, _handle_hooks={})
-    return attributes
-
-
-def _bind(address: str) -> socket.socket:
-    """A TCP socket bound to ``address``.
-
-    It names its protocol, or asyncio sets no TCP_NODELAY on what it accepts, which costs 40 ms a dialogue. An IPv6
-    socket takes IPv6 alone, so that ``0.0.0.0:25`` and ``[::]:25`` can stand side by side.
-    """
-    host, port = split_address(address)
-    family, _, _, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind(name)
-    except OSError:
-        made.close()
-        raise
-    return made

@@ -12,7 +12,7 @@ import pytest
 
 from mailguard.commands import Extensions
 from mailguard.config import Settings
-from mailguard.smtp.server import listen
+from mailguard.smtp.listener import listen
 from mailguard.worker import Worker
 from tests.dialogues.runner import FOLDER, Dialogue, Message, octet_by_octet, play, read, whole
 from tests.support.client import Client

@@ -11,7 +11,8 @@ import structlog
 
 from mailguard import log
 from mailguard.config import Listener, Settings
-from mailguard.smtp.server import Slots, SmtpListener, listen
+from mailguard.smtp.admission import Slots
+from mailguard.smtp.listener import SmtpListener, listen
 from tests.support.client import Client
 from tests.support.loops import LOOPS
 from tests.support.story import DOMAIN, HOSTNAME, RecordingStory

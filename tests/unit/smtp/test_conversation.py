@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from mailguard.commands import Extensions
 from mailguard.config import Limits
 from mailguard.replies import Reply, reply
-from mailguard.smtp.conversation import AFTER_REFUSAL, OUT_OF_ORDER, TABLE, Conversation, State, Verb
+from mailguard.smtp.conversation import Conversation
 from mailguard.smtp.events import Closed, DataAsked, End, Event, HeloGiven
+from mailguard.smtp.states import AFTER_REFUSAL, OUT_OF_ORDER, TABLE, State, Verb
 from tests.unit.smtp.driving import Course, benign
 
 EHLO = b"EHLO c\r\n"

@@ -12,8 +12,9 @@ from mailguard import metrics
 from mailguard.config import Limits
 from mailguard.facts import ClientAddress, Known, Unknown
 from mailguard.replies import reply
+from mailguard.smtp.admission import Slots
 from mailguard.smtp.events import End, EndOfData
-from mailguard.smtp.server import BACKLOG, Slots, SmtpListener
+from mailguard.smtp.listener import BACKLOG, SmtpListener
 from tests.support.client import Client, proxy_v1, proxy_v2, proxy_v2_local
 from tests.support.story import RecordingStory
 from tests.unit.smtp.conftest import Server

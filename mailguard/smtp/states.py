@@ -1,0 +1,94 @@
+"""The states of a conversation and the order of its commands, as a table (RFC 5321 4.1.4); pure.
+
+**What is not in :data:`TABLE` is illegal**: 503 5.5.1, and nothing changes. ``smtp.conversation`` carries it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, StrEnum, auto
+from typing import Final
+
+from mailguard.replies import Reply, reply
+
+
+class Verb(StrEnum):
+    """The commands that are offered; END is no command but the end of data, which is answered like one."""
+
+    EHLO = "EHLO"
+    HELO = "HELO"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    END = "."
+    RSET = "RSET"
+    NOOP = "NOOP"
+    VRFY = "VRFY"
+    EXPN = "EXPN"
+    HELP = "HELP"
+    QUIT = "QUIT"
+
+
+class State(Enum):
+    """What the conversation has come to."""
+
+    START = auto()
+    """Greeted, not yet introduced."""
+    READY = auto()
+    """Introduced, no transaction."""
+    SENDER = auto()
+    """MAIL was taken, no RCPT was given yet."""
+    REFUSED = auto()
+    """MAIL was taken, and every RCPT so far was refused."""
+    RECIPIENTS = auto()
+    """At least one RCPT was taken."""
+    CONTENT = auto()
+    """DATA was taken, content is read."""
+    CLOSED = auto()
+    """Nothing more is read."""
+
+
+_S, _V = State, Verb
+
+
+def _anywhere(here: State) -> dict[Verb, State]:
+    """The commands that may be given at any time (RFC 5321 4.1.4)."""
+    stay = dict.fromkeys((_V.NOOP, _V.VRFY, _V.EXPN, _V.HELP), here)
+    return {**stay, _V.EHLO: _S.READY, _V.HELO: _S.READY, _V.QUIT: _S.CLOSED}
+
+
+TABLE: Final[Mapping[State, Mapping[Verb, State]]] = {
+    _S.START: {**_anywhere(_S.START), _V.RSET: _S.START},
+    _S.READY: {**_anywhere(_S.READY), _V.RSET: _S.READY, _V.MAIL: _S.SENDER},
+    _S.SENDER: {**_anywhere(_S.SENDER), _V.RSET: _S.READY, _V.RCPT: _S.RECIPIENTS},
+    _S.REFUSED: {**_anywhere(_S.REFUSED), _V.RSET: _S.READY, _V.RCPT: _S.RECIPIENTS},
+    _S.RECIPIENTS: {
+        **_anywhere(_S.RECIPIENTS),
+        _V.RSET: _S.READY,
+        _V.RCPT: _S.RECIPIENTS,
+        _V.DATA: _S.CONTENT,
+    },
+    _S.CONTENT: {_V.END: _S.READY},
+    _S.CLOSED: {},
+}
+"""The state after a command that was taken, by the state before; what is not here is illegal."""
+
+AFTER_REFUSAL: Final[Mapping[tuple[State, Verb], State]] = {
+    (_S.SENDER, _V.RCPT): _S.REFUSED,
+    (_S.CONTENT, _V.END): _S.READY,
+}
+"""The state after a command that was refused, where it is another (RFC 5321 4.1.4: as if it had not been given)."""
+
+OUT_OF_ORDER: Final[Mapping[State, Reply]] = {
+    _S.START: reply("bad_sequence", expected="EHLO or HELO first"),
+    _S.READY: reply("bad_sequence", expected="MAIL first"),
+    _S.SENDER: reply("bad_sequence", expected="RCPT first, or RSET"),
+    _S.REFUSED: reply("bad_sequence", expected="RCPT first, or RSET"),
+    _S.RECIPIENTS: reply("bad_sequence", expected="RCPT, DATA or RSET first"),
+}
+"""The reply to an illegal command, by state."""
+
+NOT_OFFERED: Final = frozenset(
+    {"STARTTLS", "AUTH", "BDAT", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "XCLIENT", "XFORWARD"}
+)
+"""Commands that are known and not offered: 502 instead of 500 (RFC 5321 4.2.4)."""
