@@ -1,0 +1,74 @@
+"""Fields that claim to be ours, before the real Exim: it files by our word alone, however a sender writes his."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mailguard.lab.exim import INBOX, Delivered, Exim
+from tests.real.conftest import Service, StartMailguard
+from tests.support.mail import GTUBE, mail, submit, transaction
+from tests.unit.message.test_forged import HOST, TRICKS
+
+
+@pytest.fixture
+async def mailguard(start_mailguard: StartMailguard) -> Service:
+    """Under the name that the tricks claim to come from."""
+    return await start_mailguard(hostname=HOST)
+
+
+async def deliver(service: Service, address: str, octets: bytes) -> bytes:
+    async with await service.connect(address) as client:
+        return (await submit(client, octets)).content
+
+
+def anywhere(exim: Exim, text: str) -> list[Delivered]:
+    """The messages to alice that hold ``text``, in header or body, once Exim has delivered one."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if found := [mail for mail in exim.mailbox("alice") if text.encode() in mail.read()]:
+            return found
+        time.sleep(0.05)
+    return []
+
+
+async def test_no_trick_files_a_message(mailguard: Service, exim: Exim, client_address: str) -> None:
+    """All tricks over one connection: not one is found in what Exim stored, nor obeyed."""
+    ids = {}
+    async with await mailguard.connect(client_address) as client:
+        await client.reply()
+        await client.command(b"EHLO mail.example.org")
+        for name, field in TRICKS.items():
+            message = mail()
+            head, _, body = message.octets.partition(b"\r\n\r\n")
+            forged = b"X-Mailguard-Folder: Junk\r\n" + head + b"\r\n" + field + b"X-Last: yes\r\n\r\n" + body
+            assert (await transaction(client, forged)).content.startswith(b"250 "), name
+            ids[name] = message.message_id
+    for name, message_id in ids.items():
+        [found] = exim.find(message_id, 10)
+        assert found.folder == INBOX, name
+        assert TRICKS[name].replace(b"\r\n", b"\n") not in found.read(), name
+        assert b"\nX-Last: yes\n" in found.read(), name
+
+
+@pytest.mark.parametrize("first", [b" folded: into our last field\r\n", b"\tINBOX\r\n", b"no field\r\n", b"From x\r\n"])
+async def test_no_first_line_keeps_spam_out_of_junk(
+    mailguard: Service, exim: Exim, client_address: str, first: bytes
+) -> None:
+    message = mail(GTUBE)
+    assert (await deliver(mailguard, client_address, first + message.octets)).startswith(b"250 ")
+    assert [found.folder for found in anywhere(exim, message.message_id)] == ["Junk"]
+
+
+async def test_nothing_hides_behind_a_long_header_section(mailguard: Service, exim: Exim, client_address: str) -> None:
+    """The shortest lines there are, so that what Exim counts as 1 MiB is the longest here; then a forged field."""
+    message = mail()
+    head, _, body = message.octets.partition(b"\r\n\r\n")
+    for lines in (10_000, 340_000, 520_000, 530_000):
+        padding = b"X-Pad:\r\n" + b" \r\n" * lines
+        octets = head + b"\r\n" + padding + b"X-Mailguard-Folder: Junk\r\n\r\n" + body
+        answer = await deliver(mailguard, client_address, octets)
+        found = exim.find(message.message_id, 10 if answer.startswith(b"250") else 0)
+        assert answer.startswith((b"250 ", b"552 ")), (lines, answer)
+        assert {each.folder for each in found} <= {INBOX}, lines
