@@ -1,0 +1,1 @@
+"""How fast mailguard is on this machine: ``make bench``."""
