@@ -14,8 +14,8 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 policy=/usr/sbin/policy-rc.d
 unavailable=69 # EX_UNAVAILABLE, sysexits.h
-LC_ALL=C
-export LC_ALL
+LC_ALL=C DEBIAN_FRONTEND=noninteractive
+export LC_ALL DEBIAN_FRONTEND
 
 say() { printf '%s\n' "$*" >&2; }
 
