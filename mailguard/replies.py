@@ -17,7 +17,9 @@ MAX_REPLY_TEXT: Final = 480
 
 def printable(text: str) -> str:
     """``text`` as it may stand in a reply line: ASCII graphics and spaces, anything else as ``?`` (RFC 5321 4.2)."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text)[:MAX_REPLY_TEXT]
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return text[:MAX_REPLY_TEXT]
 
 
 @dataclass(frozen=True, slots=True)
