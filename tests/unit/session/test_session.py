@@ -1,0 +1,216 @@
+"""The story of a connection: who is refused where, what is held, what is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from mailguard.facts import Mailbox
+from mailguard.session.story import is_ours
+from tests.support.mail import mail, submit, transaction
+from tests.support.sink import CLOSE, Stall
+from tests.unit.session.conftest import CLIENT, Service, Start
+
+REFERENCE = re.compile(rb"\(([2-9B-Z]{9}-\d+)\)$")
+
+
+@pytest.mark.parametrize(
+    ("local", "domain", "ours"),
+    [
+        ("user", "example.com", True),
+        ("user", "sub.example.com", False),
+        ("user", "xexample.com", False),
+        ("user", "example.com.elsewhere.example", False),
+        ("user", "sub.example.net", True),
+        ("user", "a.sub.example.net", True),
+        ("user", "example.net", False),
+        ("postmaster", "elsewhere.example", False),
+        ("postmaster", "", True),
+        ("POSTMASTER", "", True),
+        ("user", "[198.18.0.1]", False),
+    ],
+)
+def test_whom_we_take_mail_for(local: str, domain: str, ours: bool) -> None:
+    assert is_ours(Mailbox(local, domain), ["example.com", ".example.net"]) is ours
+
+
+async def _connection_over(lines: list[dict[str, object]]) -> None:
+    """Wait, for ten seconds at the most, until a connection's last line is logged."""
+    for _ in range(1000):
+        if any(line["event"] == "connection" for line in lines):
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError("the connection is not over")
+
+
+@pytest.fixture
+async def service(start: Start) -> Service:
+    return await start()
+
+
+async def test_the_message_passes_unchanged_below_our_headers(service: Service) -> None:
+    message = mail()
+    async with await service.connect() as client:
+        outcome = await submit(client, message.octets)
+    assert outcome.content.startswith(b"250 2.0.0 taken (")
+    [got] = service.sink.messages
+    assert got.content.endswith(message.octets)
+    assert got.content.startswith(b"Received: from mail.example.org (")
+
+
+async def test_a_foreign_recipient_never_reaches_policy_or_backend(service: Service) -> None:
+    async with await service.connect() as client:
+        outcome = await submit(client, mail().octets, "x@elsewhere.example", sender="a@unwanted.example")
+    assert outcome.rcpt[0].startswith(b"550 5.7.1 Relaying to elsewhere.example is not permitted (")
+    assert not any(b"elsewhere" in line for line in service.sink.commands)
+
+
+@pytest.mark.parametrize(("sender", "code"), [("a@unwanted.example", b"554 5.7.1"), ("a@later.example", b"451 4.7.1")])
+async def test_policy_answers_at_rcpt_with_a_reference(service: Service, sender: str, code: bytes) -> None:
+    with capture_logs() as lines:
+        async with await service.connect() as client:
+            outcome = await submit(client, mail().octets, sender=sender)
+    [answer] = outcome.rcpt
+    assert answer.startswith(code)
+    reference = REFERENCE.search(answer)
+    assert reference
+    [line] = [line for line in lines if line["event"] == "recipient"]
+    assert (line["ref"], line["client"], line["sender"]) == (reference[1].decode(), CLIENT, sender)
+    assert line["reply"].startswith(code.decode())
+    assert line["rule"].startswith("an unwanted") or line["rule"].startswith("a sender to come")
+
+
+async def test_filing_at_the_envelope_writes_the_header(service: Service) -> None:
+    async with await service.connect() as client:
+        await submit(client, mail().octets, sender="a@dull.example")
+    [got] = service.sink.messages
+    assert b"\r\nX-Mailguard-Folder: Junk\r\n" in got.content
+
+
+async def test_another_treatment_waits_for_its_own_transaction(service: Service) -> None:
+    async with await service.connect() as client:
+        outcome = await submit(client, mail().octets, "user@example.com", "strict@example.com", "other@example.com")
+        again = await transaction(client, mail().octets, "strict@example.com")
+    assert [line[:9] for line in outcome.rcpt] == [b"250 2.1.5", b"452 4.5.3", b"250 2.1.5"]
+    assert [len(got.rcpts) for got in service.sink.messages] == [2, 1]
+    assert again.content.startswith(b"250 ")
+
+
+async def test_a_recipient_refused_by_the_backend_sets_no_treatment(service: Service) -> None:
+    service.sink.once("RCPT", b"550 5.1.1 nobody here")
+    async with await service.connect() as client:
+        outcome = await submit(client, mail().octets, "nobody@example.com", "strict@example.com")
+    assert outcome.rcpt[0].startswith(b"550 5.1.1 nobody here (")
+    assert outcome.content.startswith(b"250 ")
+
+
+async def test_a_loop_is_refused(service: Service) -> None:
+    trail = [f"Received: from a{i} by b{i}; Sat, 21 Nov 2026 09:00:00 +0000" for i in range(101)]
+    async with await service.connect() as client:
+        looping = await submit(client, mail(headers=trail).octets)
+        passing = await transaction(client, mail(headers=trail[:100]).octets)
+    assert looping.content.startswith(b"554 5.4.6 ")
+    assert passing.content.startswith(b"250 ")
+
+
+async def test_no_room_for_the_message_defers_it(start: Start, tmp_path: Path) -> None:
+    service = await start(spool_dir=tmp_path / "missing", limits={"max_message_memory": 1000})
+    async with await service.connect() as client:
+        big = await submit(client, mail("x" * 900 + "\r\n" + "y" * 900).octets)
+        small = await transaction(client, mail().octets)
+    assert big.content.startswith(b"452 4.3.1 ")
+    assert small.content.startswith(b"250 ")
+    assert len(service.sink.messages) == 1
+
+
+async def test_a_spooled_message_passes_too(start: Start, tmp_path: Path) -> None:
+    service = await start(spool_dir=tmp_path, limits={"max_message_memory": 1000})
+    message = mail("\r\n".join("x" * 900 for _ in range(100)))
+    async with await service.connect() as client:
+        await submit(client, message.octets)
+    assert service.sink.messages[0].content.endswith(message.octets)
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.yaml"]
+
+
+async def test_one_connection_line_tells_how_it_went(service: Service) -> None:
+    with capture_logs() as lines:
+        async with await service.connect() as client:
+            await submit(client, mail().octets)
+            await transaction(client, mail().octets)
+            await client.command(b"BOGUS")
+            await client.command(b"QUIT")
+            await client.rest()
+        await _connection_over(lines)
+    [line] = [line for line in lines if line["event"] == "connection"]
+    assert (line["end"], line["messages"], line["errors"], line["commands"]) == ("quit", 2, 1, 9)
+    references = [line["ref"] for line in lines if line["event"] == "message"]
+    assert references == [f"{line['ref']}-1", f"{line['ref']}-2"]
+
+
+async def test_a_client_gone_before_the_dot_leaves_nothing_at_the_backend(service: Service) -> None:
+    stall = Stall()
+    service.sink.once("DATA", stall, b"354 go on")
+    with capture_logs() as lines:
+        client = await service.connect()
+        await client.reply()
+        for command in (b"EHLO x.example.org", b"MAIL FROM:<a@b.example>", b"RCPT TO:<u@example.com>", b"DATA"):
+            await client.command(command)
+        await client.send(mail().octets + b".\r\n")
+        await asyncio.wait_for(stall.reached.wait(), 10)
+        client.reset()
+        await asyncio.sleep(0.05)
+        stall.release()
+        await _connection_over(lines)
+    assert service.sink.messages == []
+    [line] = [line for line in lines if line["event"] == "message"]
+    assert line["reply"].startswith("451 4.4.2")
+
+
+async def test_a_client_gone_after_the_dot_is_delivered_and_logged(service: Service) -> None:
+    stall = Stall()
+    service.sink.once("content", stall, b"250 2.0.0 taken")
+    with capture_logs() as lines:
+        client = await service.connect()
+        await client.reply()
+        for command in (b"EHLO x.example.org", b"MAIL FROM:<a@b.example>", b"RCPT TO:<u@example.com>", b"DATA"):
+            await client.command(command)
+        await client.send(mail().octets + b".\r\n")
+        await asyncio.wait_for(stall.reached.wait(), 10)
+        client.reset()
+        await asyncio.sleep(0.05)
+        stall.release()
+        await _connection_over(lines)
+    assert len(service.sink.messages) == 1
+    [line] = [line for line in lines if line["event"] == "message"]
+    assert line["reply"].startswith("250 2.0.0 taken")
+
+
+async def test_a_backend_that_dies_after_the_dot_is_logged_by_digest(service: Service) -> None:
+    service.sink.once("content", CLOSE)
+    with capture_logs() as lines:
+        async with await service.connect() as client:
+            outcome = await submit(client, mail().octets)
+    assert outcome.content.startswith(b"451 4.3.0 ")
+    assert len(service.sink.messages) == 1
+    [line] = [line for line in lines if line["event"] == "message"]
+    assert re.fullmatch(r"[0-9a-f]{64}", line["digest"])
+
+
+async def test_drain_ends_idle_sessions_at_once_and_lets_a_message_finish(service: Service) -> None:
+    stall = Stall()
+    service.sink.once("content", stall, b"250 2.0.0 taken")
+    async with await service.connect() as idle, await service.connect() as busy:
+        await idle.reply()
+        sending = asyncio.create_task(submit(busy, mail().octets))
+        await asyncio.wait_for(stall.reached.wait(), 10)
+        stopping = asyncio.create_task(service.worker.stop(drain=10))
+        assert (await idle.reply())[0].startswith(b"421 4.3.2 ")
+        assert "draining" in service.worker.health().not_ready
+        stall.release()
+        outcome = await sending
+        await stopping
+    assert outcome.content.startswith(b"250 ")
