@@ -52,23 +52,19 @@ def _folded(name: str, *lines: Iterable[str]) -> bytes:
 
 
 def _domain(text: str) -> str:
-    """``text`` as a word of domain or address-literal octets, ``unknown`` where nothing is left (RFC 5321 4.1.2,
-    4.1.3).
-    """
+    """``text`` as a word of the octets of domains and address literals (RFC 5321 4.1.2), ``unknown`` where empty."""
     return _NOT_A_DOMAIN.sub("?", text[:MAX_WORD]) or "unknown"
 
 
 def _word(text: str) -> str:
-    """``text`` as one word of graphic ASCII without ``"();,<>\\``: it stays one word in comments and structured
-    fields.
-    """
+    """``text`` as one word of graphic ASCII without ``"();,<>\\``, which stays one in any structured field."""
     return _NOT_A_WORD.sub("?", text[:MAX_WORD]) or "?"
 
 
 def our_name(hostname: str) -> str:
     """``hostname`` as it stands in header fields: in A-labels (RFC 5890), so that the fields are ASCII."""
     try:
-        return hostname.encode("idna").decode("ascii")
+        return _domain(hostname.encode("idna").decode("ascii"))
     except UnicodeError:
         return _domain(hostname)
 

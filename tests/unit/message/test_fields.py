@@ -232,6 +232,7 @@ def test_id_and_tags() -> None:
 def test_our_name_is_ascii() -> None:
     assert fields.our_name("mx.bücher.example") == "mx.xn--bcher-kva.example"
     assert fields.our_name("bad..name\r\n(") == "bad..name???"
+    assert fields.our_name("a\r\nX: y") == "a??X:?y"
 
 
 ANY = st.text(max_size=400)
