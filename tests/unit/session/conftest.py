@@ -70,11 +70,11 @@ Start = Callable[..., Awaitable[Service]]
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """``await start(**settings)``: a mailguard that ends with the test."""
     policy = tmp_path / "policy.yaml"
-    policy.write_text(POLICY)
     running: list[Worker] = []
     async with Sink() as sink:
 
-        async def begin(**changes: Any) -> Service:
+        async def begin(policy_text: str = POLICY, **changes: Any) -> Service:
+            policy.write_text(policy_text)
             base: dict[str, Any] = {
                 "hostname": "mx.example.com",
                 "relay_domains": ["example.com", ".example.net"],

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from mailguard.facts import Mailbox
+from mailguard import metrics
+from mailguard.facts import ClientAddress, Mailbox
 from mailguard.session.story import is_ours
 from tests.support.mail import mail, submit, transaction
 from tests.support.sink import CLOSE, Stall
-from tests.unit.session.conftest import CLIENT, Service, Start
+from tests.unit.session.conftest import CLIENT, POLICY, Service, Start
 
 REFERENCE = re.compile(rb"\(([2-9B-Z]{9}-\d+)\)$")
 
@@ -133,7 +135,7 @@ async def test_a_spooled_message_passes_too(start: Start, tmp_path: Path) -> Non
     async with await service.connect() as client:
         await submit(client, message.octets)
     assert service.sink.messages[0].content.endswith(message.octets)
-    assert [path.name for path in tmp_path.iterdir()] == ["policy.yaml"]
+    assert sorted(os.listdir(tmp_path)) == ["policy.yaml"]
 
 
 async def test_one_connection_line_tells_how_it_went(service: Service) -> None:
@@ -214,3 +216,45 @@ async def test_drain_ends_idle_sessions_at_once_and_lets_a_message_finish(servic
         outcome = await sending
         await stopping
     assert outcome.content.startswith(b"250 ")
+
+
+async def test_a_reload_is_for_new_sessions_and_a_bad_policy_changes_nothing(service: Service, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    before = service.worker.health().details["policy"]
+    async with await service.connect() as early:
+        await early.reply()
+        policy.write_text(POLICY.replace("unwanted.example", "new.example"))
+        assert service.worker.reload()
+        after = service.worker.health().details["policy"]
+        await early.command(b"EHLO mail.example.org")
+        unmoved = await transaction(early, mail().octets, sender="a@new.example")
+    async with await service.connect() as late:
+        moved = await submit(late, mail().octets, sender="a@new.example")
+    assert unmoved.content.startswith(b"250 ")
+    assert moved.rcpt[0].startswith(b"554 ")
+    policy.write_text(POLICY.replace("expect: {accept: true}", "expect: {reject: 554}"))
+    with capture_logs() as lines:
+        assert not service.worker.reload()
+    assert [line["event"] for line in lines] == ["policy refused"]
+    assert metrics.REGISTRY.get_sample_value("mailguard_policy_load_success") == 0
+    assert before != after == service.worker.health().details["policy"]
+
+
+async def test_our_own_relays_are_asked_nothing_about(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def ask(_dnsbl: object, address: ClientAddress, _deadline: float) -> dict[str, object]:
+        asked.append(str(address))
+        return {}
+
+    monkeypatch.setattr("mailguard.checks.dnsbl.Dnsbl.ask", ask)
+    asking = (
+        POLICY.replace("rules:\n", "dnsbl:\n  zen: {zone: zen.test, answers: {127.0.0.2: {weight: 1}}}\nrules:\n", 1)
+        .replace("sender.domain == 'dull.example'", "dnsbl.score >= 1")
+        .replace("unavailable:\n", "unavailable:\n  dnsbl: ignore\n")
+    )
+    service = await start(own_relays=["198.18.9.0/24"], policy_text=asking)
+    async with await service.connect("198.18.9.1") as relay, await service.connect("198.18.1.10") as other:
+        assert (await submit(relay, mail().octets)).content.startswith(b"250 ")
+        assert (await submit(other, mail().octets)).content.startswith(b"250 ")
+    assert asked == ["198.18.1.10"]

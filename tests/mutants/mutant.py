@@ -1,0 +1,29 @@
+"""What a mutant is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CLIENT_ONLY = "DNSBL only on the connecting IP"
+RECEIVED = "Received evidence never blocks"
+RELAY = "Never an open relay"
+DOUBT = "Doubt is for the sender"
+NO_LOSS = "No mail is lost and none is invented"
+BUG = "A bug defers, never bounces"
+BAD_POLICY = "A bad policy never goes live"
+EXPLAINED = "What blocked is always explained"
+EXACT = "Commands and end of data are exact"
+INVARIANTS = (CLIENT_ONLY, RECEIVED, RELAY, DOUBT, NO_LOSS, BUG, BAD_POLICY, EXPLAINED, EXACT)
+"""The invariants of the architecture, and one of smtp.md: each has at least one mutant."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One small change of the code: ``old``, found once in ``file``, becomes ``new``; one of ``tests`` must fail."""
+
+    invariant: str
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]

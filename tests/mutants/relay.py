@@ -1,0 +1,107 @@
+"""Mutants of the relay."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import NO_LOSS, RELAY, Mutant
+
+_DELIVER = ("tests/unit/relay/test_deliver.py",)
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        NO_LOSS,
+        "no-backend-is-a-250",
+        "mailguard/relay/transaction.py",
+        'return reply("backend_down").because("; ".join(self._causes))',
+        'return reply("data_ok").because("; ".join(self._causes))',
+        _DELIVER,
+    ),
+    Mutant(
+        NO_LOSS,
+        "an-early-250-counts",
+        "mailguard/relay/backend.py",
+        'return self._refusal(await self._answer("content", self._limits.backend_reply_timeout))',
+        'return await self._answer("content", self._limits.backend_reply_timeout)',
+        _DELIVER,
+    ),
+    Mutant(
+        NO_LOSS,
+        "a-refused-replay-is-delivered",
+        "mailguard/relay/transaction.py",
+        """        for answer in (first, *answers):
+            if not answer.taken:""",
+        """        for answer in (first, *answers):
+            if False:""",
+        _DELIVER,
+    ),
+    Mutant(
+        NO_LOSS,
+        "lost-after-the-dot-is-sent-again",
+        "mailguard/relay/transaction.py",
+        """
+                            break
+""",
+        """
+                            continue
+""",
+        _DELIVER,
+    ),
+    Mutant(
+        NO_LOSS,
+        "doubt-is-not-told",
+        "mailguard/relay/transaction.py",
+        'self.doubtful = failure.fault != "closing"',
+        "self.doubtful = False",
+        _DELIVER,
+    ),
+    Mutant(
+        NO_LOSS,
+        "gone-before-the-dot-is-delivered",
+        "mailguard/relay/transaction.py",
+        """            self._check(gone)
+            dialogue.end_content()""",
+        """            dialogue.end_content()""",
+        _DELIVER,
+    ),
+    Mutant(
+        NO_LOSS,
+        "cancelled-after-the-dot-is-cut",
+        "mailguard/relay/transaction.py",
+        """            if self._dotted:
+                task.add_done_callback""",
+        """            if False:
+                task.add_done_callback""",
+        _DELIVER,
+    ),
+    Mutant(
+        NO_LOSS,
+        "dots-are-not-stuffed",
+        "mailguard/relay/stuffing.py",
+        r'piece.replace(b"\n.", b"\n..")',
+        "piece",
+        ("tests/unit/relay/test_stuffing.py",),
+    ),
+    Mutant(
+        NO_LOSS,
+        "dots-are-not-stuffed-between-pieces",
+        "mailguard/relay/stuffing.py",
+        'return b"." + stuffed if at_line_start else stuffed',
+        "return stuffed",
+        ("tests/unit/relay/test_stuffing.py",),
+    ),
+    Mutant(
+        RELAY,
+        "the-backend-takes-us-for-the-client",
+        "mailguard/relay/identity.py",
+        "return Introduction(identity.header, identity.ehlo)",
+        "return Introduction(LOCAL, identity.ehlo)",
+        ("tests/unit/relay/test_identity.py", "tests/unit/relay/test_envelope.py"),
+    ),
+    Mutant(
+        RELAY,
+        "an-open-backend-is-used",
+        "mailguard/relay/member.py",
+        "return not self.open_relay and self._breaker.admit()",
+        "return self._breaker.admit()",
+        ("tests/unit/relay/test_open_relay.py",),
+    ),
+)

@@ -1,0 +1,43 @@
+"""Mutants of the scanners and of what is known of SpamAssassin's rules."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import DOUBT, RECEIVED, Mutant
+
+_POINTS = ("tests/unit/spamrules/test_points.py",)
+_SPAMD = ("tests/unit/scanners/test_spamassassin.py",)
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        RECEIVED,
+        "tainted-points-count",
+        "mailguard/spamrules/points.py",
+        "return math.floor((whole - taken) * 1000 + 1e-6) / 1000",
+        "return math.floor(whole * 1000 + 1e-6) / 1000",
+        _POINTS,
+    ),
+    Mutant(
+        RECEIVED,
+        "another-relay-is-the-client",
+        "mailguard/scanners/spamassassin.py",
+        "if output.relay == client and not any(client.ip in network for network in _SKIPPED):",
+        "if not any(client.ip in network for network in _SKIPPED):",
+        _SPAMD,
+    ),
+    Mutant(
+        RECEIVED,
+        "a-private-client-is-the-last-external-relay",
+        "mailguard/scanners/spamassassin.py",
+        "if output.relay == client and not any(client.ip in network for network in _SKIPPED):",
+        "if output.relay == client:",
+        _SPAMD,
+    ),
+    Mutant(
+        DOUBT,
+        "a-dying-clamd-says-clean",
+        "mailguard/scanners/clamav.py",
+        'return Unknown(f"clamav: reply cut off: {_shown(octets)}" if octets else "clamav: closed without a reply")',
+        "return Known(VirusResult())",
+        ("tests/unit/scanners/test_clamav.py",),
+    ),
+)
