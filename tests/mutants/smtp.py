@@ -115,7 +115,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "half-a-message-is-a-message",
         "mailguard/smtp/conversation.py",
         "        self._close(End.LOST)",
-        "        self._close(End.LOST)\n        self._ask(Verb.END, EndOfData(self._reader.size))",
+        "        self._ask(Verb.END, EndOfData(self._reader.size)) if self.in_content else self._close(End.LOST)",
         _SERVER,
     ),
     Mutant(
