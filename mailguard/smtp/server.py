@@ -8,8 +8,8 @@ of ``_handle_client`` is ours and the table of its ``smtp_*`` methods is empty (
 A client that vanishes cancels nothing: ``Peer.gone`` is set, and the call that the story is in goes on to its end, so
 that a transaction at a backend is never cut behind its final dot. Only a drain that runs out of time cancels.
 
-While the story is busy nothing is read from the client; the stream reader holds at most 2 x :data:`READ_SIZE` octets,
-then the kernel's window closes. So the memory of a connection is bounded.
+While the story is busy nothing is taken from the stream reader; it stops reading at 2 x :data:`READ_SIZE` octets, which
+one last read of the loop (256 KiB) may exceed, and the kernel's window closes. So a connection's memory is bounded.
 """
 
 from __future__ import annotations
