@@ -67,7 +67,7 @@ _COMPARISONS: Final[Mapping[type[ast.cmpop], str]] = {
 }  # fmt: skip
 _ORDERED: Final = ("<", "<=", ">", ">=")
 _REFUSED: Final[Mapping[type[ast.AST], tuple[str, str]]] = {
-    ast.Call: ("functions can't be called here", "compare facts with `==`, `>=`, `in`"),
+    ast.Call: ("this version has no functions in conditions", "compare facts with `==`, `>=`, `in`"),
     ast.BinOp: ("nothing is computed here", "compare a fact with a number; `weights` adds evidence up"),
     ast.IfExp: ("`if ... else` has no place here", "write two rules"),
     ast.Subscript: ("`[...]` after a name has no place here", "compare the whole fact"),

@@ -39,6 +39,15 @@ from mailguard.positions import Document, Problem
 from mailguard.verdict import Action
 
 _CONTENT_KINDS: Final = frozenset({"malware", "pua"})
+_WHY: Final = {
+    "spam.score": "holds the points of SpamAssassin rules that look at Received headers",
+    "spam.received_score": "is the points of SpamAssassin rules that look at Received headers",
+    "spam.rules": "names SpamAssassin rules that look at Received headers too",
+    "virus.status": "may speak of a heuristic or unofficial signature, which may look at headers",
+    "virus.name": "may name a heuristic or unofficial signature, which may look at headers",
+    "virus.kind": "may be heuristic or unofficial: such signatures may look at headers",
+}
+"""Why a fact is Received evidence."""
 _HINTS: Final = {
     "spam": "use `spam.content_score`, which leaves those points out, or `then: file`",
     "virus": "add `and virus.kind == 'malware'`, or `then: file`",
@@ -96,7 +105,7 @@ class _Analysis:
     def _mentions(self, rule: Rule) -> Iterator[_Mention]:
         for node in received(rule.condition):
             if isinstance(node, FactRef):
-                step = f"{self._where(rule, node.span)}: `{node.name}` is {FACTS[node.name].help}"
+                step = f"{self._where(rule, node.span)}: `{node.name}` {_WHY[node.name]}"
                 hint = _HINTS.get(node.name.partition(".")[0], "use `then: file` or `then: tag`")
                 yield _Mention(rule, node.name, node.span, (step,), hint)
         for tag in tags_of(rule.condition):

@@ -153,10 +153,10 @@ class RuleEntry(Part):
     def _keys_of_action(self) -> RuleEntry:
         for key in _NEEDS.get(self.then, ()):
             if getattr(self, key) is None:
-                raise Refusal(f"a rule that says `then: {self.then}` needs `{key}`", _EXAMPLES[key])
+                raise Refusal(f"a rule that says `then: {self.then}` needs `{key}`", _EXAMPLES[key], "then")
         for key in ("text", "reply", "folder", "symbol"):
             if getattr(self, key) is not None and key not in _TAKES.get(self.then, ()):
-                raise Refusal(f"a rule that says `then: {self.then}` has no use for `{key}`", "remove it")
+                raise Refusal(f"a rule that says `then: {self.then}` has no use for `{key}`", "remove it", key)
         return self
 
 

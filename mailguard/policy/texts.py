@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from mailguard.facts import FACTS, Stage
 from mailguard.positions import did_you_mean
 from mailguard.replies import MAX_REPLY_TEXT, printable
 
@@ -53,9 +54,15 @@ def parse(text: str, known: Collection[str]) -> tuple[Template, list[Fault]]:
         if match["stray"]:
             faults.append((*match.span(), f"`{match['stray']}` stands alone", "a fact is written `{client.ip}`"))
         elif name is not None and name not in known:
-            faults.append((*match.span(), f"`{{{name}}}` can't be shown here", did_you_mean(name, known)))
+            faults.append((*match.span(), f"`{{{name}}}` can't be shown here", _instead(name, known)))
         pieces.append((name is not None, name if name is not None else match.group()))
     return Template(tuple(pieces)), faults
+
+
+def _instead(name: str, known: Collection[str]) -> str:
+    if name in FACTS and FACTS[name].stage is Stage.CONTENT:
+        return "it is known only when the content has come"
+    return did_you_mean(name, known, otherwise="these can")
 
 
 def _unprintable(text: str) -> list[Fault]:

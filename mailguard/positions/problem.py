@@ -14,6 +14,9 @@ from typing import Final
 MAX_SHOWN: Final = 200
 """Characters of a source line that are shown: a longer line is cut around the mistake."""
 
+MAX_NAMES: Final = 10
+"""Names that a hint lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -110,4 +113,6 @@ def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "known her
     near = closest(word, names)
     if near is not None:
         return f"did you mean `{near}`?"
-    return f"{otherwise}: {', '.join(f'`{n}`' for n in names)}" if names else ""
+    shown = ", ".join(f"`{name}`" for name in names[:MAX_NAMES])
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"{otherwise}: {shown}{more}" if names else ""

@@ -23,9 +23,9 @@ Model = TypeVar("Model", bound=BaseModel)
 _REFUSAL: Final = "refusal"
 
 
-def Refusal(message: str, hint: str = "") -> PydanticCustomError:  # noqa: N802 - raised like an exception class
-    """What a validator raises: its message and hint reach the admin as they are."""
-    return PydanticCustomError(_REFUSAL, "{message}", {"message": message, "hint": hint})
+def Refusal(message: str, hint: str = "", key: str = "") -> PydanticCustomError:  # noqa: N802 - raised like a class
+    """What a validator raises: its message and hint reach the admin as they are; ``key``: where within a mapping."""
+    return PydanticCustomError(_REFUSAL, "{message}", {"message": message, "hint": hint, "key": key})
 
 
 def validate(document: Document, model: type[Model]) -> Model:
@@ -73,8 +73,9 @@ def _problem(document: Document, model: type[BaseModel], path: Path, details: Er
         return document.key_problem(path, f"`{path[-1]}` is not known here", did_you_mean(str(path[-1]), known))
     context: Mapping[str, Any] = details.get("ctx") or {}
     if details["type"] == _REFUSAL:
-        at = document.key_problem if details["loc"][-1:] == ("[key]",) else document.problem
-        return at(path, context["message"], context["hint"])
+        of_key = context["key"] or details["loc"][-1:] == ("[key]",)
+        at = document.key_problem if of_key else document.problem
+        return at((*path, context["key"]) if context["key"] else path, context["message"], context["hint"])
     say = _MESSAGES.get(details["type"], _unforeseen)
     return document.problem(path, f"{_named(path)} {say(details, context)}", _help(model, path))
 

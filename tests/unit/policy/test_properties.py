@@ -1,0 +1,189 @@
+"""What holds for every policy that loads and for all facts."""
+
+from __future__ import annotations
+
+from functools import cache
+from ipaddress import IPv4Address
+from itertools import product
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from mailguard.facts import (
+    Answer,
+    Client,
+    ClientAddress,
+    Codes,
+    Envelope,
+    Helo,
+    Known,
+    Mailbox,
+    Message,
+    ReverseDns,
+    SpamResult,
+    Stage,
+    Unknown,
+    VirusResult,
+)
+from mailguard.policy import CompiledPolicy
+from mailguard.policy.conditions import Faults, Scope, parse_condition
+from mailguard.policy_files import load
+from mailguard.positions import Problems, Text, parse
+from mailguard.verdict import Action, Verdict
+from tests.unit.policy.strategies import (
+    ANY_CODES,
+    ENVELOPES,
+    MESSAGES,
+    clients,
+    stages,
+)
+from tests.unit.policy.support import LISTS, UNAVAILABLE, rules
+
+SHIPPED = sorted((Path(__file__).parents[3] / "policies").glob("*.yaml"))
+DEFERRING = UNAVAILABLE.replace("ignore", "defer").replace("down: deliver", "down: defer")
+WEIGHTS = "weights: {reverse_dns.missing: 1.5, helo.unresolvable: 2, early_talker: -3}\n"
+
+
+@cache
+def shipped(path: Path) -> CompiledPolicy:
+    return load(path)
+
+
+def compiled(stages_: tuple[str, str], unavailable: str) -> CompiledPolicy:
+    """A random policy; one that does not load is no example."""
+    try:
+        return rules(*stages_, more=unavailable + LISTS + WEIGHTS)
+    except Problems:
+        assume(False)
+        raise
+
+
+def final(policy: CompiledPolicy, client: Client, envelope: Envelope, message: Message) -> Verdict:
+    before = policy.envelope(client, envelope)
+    return before if before.action.blocks else policy.content(client, envelope, message, before)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@given(client=clients(ANY_CODES), envelope=ENVELOPES, message=MESSAGES)
+def test_no_facts_make_a_shipped_policy_fail(path: Path, client: Client, envelope: Envelope, message: Message) -> None:
+    policy = shipped(path)
+    verdict = final(policy, client, envelope, message)
+    assert (verdict.reply is not None) == verdict.action.blocks
+    assert (verdict.folder is not None) == (verdict.action is Action.FILE)
+    assert verdict.action not in (Action.TAG, Action.GREYLIST)
+    policy.unmatched(client)
+    hash(policy.treatment(envelope.recipient, verdict))
+
+
+ADDRESS = ClientAddress.parse("198.18.0.1")
+NAMED = Known(ReverseDns("client.example.org", True))
+ENVELOPE = Envelope(
+    Helo("client.example.org", False, Known(True)),
+    Mailbox("a", "example.org"),
+    Mailbox("b", "example.com"),
+    Known(True),
+)
+MISSING = Unknown("a test says so")
+CLEAN: Answer[Codes] = Known(frozenset())
+BLACK = [Known(frozenset({IPv4Address("127.0.0.2")})), Known(frozenset()), MISSING]
+WHITE = [Known(frozenset({IPv4Address("127.0.0.2")})), Known(frozenset()), MISSING]
+TALKS = [Known(True), Known(False), MISSING]
+CONTENT_SCORES = [0.0, 6.0]
+SPAM = {
+    content: [
+        Known(SpamResult(score, content, rules=rules_))
+        for score in (content, content + 4, 1000.0)
+        for rules_ in ({}, {"RCVD_IN_PBL": 1.0})
+    ]
+    for content in CONTENT_SCORES
+}
+"""By content score: the same content with different Received evidence."""
+VIRUS = [
+    [Known(VirusResult("Win.X"))],
+    [Known(VirusResult("PUA.X"))],
+    [MISSING],
+    [Known(VirusResult(name)) for name in ("", "Heuristics.X", "Vendor.X.UNOFFICIAL")],
+]
+"""Answers that only Received evidence tells apart, together."""
+
+
+def blocked(verdict: Verdict) -> tuple[Action, int] | None:
+    return (verdict.action, verdict.reply.code) if verdict.reply else None
+
+
+@settings(max_examples=200)
+@given(stages_=stages(), black=st.sampled_from(BLACK), white=st.sampled_from(WHITE), talks=st.sampled_from(TALKS))
+def test_received_evidence_never_changes_who_is_blocked(
+    stages_: tuple[str, str], black: Answer[Codes], white: Answer[Codes], talks: Answer[bool]
+) -> None:
+    """Of every policy that loads: with other Received headers the sender gets the same refusal, or none as before."""
+    policy = compiled(stages_, DEFERRING)
+    client = _client(black, white, talks)
+    before = policy.envelope(client, ENVELOPE)
+    if before.action.blocks:
+        return
+    for spams, viruses in product([*SPAM.values(), [MISSING]], VIRUS):
+        messages = [Message(2048, virus, spam) for spam in spams for virus in viruses]
+        assert len({blocked(policy.content(client, ENVELOPE, message, before)) for message in messages}) == 1
+
+
+@settings(max_examples=200)
+@given(stages_=stages(), spam=st.sampled_from([SPAM[6.0][0], SPAM[0.0][3], MISSING]))
+def test_a_missing_answer_never_gets_anybody_rejected(stages_: tuple[str, str], spam: Answer[SpamResult]) -> None:
+    """Who is rejected with answers missing is blocked whatever those answers would have been."""
+    policy = compiled(stages_, UNAVAILABLE)
+    message = Message(2048, Known(VirusResult()), spam)
+    outcomes = {
+        answers: final(policy, _client(*answers), ENVELOPE, message) for answers in product(BLACK, WHITE, TALKS)
+    }
+    for answers, verdict in outcomes.items():
+        if verdict.action is Action.REJECT and MISSING in answers:
+            given_ = (
+                [a] if a is not MISSING else every[:2] for a, every in zip(answers, (BLACK, WHITE, TALKS), strict=True)
+            )
+            assert all(outcomes[known].action.blocks for known in product(*given_))
+
+
+def _client(black: Answer[Codes], white: Answer[Codes], talks: Answer[bool]) -> Client:
+    return Client(ADDRESS, early_talker=talks, reverse_dns=NAMED, dnsbl={"black": black, "white": white, "grey": CLEAN})
+
+
+@given(stages_=stages(), client=clients(), envelope=ENVELOPES, message=MESSAGES)
+def test_postmaster_and_abuse_are_never_refused_nor_filed(
+    stages_: tuple[str, str], client: Client, envelope: Envelope, message: Message
+) -> None:
+    policy = compiled(stages_, DEFERRING)
+    for local in ("postmaster", "Abuse"):
+        recipient = type(envelope.recipient)(local, "example.com")
+        to_it = Envelope(envelope.helo, envelope.sender, recipient, envelope.sender_resolves)
+        assert final(policy, client, to_it, message).action is Action.ACCEPT
+
+
+@given(st.text(max_size=200))
+def test_no_text_makes_the_parser_fail(text: str) -> None:
+    try:
+        document = parse(Text("any", text))
+    except Problems as error:
+        assert error.problems
+    else:
+        for problem in document.problems:
+            assert problem.line >= 1
+            assert problem.column >= 1
+
+
+@given(
+    st.text(st.sampled_from("abc.'\"()[]=<>!,1 -:{}\n\t"), max_size=40)
+    | st.lists(
+        st.sampled_from(["spam.score", "tags", "and", "or", "not", "in", "(", ")", ">=", "5", "'A'", "lists.x", "-"]),
+        max_size=12,
+    ).map(" ".join)
+)
+def test_no_condition_makes_the_compiler_fail(condition: str) -> None:
+    try:
+        parse_condition(condition, Scope(Stage.CONTENT, tags=frozenset({"A"})))
+    except Faults as error:
+        assert error.faults
+        for fault in error.faults:
+            assert 0 <= fault.span[0] <= fault.span[1] <= len(condition)
