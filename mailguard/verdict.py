@@ -70,8 +70,8 @@ class Verdict:
         reply: what the client is told where ``action`` blocks; without the reference id.
         folder: where ``action`` is FILE.
         tags: symbols given so far, those of earlier stages included.
-        doubtful_tags: symbols that an unknown answer may have given or withheld; no sender is blocked for or for
-        lack of one. trace: why.
+        doubtful_tags: symbols that an unknown answer may have given or withheld: nobody is blocked for one.
+        trace: why.
         observed: what would have been done, where ``mode: observe`` kept it from being done.
     """
 

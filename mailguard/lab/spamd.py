@@ -55,7 +55,7 @@ class Spamd(Server):
         self.children = children
         self._local_only = resolver is None
         host, _, port = (resolver or "127.0.0.1:53").rpartition(":")
-        # Its DMARC plugin asks by a resolver of its own, which would take that of /etc/resolv.conf: out of the laboratory.
+        # Its DMARC plugin asks by a resolver of its own, which would be that of /etc/resolv.conf, outside of here.
         self.environment = {"RES_NAMESERVERS": host, "RES_OPTIONS": f"port:{port}"}
         self.site = make_folder(folder / "etc")
         (self.site / "local.cf").write_text(_CONFIGURATION.format(host=host, port=port) + rules)

@@ -1,4 +1,4 @@
-"""The main job before real servers: refuse at the envelope, file spam, refuse malware, pass clean mail, explain, count."""
+"""The main job before real servers: refuse at the envelope, file spam, refuse malware, pass mail, explain, count."""
 
 from __future__ import annotations
 
