@@ -10,19 +10,37 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 Network: TypeAlias = IPv4Network | IPv6Network
 _LABELS = r"([^\s@.*]{1,63}\.)*[^\s@.*]{1,63}$"
 HostName: TypeAlias = Annotated[str, StringConstraints(to_lower=True, max_length=253, pattern="^" + _LABELS)]
 Domain: TypeAlias = Annotated[str, StringConstraints(to_lower=True, max_length=254, pattern=r"^\.?" + _LABELS)]
 """``example.com``, or ``.example.com`` for its subdomains alone, as Postfix writes them."""
+_HOST_PORT = r"([^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
+
+
+def _valid_port(address: str) -> str:
+    """``address``, if its port, where it has one, can be one.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not address.startswith("unix:") and int(address.rpartition(":")[2]) > 65535:
+        raise ValueError("a port is 65535 at the most")
+    return address
+
+
 SocketAddress: TypeAlias = Annotated[
-    str, StringConstraints(pattern=r"^(unix:/.+|[^\s:]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5})$")
+    str, StringConstraints(pattern=f"^(unix:/.+|{_HOST_PORT})$"), AfterValidator(_valid_port)
 ]
 """``127.0.0.1:783``, ``[::1]:783`` or ``unix:/run/clamav/clamd.ctl``."""
+TcpAddress: TypeAlias = Annotated[str, StringConstraints(pattern=f"^{_HOST_PORT}$"), AfterValidator(_valid_port)]
+"""``0.0.0.0:25`` or ``[::]:25``."""
 IpSocketAddress: TypeAlias = Annotated[
-    str, StringConstraints(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]):\d{1,5}$")
+    str,
+    StringConstraints(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]):\d{1,5}$"),
+    AfterValidator(_valid_port),
 ]
 """``127.0.0.1:53`` or ``[::1]:53``: a resolver's own address cannot be looked up."""
 
@@ -49,7 +67,7 @@ class Section(BaseModel):
 class Listener(Section):
     """One listening address."""
 
-    address: SocketAddress = required(
+    address: TcpAddress = required(
         "host and port to listen on, e.g. `0.0.0.0:25` or `[::]:25`; port 0 takes a free one"
     )
     proxy_protocol_from: list[Network] = setting(
@@ -162,7 +180,7 @@ class Limits(Section):
 class Admin(Section):
     """The metrics and health endpoint."""
 
-    address: SocketAddress = setting(
+    address: TcpAddress = setting(
         "127.0.0.1:9625", "host and port of /metrics, /healthz and /readyz; port 0 takes a free one"
     )
 
@@ -198,12 +216,6 @@ class Settings(Section):
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of a TCP :data:`SocketAddress`, brackets removed.
-
-    Raises:
-        ValueError: it is a unix socket, or the port is out of range.
-    """
+    """Host and port of a :data:`TcpAddress`, brackets removed."""
     host, _, port = address.rpartition(":")
-    if address.startswith("unix:") or not 0 <= int(port) <= 65535:
-        raise ValueError(f"{address!r} is no host and port")
     return host.removeprefix("[").removesuffix("]"), int(port)

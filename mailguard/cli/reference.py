@@ -6,7 +6,6 @@ Settings, facts, metrics, replies and log fields are each declared once; a page 
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_origin
@@ -15,6 +14,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from mailguard import config
 from mailguard.config import Settings
 from mailguard.facts import FACTS, FactSpec, Provenance, Stage
 from mailguard.log import FIELDS
@@ -44,16 +44,36 @@ def _section_model(field: FieldInfo) -> type[BaseModel] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
-def _type_name(annotation: Any) -> str:
-    if isinstance(annotation, types.UnionType):
-        return " or ".join(_type_name(each) for each in get_args(annotation) if each is not type(None))
+_ALIASES: Final = {
+    get_args(config.HostName)[1]: "host name",
+    get_args(config.Domain)[1]: "domain",
+    get_args(config.SocketAddress)[1]: "host:port or unix:path",
+    get_args(config.TcpAddress)[1]: "host:port",
+    get_args(config.IpSocketAddress)[1]: "address:port",
+}
+"""What constraints mean, in words."""
+_WORDS: Final = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    config.Network: "network",
+}
+
+
+def _type_name(annotation: Any, constraints: Iterable[object] = ()) -> str:
+    """The type of a setting in the words of an administrator."""
+    if get_origin(annotation) is Annotated:
+        plain, *constraints = get_args(annotation)
+        return _type_name(plain, constraints)
+    named = next((_ALIASES[each] for each in constraints if each in _ALIASES), None)
+    if named or annotation in _WORDS:
+        return named or _WORDS[annotation]
+    parts = [each for each in get_args(annotation) if each is not type(None)]
     if get_origin(annotation) is list:
-        return f"list of {_type_name(get_args(annotation)[0])}"
-    choices = get_args(annotation)
-    if choices and all(isinstance(choice, str) for choice in choices):
-        return " or ".join(f"`{choice}`" for choice in choices)
-    words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path"}
-    return words.get(getattr(annotation, "__name__", ""), "network" if choices else "text")
+        return f"list of {_type_name(parts[0])}"
+    return " or ".join(f"`{each}`" if isinstance(each, str) else _type_name(each) for each in parts)
 
 
 def _default(field: FieldInfo) -> str:
@@ -78,7 +98,7 @@ def _settings_rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, .
             yield from _settings_rows(section, f"{prefix}{name}{many}.")
             continue
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        kind = _type_name(field.annotation)
+        kind = _type_name(field.annotation, field.metadata)
         yield f"`{prefix}{name}`", kind, str(extra.get("unit", "")), _default(field), field.description or ""
 
 
