@@ -196,7 +196,7 @@ def _stay(lab: Lab, mailguard: Mailguard, console: Console) -> None:
         "Send one of your own": _own_message(mailguard.port),
         "... as another client": f'port {mailguard.proxy_port}, first line "PROXY TCP4 198.18.7.7 127.0.0.1 4000 25"',
         "Mailboxes": str(lab.exim().mail),
-        "What is counted": f"curl -s {mailguard.admin_url}/metrics",
+        "What is counted": f"{mailguard.admin_url}/metrics",
         "What is logged": f"tail -f {mailguard.log}",
         "Configuration": str(mailguard.configuration),
         "End": "Ctrl-C (everything above goes with it)",

@@ -1,14 +1,16 @@
-"""Kills what a laboratory leaves behind when its process dies, however it dies.
+"""Kills and removes what a laboratory leaves behind when its process dies, however it dies.
 
 Run as a script by :mod:`mailguard.lab.process`, its standard input a pipe that the laboratory and no other holds open.
 Each process writes ``+SESSION`` into the pipe before it turns into the server, the laboratory ``-SESSION`` once it has
-ended. End of file means that the laboratory is gone: every process of the sessions still on the list gets SIGKILL.
+ended, and ``/FOLDER`` for a scratch folder of its own making. End of file means that the laboratory is gone: every
+process of the sessions still on the list gets SIGKILL, and the folders are removed.
 (PR_SET_PDEATHSIG does not do: the kernel clears it when a server changes its user, and grandchildren never have it.)
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -47,13 +49,19 @@ def main() -> None:
     for interrupt in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(interrupt, signal.SIG_IGN)
     sessions: set[int] = set()
+    folders: list[str] = []
     for line in sys.stdin:
-        (sessions.add if line[0] == "+" else sessions.discard)(int(line[1:]))
+        if line[0] == "/":
+            folders.append(line.rstrip("\n"))
+        else:
+            (sessions.add if line[0] == "+" else sessions.discard)(int(line[1:]))
     for _ in range(ROUNDS):
         ended = [kill_session(session) for session in sessions]
         if all(ended):
-            return
+            break
         time.sleep(0.02)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

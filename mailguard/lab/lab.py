@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 from mailguard.lab.clamd import Clamd
 from mailguard.lab.exim import Exim
 from mailguard.lab.folders import make_folder, require_reachable
+from mailguard.lab.process import remove_at_the_end
 from mailguard.lab.rbldnsd import Rbldnsd
 from mailguard.lab.server import Server
 from mailguard.lab.spamd import Spamd
@@ -40,6 +41,7 @@ class Lab:
         self.scratch = Path(tempfile.mkdtemp(prefix="mailguard-lab-")) if scratch is None else scratch
         if self._own:
             make_folder(self.scratch)
+            remove_at_the_end(self.scratch)
         require_reachable(self.scratch)
         self._servers: dict[str, Server] = {}
 

@@ -79,6 +79,11 @@ def _guardian() -> int:
     return writer
 
 
+def remove_at_the_end(folder: Path) -> None:
+    """Have ``folder`` removed when this process has ended, in whatever way."""
+    os.write(_guardian(), f"{folder}\n".encode())
+
+
 class Process:
     """A running server.
 
