@@ -1,0 +1,161 @@
+"""Pure code, timed alone in CPU time of this process: where the time of a message goes, what a change does to it."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import yaml
+
+from mailguard.commands import Extensions
+from mailguard.facts import Client, ClientAddress, Codes, Envelope, Helo, Known, Mailbox, Message, ReverseDns
+from mailguard.message import Transmission, for_backend, parse_head, strip_forged
+from mailguard.policy.engine import CompiledPolicy
+from mailguard.policy_files import load
+from mailguard.smtp.dotreader import DotReader
+from mailguard.smtp.grammar import helo_name, mail_from, rcpt_to, split_command
+from tests.bench.loads import HELO, RECIPIENT, SENDER, message
+from tests.bench.subjects import small_policy
+
+ROUNDS = 5
+ROUND_SECONDS = 0.2
+"""CPU time of one round, about."""
+SEGMENT = 65_536
+"""Octets that the dot reader is fed at once: what an event loop reads from a socket at the most."""
+RULE_COUNTS = (1, 10, 100)
+
+
+@dataclass(frozen=True)
+class Micro:
+    """How long one call took: the best and the median of some rounds, in seconds of CPU time.
+
+    ``octets``: of one call, where a rate says more; else 0.
+    """
+
+    name: str
+    best: float
+    median: float
+    octets: int = 0
+
+
+def timed(name: str, call: Callable[[], object], octets: int = 0, seconds: float = ROUND_SECONDS) -> Micro:
+    """Time ``call``, in rounds of about ``seconds``."""
+    count = 1
+    while (once := _spent(call, count)) * count < seconds / 8:
+        count *= 2
+    count = max(1, round(seconds / once))
+    return Micro(name, *_best_and_median([_spent(call, count) for _ in range(ROUNDS)]), octets)
+
+
+def _spent(call: Callable[[], object], count: int) -> float:
+    """CPU seconds of one of ``count`` calls."""
+    before = time.process_time()
+    for _ in range(count):
+        call()
+    return (time.process_time() - before) / count
+
+
+def _best_and_median(figures: list[float]) -> tuple[float, float]:
+    return min(figures), statistics.median(figures)
+
+
+def everything(seconds: float = ROUND_SECONDS) -> Iterator[Micro]:
+    """All figures, one by one."""
+    content = message(5_000_000) + b".\r\n"
+    yield timed("content of 5 MB: end, stuffing, line ends", lambda: read_content(content), len(content), seconds)
+    for name, call in commands().items():
+        yield timed(f"command line: {name}", call, seconds=seconds)
+    for rules in RULE_COUNTS:
+        policy = policy_of(rules)
+        yield timed(f"envelope rules: {rules}, none fires", lambda p=policy: decide(p), seconds=seconds)  # type: ignore[misc]
+    yield timed("header section of a 4 KB message: read, strip, put ours on top", head_surgery(), seconds=seconds)
+
+
+def read_content(stuffed: bytes) -> int:
+    """Read one message, segment by segment; its size."""
+    reader = DotReader(65_536)
+    for start in range(0, len(stuffed), SEGMENT):
+        reader.feed(stuffed[start : start + SEGMENT])
+    assert reader.ended
+    return reader.size
+
+
+def commands() -> dict[str, Callable[[], object]]:
+    """Splitting and reading one command line of each kind."""
+    offered = Extensions(52_428_800, eightbitmime=True, smtputf8=True)
+    ehlo, rcpt = b"EHLO %b" % HELO, b"RCPT TO:<%b>" % RECIPIENT
+    mail = b"MAIL FROM:<%b> SIZE=4096 BODY=8BITMIME" % SENDER
+    return {
+        "EHLO": lambda: helo_name(split_command(ehlo)[1], "EHLO"),
+        "MAIL, two parameters": lambda: mail_from(split_command(mail)[1], offered),
+        "RCPT": lambda: rcpt_to(split_command(rcpt)[1], offered, smtputf8=False),
+        "DATA": lambda: split_command(b"DATA"),
+    }
+
+
+_CONDITIONS = (
+    "dnsbl.score >= {0} and dnsbl.listed_by >= 2",
+    "client.ip in ['10.{0}.0.0/16']",
+    "sender.domain == 'bad-{0}.example'",
+    "client.score >= {0} and not reverse_dns.missing",
+)
+
+
+def policy_of(rules: int) -> CompiledPolicy:
+    """The default policy with ``rules`` envelope rules of four kinds instead of its own, none of which fires."""
+    text = small_policy(names=True)
+    text["cases"] = []
+    text["rules"]["envelope"] = [
+        {"name": f"rule {number}", "if": _CONDITIONS[number % len(_CONDITIONS)].format(100 + number), "then": "reject"}
+        for number in range(rules)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "policy.yaml"
+        path.write_text(yaml.safe_dump(text, sort_keys=False))
+        return load(path)
+
+
+_NOT_LISTED: Codes = frozenset()
+_CLIENT = Client(
+    ClientAddress.parse("198.19.1.10"),
+    reverse_dns=Known(ReverseDns("mail.example.org", confirmed=True)),
+    dnsbl={
+        "zen": Known(frozenset({IPv4Address("127.0.0.10")})),
+        "spamcop": Known(_NOT_LISTED),
+        "dnswl": Known(_NOT_LISTED),
+    },
+)
+_ENVELOPE = Envelope(
+    Helo("mail.example.org", resolves=Known(True)),
+    Mailbox("sender", "example.org"),
+    Mailbox("alice", "example.com"),
+    Known(True),
+)
+
+
+def decide(policy: CompiledPolicy) -> object:
+    """One recipient's verdict."""
+    return policy.envelope(_CLIENT, _ENVELOPE)
+
+
+def head_surgery() -> Callable[[], object]:
+    """What is done to the header section of one message on its way to the backend."""
+    octets = message(4096)
+    transmission = Transmission(
+        "mx.test.invalid",
+        "0000-bench",
+        _CLIENT.address,
+        "mail.example.org",
+        "ESMTP",
+        datetime(2026, 11, 21, 10, 0, tzinfo=UTC),
+        _CLIENT.reverse_dns,
+    )
+    return lambda: for_backend(
+        strip_forged(parse_head(octets), "mx.test.invalid"), transmission, Message(len(octets)), tags=()
+    )

@@ -1,0 +1,181 @@
+"""The processes of a run: rbldnsd and a resolver, the sink, mailguard twice, the peer.
+
+mailguard is ``mailguard serve`` with a configuration file, everything at its default but what is said here, and with
+the policy that it ships, made smaller: no rule about content, as no scanner runs (SpamAssassin's own time would drown
+all else), and for the comparison with the peer none of ``weights``, which would have it ask about EHLO names and sender
+domains. The client's reverse name it asks for all the same, to put it into Received; the peer does not.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from typing_extensions import override
+
+from mailguard.lab import Lab, world
+from mailguard.lab.folders import free_port, shipped
+from mailguard.lab.rbldnsd import Rbldnsd
+from mailguard.lab.server import Server
+from mailguard.lab.settings import DEFAULT_POLICY
+from tests.bench.loads import CLEAN, LISTED
+
+LISTS = {
+    world.ZEN: {"ip4set": f"{world.ZEN_IP4}{LISTED} :127.0.0.4:XBL $\n", "ip6trie": world.ZEN_IP6},
+    world.SPAMCOP: {"ip4set": f"{world.SPAMCOP_IP4}{LISTED}\n"},
+    world.DNSWL: world.LISTS[world.DNSWL],
+}
+"""The default policy's three lists: with every client of ``LISTED`` on the two black ones."""
+
+_PATIENCE = 0.5
+
+
+class Subject(Server):
+    """A Python process of this run that speaks SMTP.
+
+    Args:
+        folder: for its files and log.
+        proxied: clients begin with a PROXY header.
+    """
+
+    program, package, user = sys.executable, "python3", "root"
+    name = ""
+    """For the report."""
+
+    def __init__(self, folder: Path, *, proxied: bool = False) -> None:
+        super().__init__(folder)
+        self.port = free_port()
+        self.proxied = proxied
+
+    @property
+    @override
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @override
+    def answers(self) -> bool:
+        """Whether it greets."""
+        header = b"PROXY TCP4 198.19.0.1 127.0.0.1 40000 25\r\n" if self.proxied else b""
+        return converse(self.port, header).startswith(b"220 ")
+
+
+def converse(port: int, octets: bytes) -> bytes:
+    """Send ``octets`` to a loopback port; the first segment that comes back, empty where none does."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), _PATIENCE) as client:
+            client.sendall(octets)
+            return client.recv(4096)
+    except OSError:
+        return b""
+
+
+class SinkProcess(Subject):
+    """The backend."""
+
+    name = "sink"
+
+    @override
+    def command(self) -> list[str]:
+        return [self.binary, "-m", "tests.bench.sink", str(self.port)]
+
+    def taken(self) -> tuple[int, int]:
+        """Messages and octets taken so far."""
+        with (
+            socket.create_connection(("127.0.0.1", self.port), 10 * _PATIENCE) as client,
+            client.makefile("rb") as lines,
+        ):
+            lines.readline()
+            client.sendall(b"NOOP\r\n")
+            words = lines.readline().split()
+        return int(words[2]), int(words[4])
+
+
+class Peer(Subject):
+    """The stock filter of :mod:`tests.bench.peer`."""
+
+    name = "peer"
+
+    def __init__(self, folder: Path, dns: str, backend: str, *, proxied: bool) -> None:
+        super().__init__(folder, proxied=proxied)
+        self._options = ["--dns", dns, "--backend", backend, "--zones", *LISTS]
+
+    @override
+    def command(self) -> list[str]:
+        proxied = ["--proxied"] if self.proxied else []
+        return [self.binary, "-m", "tests.bench.peer", "--port", str(self.port), *proxied, *self._options]
+
+
+class Mailguard(Subject):
+    """``mailguard serve``. ``names``: with the default policy's questions about EHLO name and sender domain, too."""
+
+    name = "mailguard"
+
+    def __init__(self, folder: Path, dns: str, backend: str, *, proxied: bool, names: bool = False) -> None:
+        super().__init__(folder, proxied=proxied)
+        policy = folder / "policy.yaml"
+        policy.write_text(yaml.safe_dump(small_policy(names=names), sort_keys=False))
+        self._configuration = folder / "mailguard.yaml"
+        self._configuration.write_text(yaml.safe_dump(self._settings(policy, dns, backend)))
+
+    @override
+    def command(self) -> list[str]:
+        return [self.binary, "-m", "mailguard", "serve", "--config", str(self._configuration)]
+
+    def _settings(self, policy: Path, dns: str, backend: str) -> dict[str, Any]:
+        trusted = ["127.0.0.0/8"] if self.proxied else []
+        return {
+            "hostname": world.MAILGUARD_NAME,
+            "relay_domains": list(world.DOMAINS),
+            "listen": [{"address": self.address, "proxy_protocol_from": trusted}],
+            "backends": [{"address": backend, "relay_probe": False}],  # the sink takes mail for anybody
+            "policy": str(policy),
+            "dns": {"servers": [dns]},
+            "admin": {"address": "127.0.0.1:0"},
+            "log": {"format": "json"},
+        }
+
+
+def small_policy(*, names: bool) -> dict[str, Any]:
+    """The shipped default policy without content rules; ``names``: with its weights, so with questions about names."""
+    policy: dict[str, Any] = yaml.safe_load(shipped(DEFAULT_POLICY).read_text())
+    policy["rules"]["content"] = []
+    policy["cases"] = [
+        {
+            "name": "two lists agree",
+            "given": {"dnsbl.zen": "127.0.0.4", "dnsbl.spamcop": "127.0.0.2"},
+            "expect": {"reject": 554},
+        }
+    ]
+    if not names:
+        del policy["weights"]
+    return policy
+
+
+def can_come_from(address: str) -> bool:
+    """Whether a connection from ``address`` can be made here: the tests' namespace has all of 198.18.0.0/15."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+class Bench:
+    """All processes, started: ``mailguard`` and ``peer`` to compare, ``names`` a mailguard with more questions."""
+
+    def __init__(self, lab: Lab) -> None:
+        lab.server("rbldnsd", Rbldnsd, lambda folder: Rbldnsd(folder, LISTS))
+        dns = lab.dns().address
+        proxied = self.proxied = not can_come_from(str(CLEAN[1]))
+        backend = self.sink = lab.server("sink", SinkProcess)
+        self.mailguard = lab.server(
+            "mailguard", Mailguard, lambda f: Mailguard(f, dns, backend.address, proxied=proxied)
+        )
+        self.names = lab.server(
+            "names", Mailguard, lambda f: Mailguard(f, dns, backend.address, proxied=proxied, names=True)
+        )
+        self.peer = lab.server("peer", Peer, lambda f: Peer(f, dns, backend.address, proxied=proxied))

@@ -1,0 +1,147 @@
+"""The pieces of ``make bench`` do what its figures rest on: work is done whole or the run fails, and it is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailguard.policy_files import load, load_settings
+from tests.bench import peer
+from tests.bench.generator import Job, UnexpectedReply, run
+from tests.bench.loads import LOADS, Load, message
+from tests.bench.micro import everything
+from tests.bench.report import Run, markdown, tables
+from tests.bench.rounds import Figures, cpu_seconds, peak_memory
+from tests.bench.sink import Sink, Taken, listen
+from tests.bench.subjects import Mailguard
+
+SMALL = Load("small", connections=6, at_once=3, messages=2, size=4096)
+LARGE = Load("large", connections=3, at_once=3, size=300_000)
+REFUSED = Load("refused", refused=True, connections=6, at_once=3, clients=0)
+
+
+def port(server: asyncio.Server) -> int:
+    return int(server.sockets[0].getsockname()[1])
+
+
+class Wire:
+    """What a sink writes to."""
+
+    def __init__(self) -> None:
+        self.said = b""
+
+    def write(self, octets: bytes) -> None:
+        self.said += octets
+
+    def close(self) -> None:
+        self.said += b"closed"
+
+
+def test_the_sink_counts_the_same_however_its_input_is_cut() -> None:
+    proxy = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+    contents = b"one\r\n", b"", b"..two\r\n\r\n.x\r\n"
+    octets = proxy + b"".join(b"DATA\r\n" + content + b".\r\n" for content in contents) + b"QUIT\r\n"
+    for step in (1, 2, 3, 5, 7, len(octets)):
+        taken, wire = Taken(), Wire()
+        sink = Sink(taken)
+        sink.connection_made(wire)  # type: ignore[arg-type]
+        for start in range(0, len(octets), step):
+            sink.data_received(octets[start : start + step])
+        assert (taken.messages, taken.octets) == (3, sum(map(len, contents))), step
+        assert wire.said.endswith(b"221 2.0.0 bye\r\nclosed")
+
+
+@pytest.mark.parametrize("load_", [SMALL, LARGE], ids=lambda load_: load_.name)
+async def test_the_generator_sends_every_message_whole(load_: Load) -> None:
+    taken = Taken()
+    async with await listen(taken) as sink:
+        await run(Job(load_, port(sink), ["127.0.0.1"]))
+    assert (taken.messages, taken.octets) == (load_.work, load_.work * load_.octets)
+
+
+async def test_a_server_that_does_not_do_the_work_has_no_figure() -> None:
+    async with await listen(Taken()) as sink:
+        with pytest.raises(ExceptionGroup) as raised:
+            await run(Job(REFUSED, port(sink), ["127.0.0.1"]))
+    assert raised.group_contains(UnexpectedReply, match="554 was expected")
+
+
+@pytest.mark.parametrize("load_", [SMALL, LARGE, REFUSED], ids=lambda load_: load_.name)
+async def test_the_peer_asks_about_the_client_and_relays_or_refuses(load_: Load) -> None:
+    taken, asked = Taken(), []
+
+    async def listed(address: str) -> int:
+        asked.append(address)
+        return 2 if load_.refused else 1
+
+    addresses = load_.addresses(0)[:3]
+    async with await listen(taken) as sink:
+        handler = peer.Handler(listed, f"127.0.0.1:{port(sink)}")
+        async with await peer.listen(handler, proxied=True) as server:
+            await run(Job(load_, port(server), addresses, proxied=True))
+    assert set(asked) == set(addresses)
+    assert taken.messages == (0 if load_.refused else load_.work)
+    assert taken.octets >= taken.messages * load_.octets
+
+
+def test_a_job_survives_its_journey() -> None:
+    job = Job(SMALL, 25, ["198.18.1.10"], proxied=True)
+    assert Job.from_json(job.to_json()) == job
+
+
+@pytest.mark.parametrize("load_", LOADS, ids=lambda load_: load_.name)
+def test_a_load_has_clients_of_its_own_for_every_round(load_: Load) -> None:
+    first, second = load_.addresses(0), load_.addresses(12)
+    assert len(set(first)) == (load_.clients or load_.connections)
+    assert (set(first) & set(second)) == (set(first) if load_.clients else set())
+
+
+def test_a_message_is_as_long_as_it_is_called() -> None:
+    assert 4000 < len(message(4096)) <= 4096
+    assert b"\r\n." not in message(4096)
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_mailguard_gets_a_configuration_and_a_policy_that_load(tmp_path: Path, names: bool) -> None:
+    mailguard = Mailguard(tmp_path / "m", "127.0.0.1:53", "127.0.0.1:2600", proxied=True, names=names)
+    settings = load_settings(Path(mailguard.command()[-1]))
+    policy = load(settings.policy)
+    assert {each.zone for each in policy.lists} == {"zen.spamhaus.org", "bl.spamcop.net", "list.dnswl.org"}
+    assert {"helo", "sender"} & set(policy.sources) == ({"helo", "sender"} if names else set())
+    assert (settings.clamav.address, settings.spamassassin.address) == (None, None)
+
+
+BUSY = """
+import time
+while time.process_time() < 0.2: pass
+print(flush=True)
+input()
+"""
+
+
+def test_cpu_time_and_memory_of_another_process() -> None:
+    options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen([sys.executable, "-c", BUSY], **options) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        cpu, memory = cpu_seconds(process.pid), peak_memory(process.pid)
+        process.communicate(b"\n")
+    assert 0.15 <= cpu < 10
+    assert 1e6 < memory < 1e9
+
+
+def test_the_report_tells_medians_and_their_ratio() -> None:
+    ours, peers = Figures([300.0, 100.0, 200.0], 50_000_000), Figures([90.0, 100.0, 110.0], 60_000_000)
+    alone = Load("alone", alone=True)
+    run_ = Run([(SMALL, [ours, peers]), (alone, [ours])], list(everything(0.0005)), rounds=3)
+    page = markdown(run_, date(2026, 11, 21))
+    assert "| small (messages) | 200 | 300 | 100 | 110 | 2.00 | 50 MB, 60 MB |" in page
+    assert "| alone (messages) | 200 | 300 |  |  |  | 50 MB |" in page
+    assert [table.row_count for table in tables(run_)] == [2, len(run_.micros)]
+    assert all(micro.best > 0 for micro in run_.micros)
