@@ -26,14 +26,13 @@ DEFAULT_CONFIG = Path("/etc/mailguard/mailguard.yaml")
 
 
 async def _serve(settings: Settings) -> None:
+    told: asyncio.Queue[int] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, told.put_nowait, number)
     worker = Worker(settings)
     await worker.start()
-    ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ending.set)
-    loop.add_signal_handler(signal.SIGHUP, worker.reload)
-    await ending.wait()
+    while await told.get() == signal.SIGHUP:
+        worker.reload()
     log.logger.info("draining")
     await worker.stop(drain=settings.limits.drain_timeout)
     log.logger.info("stopped")

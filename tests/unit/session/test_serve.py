@@ -1,0 +1,193 @@
+"""``mailguard serve`` as a process: what ends it, with which status, and that nothing listens where it must not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.client import Client
+from tests.support.mail import mail, submit
+from tests.support.sink import Sink
+from tests.unit.session.conftest import POLICY
+
+BOUND = 20.0
+"""Seconds for the process to start, or to end."""
+
+
+class Served:
+    """A running ``mailguard serve`` and its log so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.log = ""
+
+    async def until(self, text: str) -> str:
+        """Wait for a log line that holds ``text``; that line."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(BOUND):
+            while line := (await self.process.stdout.readline()).decode():
+                self.log += line
+                if text in line:
+                    return line
+        raise AssertionError(f"it ended without {text!r}: {self.log}")
+
+    async def ended(self) -> tuple[int, str]:
+        """Its exit status and the rest of what it said."""
+        async with asyncio.timeout(BOUND):
+            rest, _ = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, rest.decode()
+
+
+class Place:
+    """A folder with a configuration, and a port that is free."""
+
+    def __init__(self, folder: Path, sink: Sink) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.running: list[Served] = []
+        self.settings: dict[str, Any] = {
+            "hostname": "mx.example.com",
+            "relay_domains": ["example.com"],
+            "listen": [{"address": f"127.0.0.1:{self.port}"}],
+            "backends": [{"address": sink.address}],
+            "policy": "policy.yaml",
+            "admin": {"address": "127.0.0.1:0"},
+        }
+        self.policy(POLICY)
+
+    def policy(self, text: str) -> None:
+        (self.folder / "policy.yaml").write_text(text)
+
+    async def serve(self, **changes: Any) -> Served:
+        configuration = self.folder / "mailguard.yaml"
+        configuration.write_text(yaml.safe_dump(self.settings | changes))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mailguard", "serve", "--config", str(configuration)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        self.running.append(Served(process))
+        return self.running[-1]
+
+    def listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    async def close(self) -> None:
+        for served in self.running:
+            if served.process.returncode is None:
+                served.process.kill()
+                await served.process.communicate()
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    async with Sink() as sink:
+        yield sink
+
+
+@pytest.fixture
+async def place(tmp_path: Path, sink: Sink) -> AsyncIterator[Place]:
+    made = Place(tmp_path, sink)
+    yield made
+    await made.close()
+
+
+async def test_sigterm_drains_and_ends_with_0(place: Place) -> None:
+    served = await place.serve()
+    await served.until("event=listening")
+    async with (
+        await Client.connect("127.0.0.1", place.port) as idle,
+        await Client.connect("127.0.0.1", place.port) as client,
+    ):
+        await idle.reply()
+        assert (await submit(client, mail().octets)).content.startswith(b"250 ")
+        served.process.send_signal(signal.SIGTERM)
+        assert (await idle.reply())[0].startswith(b"421 4.3.2 ")
+    status, rest = await served.ended()
+    assert status == os.EX_OK
+    assert "event=stopped" in rest
+    assert not place.listens()
+
+
+async def test_sighup_loads_the_policy_again(place: Place) -> None:
+    served = await place.serve()
+    await served.until('event="policy loaded"')
+    place.policy("rules: [")
+    served.process.send_signal(signal.SIGHUP)
+    assert "policy.yaml:1:" in await served.until('event="policy refused"')
+    place.policy(POLICY.replace("unwanted.example", "example.org"))
+    served.process.send_signal(signal.SIGHUP)
+    await served.until('event="policy refused"')
+    place.policy(POLICY.replace("unwanted.example", "new.example"))
+    served.process.send_signal(signal.SIGHUP)
+    await served.until('event="policy loaded"')
+    assert served.process.returncode is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"relay_domains": []}, "relay_domains"),
+        ({"relay_domain": ["example.com"]}, "did you mean `relay_domains`?"),
+        ({"policy": "missing.yaml"}, "missing.yaml:1:1"),
+    ],
+)
+async def test_a_broken_configuration_ends_with_78_and_never_listens(
+    place: Place, changes: dict[str, Any], said: str
+) -> None:
+    status, output = await (await place.serve(**changes)).ended()
+    assert status == os.EX_CONFIG
+    assert said in output
+    assert "listening" not in output
+    assert not place.listens()
+
+
+async def test_a_policy_whose_case_fails_ends_with_78(place: Place) -> None:
+    place.policy(POLICY.replace("expect: {accept: true}", "expect: {reject: 554}"))
+    status, output = await (await place.serve()).ended()
+    assert status == os.EX_CONFIG
+    assert "case 'a clean message'" in output
+    assert "listening" not in output
+
+
+async def test_an_open_relay_behind_us_ends_with_78(place: Place, sink: Sink) -> None:
+    sink.on("RCPT", b"250 2.1.5 anybody")
+    status, output = await (await place.serve()).ended()
+    assert status == os.EX_CONFIG
+    assert "is an open relay" in output
+    assert "listening" not in output
+
+
+async def test_a_port_that_is_taken_ends_with_69(place: Place) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", place.port))
+        taken.listen()
+        status, output = await (await place.serve()).ended()
+    assert status == os.EX_UNAVAILABLE
+    assert f"127.0.0.1:{place.port}" in output or "in use" in output
+    assert "Traceback" not in output
+
+
+async def test_the_admin_port_that_is_taken_ends_with_69_too(place: Place) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        status, output = await (await place.serve(admin={"address": address})).ended()
+    assert status == os.EX_UNAVAILABLE
+    assert "Traceback" not in output
+    assert not place.listens()
