@@ -127,7 +127,7 @@ async def test_sighup_loads_the_policy_again(place: Place) -> None:
     await served.until('event="policy loaded"')
     place.policy("rules: [")
     served.process.send_signal(signal.SIGHUP)
-    assert "policy.yaml:1:" in await served.until('event="policy refused"')
+    assert "policy.yaml:2:1: " in await served.until('event="policy refused"')
     place.policy(POLICY.replace("unwanted.example", "example.org"))
     served.process.send_signal(signal.SIGHUP)
     await served.until('event="policy refused"')
