@@ -13,6 +13,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11 /usr/bin/python3) python3)
 UV ?= uv
@@ -20,7 +21,7 @@ ARGS ?=
 
 setup := deploy/setup
 bin := .venv/bin
-pytest := sh tests/in_namespace.sh $(bin)/python -m pytest $(ARGS)
+pytest := sh tests/in_namespace.sh $(bin)/python -m pytest -q $(ARGS)
 
 servers := exim4-daemon-heavy clamav-daemon spamassassin spamd rbldnsd unbound
 test_tools := iproute2
