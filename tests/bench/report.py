@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -42,7 +43,7 @@ def load_rows(run: Run) -> Iterator[tuple[str, ...]]:
     for load, (ours, *others) in run.loads:
         memory = ", ".join(f"{figures.peak / 1e6:.0f} MB" for figures in (ours, *others))
         peer = (_rate(others[0].median), _rate(others[0].best)) if others else ("", "")
-        ratio = f"{ours.median / others[0].median:.2f}" if others else ""
+        ratio = _ratio(ours, others[0]) if others else ""
         yield f"{load.name} ({load.unit})", _rate(ours.median), _rate(ours.best), *peer, ratio, memory
 
 
@@ -51,6 +52,12 @@ def micro_rows(run: Run) -> Iterator[tuple[str, ...]]:
     for micro in run.micros:
         volume = f"{micro.octets / micro.median / 1e6:,.0f} MB/s" if micro.octets else ""
         yield micro.name, _duration(micro.median), _duration(micro.best), volume
+
+
+def _ratio(ours: Figures, others: Figures) -> str:
+    """Of each round by its neighbour's, so that what slowed both does not count: the median, the least, the greatest."""
+    ratios = [mine / theirs for mine, theirs in zip(ours.rates, others.rates, strict=True)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def _rate(value: float) -> str:
@@ -110,7 +117,7 @@ _PAGE = """\
 # How fast mailguard is
 
 Written by `sh tests/in_namespace.sh .venv/bin/python -m tests.bench --write`; `make bench` measures the same and only
-prints it. Figures are as measured in one run; another run differs by some hundredths, another machine by more.
+prints it. Figures are as measured in one run: another run differs by a tenth or two, another machine by more.
 
 * {date}, mailguard {version}, {packages}
 * {machine}
@@ -121,10 +128,10 @@ prints it. Figures are as measured in one run; another run differs by some hundr
 
 *How.* Work done per second of CPU time (user and system, all its processes) that the **server** spent, not per second
 of time: load generator, backend, resolver and whatever else runs share the cores. Median and best of {rounds} rounds;
-the two servers take turns in every load, and `ratio` is mailguard's median by the peer's. Both columns of a line come
-from the same minute of the same machine: **the ratio is what lasts**, the absolute figures do not. `memory` is the
-peak resident size of the server's processes in those rounds, mailguard's and then the peer's. A round counts only if
-each client got the replies that it should, and the backend got each message.
+the two servers take turns in every load. `ratio` is mailguard's figure by the peer's in the same round: median, least
+and greatest. Both come from the same seconds of the same machine, which other work shares: **the ratio is what lasts**,
+the absolute figures do not. `memory` is the peak resident size of the server's processes in those rounds, mailguard's
+and then the peer's. A round counts only if each client got the replies that it should, and the backend each message.
 
 *mailguard* is `mailguard serve`, one process, as shipped: uvloop, the default policy's three lists and envelope rules,
 its Received and other header fields, metrics, a JSON log line for each message and each connection, a PROXY header to
