@@ -55,7 +55,7 @@ def micro_rows(run: Run) -> Iterator[tuple[str, ...]]:
 
 
 def _ratio(ours: Figures, others: Figures) -> str:
-    """Of each round by its neighbour's, so that what slowed both does not count: the median, the least, the greatest."""
+    """Round by round, so that what slowed both does not count: the median, the least and the greatest."""
     ratios = [mine / theirs for mine, theirs in zip(ours.rates, others.rates, strict=True)]
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 
