@@ -20,7 +20,8 @@ from mailguard.policy.texts import Template
 from mailguard.policy.truth import EMPTY, ZERO, Members, Range
 from mailguard.verdict import Weight
 
-_KEY: Final = re.compile(r"(\d{1,3}|\*)\.(\d{1,3}|\*)\.(\d{1,3}|\*)\.(\d{1,3}|\*)(?:-(\d{1,3}))?")
+_OCTET: Final = r"(0|[1-9][0-9]{0,2}|\*)"
+_KEY: Final = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?:-(0|[1-9][0-9]{{0,2}}))?")
 LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 ERROR_CODES: Final = IPv4Network("127.255.255.0/24")
 

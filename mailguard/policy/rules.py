@@ -88,7 +88,8 @@ class RuleSet:
     def of(cls, rules: Iterable[Rule], scales: Scales) -> RuleSet:
         """The set of ``rules``; ``scales`` tell what ``client.score`` is made of."""
         rules = tuple(rules)
-        facts = tuple(name for name in FACTS if any(name in rule.facts for rule in rules))
+        used = frozenset(chain.from_iterable(rule.facts for rule in rules))
+        facts = tuple(name for name in FACTS if name in used)
         return cls(rules, facts, {rule.name: sources_of(rule.facts, scales) for rule in rules})
 
 

@@ -180,6 +180,10 @@ def _length(details: ErrorDetails, context: Mapping[str, Any]) -> str:
     return f"needs at least {limit}" if limit is not None else f"may have at the most {context.get('max_length')}"
 
 
+def _value(details: ErrorDetails, context: Mapping[str, Any]) -> str:
+    return f"cannot be read: {context['error']}"
+
+
 def _unforeseen(details: ErrorDetails, context: Mapping[str, Any]) -> str:
     return f"cannot be read: {details['msg'][:1].lower()}{details['msg'][1:]}"
 
@@ -198,6 +202,7 @@ _TYPES: Final[Iterable[tuple[str, _Say]]] = (
     ("less_than", _must_be("less than {lt}")),
     ("less_than_equal", _must_be("at the most {le}")),
     ("too_short too_long string_too_short string_too_long", _length),
+    ("value_error assertion_error", _value),
     ("string_pattern_mismatch", _must_be("of another form")),
     ("ip_any_network ip_v4_network ip_v6_network", _must_be("a network such as 198.18.0.0/15 or 2001:db8::/32")),
     ("ip_any_address ip_v4_address ip_v6_address", _must_be("an IP address")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from ipaddress import IPv4Address
 
 from hypothesis import strategies as st
@@ -93,10 +94,13 @@ _CONTENT_ATOMS = [
     "virus.kind != 'heuristic'",
     "(virus.kind == 'pua' and virus.name != 'PUA.Y')",
 ]
-_SYMBOLS = ["A", "B"]
+_SYMBOLS = st.sampled_from(["A", "B"])
+_ACTIONS = st.sampled_from(["accept", "reject", "defer", "file", "tag"])
+_LENGTHS = st.integers(0, 4)
 
 
-def _conditions(atoms: list[str]) -> st.SearchStrategy[str]:
+@cache
+def _conditions(atoms: tuple[str, ...]) -> st.SearchStrategy[str]:
     return st.recursive(
         st.sampled_from(atoms),
         lambda inner: st.one_of(
@@ -112,12 +116,12 @@ def _conditions(atoms: list[str]) -> st.SearchStrategy[str]:
 def rule_lines(draw: st.DrawFn, content: bool, tags: set[str]) -> str:
     """Some rules of one stage, for ``support.rules``; ``tags``: those given so far, added to."""
     lines = []
-    for _ in range(draw(st.integers(0, 4))):
-        atoms = (_CONTENT_ATOMS if content else _ENVELOPE_ATOMS) + [f"'{tag}' in tags" for tag in sorted(tags)] * 4
-        condition = draw(_conditions(atoms))
-        action = draw(st.sampled_from(["accept", "reject", "defer", "file", "tag"]))
+    for _ in range(draw(_LENGTHS)):
+        asked = [f"'{tag}' in tags" for tag in sorted(tags)] * 4
+        condition = draw(_conditions((*(_CONTENT_ATOMS if content else _ENVELOPE_ATOMS), *asked)))
+        action = draw(_ACTIONS)
         if action == "tag":
-            symbol = draw(st.sampled_from(_SYMBOLS))
+            symbol = draw(_SYMBOLS)
             tags.add(symbol)
             action = f"tag symbol={symbol}"
         lines.append(f"{condition} => {action}")

@@ -113,7 +113,7 @@ def blocked(verdict: Verdict) -> tuple[Action, int] | None:
     return (verdict.action, verdict.reply.code) if verdict.reply else None
 
 
-@settings(max_examples=200)
+@settings(max_examples=400)
 @given(stages_=stages(), black=st.sampled_from(BLACK), white=st.sampled_from(WHITE), talks=st.sampled_from(TALKS))
 def test_received_evidence_never_changes_who_is_blocked(
     stages_: tuple[str, str], black: Answer[Codes], white: Answer[Codes], talks: Answer[bool]
@@ -129,7 +129,7 @@ def test_received_evidence_never_changes_who_is_blocked(
         assert len({blocked(policy.content(client, ENVELOPE, message, before)) for message in messages}) == 1
 
 
-@settings(max_examples=200)
+@settings(max_examples=400)
 @given(stages_=stages(), spam=st.sampled_from([SPAM[6.0][0], SPAM[0.0][3], MISSING]))
 def test_a_missing_answer_never_gets_anybody_rejected(stages_: tuple[str, str], spam: Answer[SpamResult]) -> None:
     """Who is rejected with answers missing is blocked whatever those answers would have been."""

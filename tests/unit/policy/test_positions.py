@@ -1,0 +1,226 @@
+"""YAML with positions, and pydantic's errors in the words of the file."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+from pydantic import BaseModel
+
+from mailguard.config import Settings
+from mailguard.positions import Document, Problems, Text, closest, parse, validate
+from mailguard.positions.problem import MAX_SHOWN
+from mailguard.positions.reader import MAX_DEPTH
+
+
+def read(text: str) -> Document:
+    document = parse(Text("f", text))
+    if document.problems:
+        raise Problems(document.problems)
+    return document
+
+
+@pytest.mark.parametrize(
+    ("scalar", "value"),
+    [
+        ("5", 5),
+        ("-5", -5),
+        ("0", 0),
+        ("5.0", 5.0),
+        ("1.5e3", 1500.0),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("text", "text"),
+        ("127.0.0.2", "127.0.0.2"),
+        ("198.18.0.0/15", "198.18.0.0/15"),
+        ("::1", "::1"),
+        ("127.0.0.1:25", "127.0.0.1:25"),
+        ("'010'", "010"),
+        ('"no"', "no"),
+        ("'it''s'", "it's"),
+        ("y", "y"),
+        ("1.2.3", "1.2.3"),
+        ("nothing", "nothing"),
+        ("> a\n", None),
+    ],
+)
+def test_scalars(scalar: str, value: object) -> None:
+    if scalar.startswith(">"):
+        assert read("k: >\n  a\n  b\n").data == {"k": "a b\n"}
+    else:
+        assert read(f"k: {scalar}\n").data == {"k": value}
+
+
+SURPRISES = [
+    "yes",
+    "No",
+    "ON",
+    "off",
+    "010",
+    "-07",
+    "00.5",
+    "0x1F",
+    "0b1",
+    "0o7",
+    "1_000",
+    "1:30",
+    "1:30:59",
+    "1:30.5",
+    ".inf",
+    "-.Inf",
+    ".NaN",
+    ".5",
+    "5.",
+    "1e3",
+    "2024-01-01",
+    "=",
+    "999999999999999999999999999999",
+    "0.1111111111111111111111111",
+]
+
+
+@pytest.mark.parametrize("scalar", [*SURPRISES, "2024-1-1 10:00:00"])
+def test_surprises_are_refused_with_a_hint(scalar: str) -> None:
+    with pytest.raises(Problems) as found:
+        read(f"key: {scalar}\n")
+    (problem,) = found.value.problems
+    assert (problem.line, problem.column, problem.width) == (1, 6, len(scalar))
+    assert problem.hint
+
+
+def test_keys_are_texts_as_written() -> None:
+    assert read("127.0.0.4-7: a\n010: b\nno: c\n'5': d\n").data == {"127.0.0.4-7": "a", "010": "b", "no": "c", "5": "d"}
+
+
+def test_nested_aliases_are_not_expanded() -> None:
+    bomb = "a: &a [x, x]\n" + "".join(f"{n}: &{n} [*{p}, *{p}]\n" for p, n in zip("abcdefgh", "bcdefghi", strict=True))
+    document = parse(Text("f", bomb))
+    assert document.data["i"] == [None, None]
+    assert len(document.problems) == 9 + 16
+
+
+def test_a_mapping_that_holds_itself_is_refused() -> None:
+    with pytest.raises(Problems):
+        read("a: &a {b: *a}\n")
+
+
+def test_depth_is_bounded() -> None:
+    with pytest.raises(Problems, match=f"deeper than {MAX_DEPTH}"):
+        read("[" * 20_000 + "]" * 20_000)
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n...\n---\na: 1\n", "a: 1\n---\nb: 2\n", "a: \x07\n"])
+def test_what_is_no_single_document_is_refused(text: str) -> None:
+    with pytest.raises(Problems):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("source", "offset", "column"),
+    [
+        ("k: abc", 0, 4),
+        ("k: abc", 2, 6),
+        ("k: 'abc'", 0, 5),
+        ("k: 'a''c'", 2, 8),
+        ('k: "a\\"c"', 2, 8),
+        ('k: "a\\u00e9c"', 2, 12),
+        ('k: "a\\x41c"', 2, 10),
+        ("k: 'äbc'", 1, 6),
+    ],
+)
+def test_a_column_within_a_text_counts_quotes_and_escapes(source: str, offset: int, column: int) -> None:
+    document = read(source + "\n")
+    assert document.column(("k",), offset) == column
+    assert source[column - 1] == document.data["k"][offset]
+
+
+def test_a_problem_shows_its_line_with_carets() -> None:
+    text = Text("p.yaml", "a: 1\n\tb: x\n")
+    assert str(text.problem(2, 2, "wrong", "right", width=1, path=("one", "two"))) == textwrap.dedent(
+        """\
+        p.yaml:2:2: wrong
+          2 | \tb: x
+            | \t^
+            because: one
+               then: two
+            hint: right"""
+    )
+
+
+def test_a_long_line_is_cut_around_the_mistake() -> None:
+    problem = Text("f", "x" * 5000 + "HERE" + "y" * 5000).problem(1, 5001, "wrong", width=4)
+    _, line, carets = str(problem).split("\n")
+    assert len(line) <= MAX_SHOWN + 10
+    assert line[carets.index("^") : carets.index("^") + 4] == "HERE"
+
+
+def test_problems_come_in_order_and_once() -> None:
+    text = Text("f", "a\nb\n")
+    two, one = text.problem(2, 1, "two"), text.problem(1, 1, "one")
+    assert Problems([two, one, two]).problems == [one, two]
+
+
+def test_names_that_are_near() -> None:
+    assert closest("helo.nam", ["helo.name", "spam.score"]) == "helo.name"
+    assert closest("zzz", ["helo.name"]) is None
+
+
+class _Inner(BaseModel):
+    number: float
+    flag: bool = False
+
+
+class _Outer(BaseModel):
+    model_config = {"extra": "forbid"}
+    inner: _Inner | None = None
+    many: list[_Inner] = []
+    named: dict[str, _Inner] = {}
+    either: int | list[int] = 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("inner: {number: '5'}", "1:17: `number` must be a number, not the text '5'"),
+        ("inner: {number: true}", "1:17: `number` must be a number, not `true`"),
+        ("inner: {number: 5, flag: 1}", "1:26: `flag` must be true or false, not `1`"),
+        ("inner: 5", "1:8: `inner` must be a mapping (`key: value`), not `5`"),
+        ("inner: {}", "1:1: `number` is missing in `inner`"),
+        ("many: 5", "1:7: `many` must be a list (`[a, b]`, or lines that begin with `- `), not `5`"),
+        ("many: [{number: 1}, {flag: true}]", "1:21: `number` is missing in entry 2 of `many`"),
+        ("many: [{number: 1}, 7]", "1:21: entry 2 of `many` must be a mapping (`key: value`), not `7`"),
+        ("named: {a: {number: []}}", "1:13: `number` must be a number, not a list"),
+        ("either: [1, x]", "1:13: entry 2 of `either` must be a whole number, not the text 'x'"),
+        ("innr: {}", "1:1: `innr` is not known here"),
+    ],
+)
+def test_errors_in_the_words_of_the_file(text: str, expected: str) -> None:
+    with pytest.raises(Problems) as found:
+        validate(read(text + "\n"), _Outer)
+    assert expected in [f"{p.line}:{p.column}: {p.message}" for p in found.value.problems]
+
+
+def test_settings_say_what_is_wrong_with_them() -> None:
+    text = textwrap.dedent(
+        """\
+        hostname: mx.example.com
+        relay_domains: example.com
+        listen: [{address: 25}]
+        backends: [{address: "127.0.0.1:10026", proxy: false}]
+        policy: policy.yaml
+        own_relays: [198.18.0.1/15]
+        limits: {max_errors: 0}
+        """
+    )
+    with pytest.raises(Problems) as found:
+        validate(parse(Text("mailguard.yaml", text)), Settings)
+    assert [f"{p.line}:{p.column}: {p.message}" for p in found.value.problems] == [
+        "2:16: `relay_domains` must be a list (`[a, b]`, or lines that begin with `- `), not the text 'example.com'",
+        "3:20: `address` must be a text, not `25`",
+        "4:41: `proxy` is not known here",
+        "6:14: entry 1 of `own_relays` cannot be read: 198.18.0.1/15 has host bits set",
+        "7:22: `max_errors` must be at least 1, not `0`",
+    ]
