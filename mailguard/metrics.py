@@ -57,7 +57,7 @@ def _octets(name: str, help_: str, **labels: str) -> Histogram:
     return Histogram(*_declare("histogram", name, help_, labels), registry=REGISTRY, buckets=OCTETS)
 
 
-_RULE = "names of the policy's rules, `unavailable: SOURCE`, or `none`"
+_RULE = "names of the policy's rules, `unavailable: SOURCE`, `postmaster`, or `none`"
 _ZONE = "the policy's names of its lists"
 _BACKEND = "addresses in the configuration"
 
