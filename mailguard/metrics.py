@@ -90,7 +90,7 @@ MESSAGES = _counter(
     rule=_RULE,
 )
 OBSERVED = _counter(
-    "policy_observed_total", "What observe mode kept from being done.", action="reject, defer, file", rule=_RULE
+    "policy_observed_total", "What observe mode kept from being done.", action="accept, reject, defer, file", rule=_RULE
 )
 MESSAGE_SIZE = _octets("message_size_bytes", "Size of messages that arrived whole.")
 MESSAGE_SECONDS = _seconds("message_duration_seconds", "From the end of data to our reply.")
