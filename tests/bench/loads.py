@@ -116,5 +116,5 @@ LOADS: Final = (
     Load("relay 4 KB, a connection each", connections=800),
     Load("relay 4 KB, 20 a connection", connections=50, messages=20),
     Load("relay 5 MB", connections=20, at_once=5, size=5_000_000),
-    Load("relay 4 KB, a new client each, every question of the default policy", connections=500, clients=0, alone=True),
+    Load("relay 4 KB, a new client each, all questions", connections=500, clients=0, alone=True),
 )

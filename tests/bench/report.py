@@ -104,8 +104,9 @@ def machine() -> str:
         ),
         platform.machine(),
     )
+    release = platform.release().partition("-")[0]
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{len(os.sched_getaffinity(0))} cores ({model}), {memory:.0f} GiB, Linux {platform.release()}, {python}"
+    return f"{len(os.sched_getaffinity(0))} cores ({model}), {memory:.0f} GiB, Linux {release}, {python}"
 
 
 def _markdown_table(columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> str:
@@ -132,6 +133,7 @@ the two servers take turns in every load. `ratio` is mailguard's figure by the p
 and greatest. Both come from the same seconds of the same machine, which other work shares: **the ratio is what lasts**,
 the absolute figures do not. `memory` is the peak resident size of the server's processes in those rounds, mailguard's
 and then the peer's. A round counts only if each client got the replies that it should, and the backend each message.
+Where a ratio is below 1, mailguard costs more than the peer.
 
 *mailguard* is `mailguard serve`, one process, as shipped: uvloop, the default policy's three lists and envelope rules,
 its Received and other header fields, metrics, a JSON log line for each message and each connection, a PROXY header to
@@ -142,8 +144,8 @@ the last line it asks about EHLO name and sender domain as well. It has no scann
 of asyncio streams, a Received line, a log line a message. That is what one gets by putting stock parts together the
 obvious way, and it does less: no policy, no bounds, no header surgery, no protection from SMTP smuggling.
 
-Clients come {clients}, say one command at a time, and do not pipeline. The lists are a local rbldnsd behind a local
-unbound. The backend is a process that takes every message and keeps none.
+Clients come {clients}, say one command at a time, and do not pipeline.
+The lists are a local rbldnsd behind a local unbound. The backend is a process that takes every message and keeps none.
 
 ## Pure code
 
@@ -154,10 +156,9 @@ CPU time of one call, median and best of {rounds} rounds.
 ## What is not measured
 
 * Other mail servers (Postfix, Haraka, Exim): the peer says what stock Python does, not what a mail server in C does.
-* Scanning. SpamAssassin takes some tens of milliseconds of CPU for a small message, far more than all of the above;
-  it and clamd are the bound of scanned mail, in their own processes.
+* Scanning: clamd and SpamAssassin spend CPU time of their own, and mailguard some more to hand them each message.
 * Latency, and wall time. Thousands of connections at once, slow clients, many idle ones.
-* TLS, which mailguard does not do yet. IPv6 clients. Several recipients. Messages that are not plain ASCII text.
+* TLS. IPv6 clients. Several recipients. Messages that are not plain ASCII text.
 * A real backend's own time, and a resolver's to lists on the Internet.
 * Anything over hours: growth of memory, full caches.
 """
