@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from mailguard.config import Settings
+from mailguard.facts import Source
 from mailguard.policy.compiler import compile_policy
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.positions import Problem, Problems, Text, parse, validate
@@ -78,6 +79,25 @@ def load(path: Path) -> CompiledPolicy:
 
     policy = compile_policy(parse(policy_text), include)
     return replace(policy, digest=_digest(snapshot))
+
+
+def load_for(settings: Settings) -> CompiledPolicy:
+    """The policy that ``settings`` name, if it can work with them.
+
+    Raises:
+        Problems: as :func:`load`; or it would defer all mail for want of a scanner that is not configured.
+    """
+    policy = load(settings.policy)
+    scanners = {Source.CLAMAV: settings.clamav.address, Source.SPAMASSASSIN: settings.spamassassin.address}
+    missing = [source for source, address in scanners.items() if address is None and policy.defers_without(source)]
+    if missing:
+        raise Problems([_unconfigured(settings.policy, source) for source in missing])
+    return policy
+
+
+def _unconfigured(path: Path, source: Source) -> Problem:
+    message = f"this policy defers all mail while `{source}` is down, and the settings name no `{source}.address`"
+    return Problem(str(path), 1, 1, message, f"set `{source}.address`, or say `{source}: {{down: deliver, ...}}` here")
 
 
 def _digest(snapshot: list[Text]) -> str:

@@ -21,7 +21,7 @@ from mailguard.config import Settings, split_address
 from mailguard.dns.resolver import Resolver
 from mailguard.log import logger
 from mailguard.policy.engine import CompiledPolicy
-from mailguard.policy_files import load
+from mailguard.policy_files import load_for
 from mailguard.positions import Problems
 from mailguard.relay import Relay
 from mailguard.scanners.clamav import Clamav
@@ -79,7 +79,7 @@ class Worker:
             OpenRelay: a backend takes mail for anybody.
             OSError: an address cannot be listened on. After any of these nothing listens.
         """
-        self._services = assemble(self._settings, load(self._settings.policy))
+        self._services = assemble(self._settings, load_for(self._settings))
         await self._services.relay.refuse_open_relays()
         try:
             await self._listen()
@@ -108,7 +108,7 @@ class Worker:
             Whether the new policy is the running one.
         """
         try:
-            policy = load(self._settings.policy)
+            policy = load_for(self._settings)
         except Problems as problems:
             metrics.POLICY_SUCCESS.set(0)
             for problem in problems.problems:

@@ -7,14 +7,16 @@ It reads the files with the functions that the server uses, runs the policy's ca
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from mailguard.config import Settings
 from mailguard.facts import Stage
 from mailguard.policy.engine import CompiledPolicy
-from mailguard.policy_files import load, load_settings
+from mailguard.policy_files import load, load_for, load_settings
 from mailguard.positions import Problem, Problems
 
 DEFAULT_CONFIG: Final = Path("/etc/mailguard/mailguard.yaml")
@@ -33,10 +35,11 @@ def check(policy: Path | None, config: Path | None) -> int:
     problems: list[Problem] = []
     if config is None and policy is None:
         config = DEFAULT_CONFIG
-    if config is not None:
-        policy = _settings(config, policy, problems)
+    settings = _settings(config, problems) if config is not None else None
     if policy is not None:
-        _policy(policy, problems)
+        _policy(policy, lambda: load(policy), problems)
+    elif settings is not None:
+        _policy(settings.policy, lambda: load_for(settings), problems)
     if not problems:
         return os.EX_OK
     count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
@@ -44,20 +47,20 @@ def check(policy: Path | None, config: Path | None) -> int:
     return os.EX_CONFIG
 
 
-def _settings(config: Path, policy: Path | None, problems: list[Problem]) -> Path | None:
-    """Check the settings; returns the policy to check, None where they do not tell."""
+def _settings(config: Path, problems: list[Problem]) -> Settings | None:
+    """Check the settings; None where they are broken."""
     try:
         settings = load_settings(config)
     except Problems as error:
         problems += error.problems
-        return policy
+        return None
     typer.echo(f"{config}: ok, {settings.hostname} for {', '.join(settings.relay_domains)}")
-    return policy or settings.policy
+    return settings
 
 
-def _policy(path: Path, problems: list[Problem]) -> None:
+def _policy(path: Path, load_it: Callable[[], CompiledPolicy], problems: list[Problem]) -> None:
     try:
-        policy = load(path)
+        policy = load_it()
     except Problems as error:
         problems += error.problems
     else:

@@ -216,6 +216,11 @@ class CompiledPolicy:
         """The name of the profile of ``recipient``."""
         return self.profiles.name(recipient)
 
+    def defers_without(self, source: Source) -> bool:
+        """Whether mail waits while ``source`` is down."""
+        fallback = self.force.fallbacks.get(source)
+        return source in self.force.sources and fallback is not None and fallback.down is Action.DEFER
+
     def envelope(self, client: Client, envelope: Envelope) -> Verdict:
         """What the envelope's rules decide about one recipient."""
         verdict = self._envelope(self.force, client, envelope)

@@ -86,12 +86,10 @@ def _observed(verdict: Verdict) -> None:
         metrics.OBSERVED.labels(verdict.observed.action.value, verdict.observed.rule or NO_RULE).inc()
 
 
-def recipient_judged(policy: CompiledPolicy, client: Client, verdict: Verdict) -> None:
-    """Count a verdict on a recipient, and codes that no table knows: they weigh nothing, but somebody should look."""
+def recipient_judged(verdict: Verdict) -> None:
+    """Count a verdict on a recipient."""
     metrics.RECIPIENTS.labels(verdict.action.value, verdict.rule or NO_RULE).inc()
     _observed(verdict)
-    for name, _code in policy.unmatched(client):
-        metrics.DNSBL_UNMATCHED.labels(name).inc()
 
 
 def recipient_refused(
@@ -137,8 +135,10 @@ async def message_judged(
     )
 
 
-def connection(reference: str, who: Who, end: ConnectionEnd, messages: int) -> None:
-    """Log the end of a connection."""
+def connection(policy: CompiledPolicy, reference: str, who: Who, end: ConnectionEnd, messages: int) -> None:
+    """Log the end of a connection; count codes that no table knows: they weigh nothing, but somebody should look."""
+    for name, _code in policy.unmatched(who.client):
+        metrics.DNSBL_UNMATCHED.labels(name).inc()
     logger.info(
         "connection",
         ref=reference,

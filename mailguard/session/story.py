@@ -108,7 +108,7 @@ class Session:
         await self._questions.answered()
         client, envelope = self._questions.client(), self._envelope(transaction, recipient)
         verdict = policy.envelope(client, envelope)
-        record.recipient_judged(policy, client, verdict)
+        record.recipient_judged(verdict)
         if verdict.reply is not None:
             return verdict.reply, verdict
         treatment = policy.treatment(recipient, verdict)
@@ -219,8 +219,10 @@ class Session:
     async def closed(self, end: ConnectionEnd) -> None:
         """The connection is over: nothing of it outlives this call but its log line."""
         await self.reset()
-        record.connection(self._connection, self._who(), end, self._taken)
-        await self._questions.close()
+        try:
+            record.connection(self._services.policy, self._connection, self._who(), end, self._taken)
+        finally:
+            await self._questions.close()
 
     def _current(self) -> Transaction:
         if self._transaction is None:

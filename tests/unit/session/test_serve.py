@@ -191,3 +191,17 @@ async def test_the_admin_port_that_is_taken_ends_with_69_too(place: Place) -> No
     assert status == os.EX_UNAVAILABLE
     assert "Traceback" not in output
     assert not place.listens()
+
+
+async def test_a_policy_that_would_defer_everything_for_want_of_a_scanner_ends_with_78(place: Place) -> None:
+    place.policy(
+        POLICY.replace("clamav: {down: deliver,", "clamav: {down: defer,").replace(
+            "  content:\n",
+            "  content:\n    - name: malware\n      if: virus.status == 'infected' and virus.kind == 'malware'\n"
+            '      then: reject\n      text: "Message refused: {virus.name}"\n',
+        )
+    )
+    status, output = await (await place.serve()).ended()
+    assert status == os.EX_CONFIG
+    assert "the settings name no `clamav.address`" in output
+    assert "listening" not in output
