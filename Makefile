@@ -1,4 +1,5 @@
-# make run      the main job with real servers on this machine (ONCE=1: end after the table)
+# make run      the main job with real servers on this machine (ONCE=1: end after the table;
+#               BREAK=clamd, zone or junk-router: with that part broken, which it must notice)
 # make test     every check and every test, real servers included; installs what is missing
 # make check    formatting, lint, types, layers, reference pages, fast tests: under two minutes, no server
 # make bench    how fast, on this machine
@@ -41,7 +42,7 @@ servers:
 	@sh $(setup)/packages.sh python3-venv $(servers)
 
 run: servers venv
-	@$(bin)/mailguard demo $(if $(ONCE),--once)
+	@$(bin)/mailguard demo $(if $(ONCE),--once) $(if $(BREAK),--break $(BREAK))
 
 test: check test-real
 
