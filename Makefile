@@ -1,4 +1,4 @@
-# make run      the main job with real servers on this machine (ONCE=1: end after the table;
+# make run      the main job with real servers on this machine (ONCE=1: end after the table; PORT=2526: not on 2525;
 #               BREAK=clamd, zone or junk-router: with that part broken, which it must notice)
 # make test     every check and every test, real servers included; installs what is missing
 # make check    formatting, lint, types, layers, reference pages, fast tests: under two minutes, no server
@@ -42,7 +42,7 @@ servers:
 	@sh $(setup)/packages.sh python3-venv $(servers)
 
 run: servers venv
-	@$(bin)/mailguard demo $(if $(ONCE),--once) $(if $(BREAK),--break $(BREAK))
+	@$(bin)/mailguard demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT)) $(if $(BREAK),--break $(BREAK))
 
 test: check test-real
 

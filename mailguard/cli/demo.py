@@ -99,7 +99,7 @@ def _require_free(port: int) -> None:
         except OSError as error:
             raise LabError(
                 f"127.0.0.1:{port}: {error.strerror}. Another `make run`? See `ss -ltnp sport = :{port}`, "
-                "or choose another one with `mailguard demo --port`."
+                "or choose another one with `make run PORT=...`."
             ) from None
 
 

@@ -10,6 +10,7 @@
 #   user     the same run by a user who may run apt-get with sudo, and nothing else
 #   postfix  with Postfix installed the installer stops, says why, and changes nothing
 #
+# FRESH_PORT=2526 lets the demo listen elsewhere than on 2525, where this machine uses that (its network is shared).
 # Each prints how long it took, and what the installer must not have done is checked: no service runs, policy-rc.d is as
 # it was.
 
@@ -18,6 +19,7 @@ set -eu
 source=$(cd "$(dirname "$0")/../.." && pwd)
 suite=bookworm
 clone=opt/mailguard
+run="make run ONCE=1${FRESH_PORT:+ PORT=$FRESH_PORT}"
 [ $# -gt 0 ] || set -- run test user postfix
 
 stop() {
@@ -92,9 +94,9 @@ require_kind() {
 }
 
 check_run() {
-    timed "make run ONCE=1, everything to be installed" inside 'make run ONCE=1'
+    timed "make run ONCE=1, everything to be installed" inside "$run"
     require_kind
-    timed "make run ONCE=1 again" inside 'make run ONCE=1'
+    timed "make run ONCE=1 again" inside "$run"
     require_kind
 }
 
@@ -108,7 +110,7 @@ check_user() {
         useradd --create-home newcomer && chown -R newcomer: .
         echo "newcomer ALL=(root) NOPASSWD: /usr/bin/apt-get" >/etc/sudoers.d/newcomer'
     timed "make run ONCE=1 by a user with sudo for apt-get alone" \
-        inside 'setpriv --reuid=newcomer --regid=newcomer --init-groups env HOME=/home/newcomer make run ONCE=1'
+        inside "setpriv --reuid=newcomer --regid=newcomer --init-groups env HOME=/home/newcomer $run"
     require_kind
 }
 
