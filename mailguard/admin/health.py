@@ -1,7 +1,7 @@
 """What ``/healthz`` and ``/readyz`` say, as data (operations.md, "Health").
 
-Healthy means that mail is handled safely, deferring included: a dead scanner or backend is an alert and no reason
-to move the guest to and fro. Ready means that a load balancer should send clients here.
+Healthy means that mail is handled safely, deferring included: a dead scanner or backend is an alert, and no reason
+to restart mailguard or to move it to another machine. Ready means that a load balancer should send clients here.
 """
 
 from __future__ import annotations

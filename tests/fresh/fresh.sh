@@ -3,7 +3,7 @@
 #
 # The two commands of the README on a Debian 12 that holds nothing but git, make, python3.11 and a clone of this tree's
 # HEAD, in a chroot made for it and removed afterwards. What this machine needs to reach its package archives (apt's
-# sources and options, certificates, pip's configuration but for local folders) is lent to the chroot.
+# sources and options, certificates, pip's configuration) is lent to the chroot.
 #
 #   run      `make run ONCE=1` prints the table with all five as expected; the second run starts in seconds
 #   test     `make test` is green
@@ -59,7 +59,8 @@ build() {
         --aptopt="$scratch/apt.conf" "$suite" "$scratch/base.tar" $(debian_sources)
 }
 
-# What pip is told on this machine, but for folders that a fresh one has not.
+# What pip is told on this machine: indexes, proxies, certificates. Options that name local paths would fail in the chroot,
+# which has none of them. A section that both files have is made one, since pip refuses it twice.
 lend_pip() {
     cat /etc/pip.conf "$HOME/.config/pip/pip.conf" 2>/dev/null | grep -v -e file: -e find-links |
         awk '!/^\[/ || !seen[$0]++' >"$scratch/root/etc/pip.conf"
