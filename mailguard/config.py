@@ -151,7 +151,9 @@ class Limits(Section):
     max_connections_per_client: int = setting(
         50, "connections of one client (IPv4 /32, IPv6 /64)", unit="connections", ge=1
     )
-    greeting_wait: float = setting(0.0, "wait before the greeting, to catch early talkers", unit="s", ge=0, le=6)
+    greeting_wait: float = setting(
+        3.0, "wait before the greeting, where the policy asks about early talkers; 0: never", unit="s", ge=0, le=6
+    )
     envelope_deadline: float = setting(5.0, "all questions about client and envelope, from connect", unit="s", gt=0)
     proxy_header_timeout: float = setting(
         5.0, "waiting for the PROXY header of a peer that must send one", unit="s", gt=0

@@ -52,6 +52,12 @@ cases:
 """
 
 
+IMPATIENT = POLICY.replace(
+    "  envelope:\n", "  envelope:\n    - {name: spoke first, if: early_talker, then: reject}\n", 1
+)
+"""The same, and early talkers are refused."""
+
+
 @dataclass
 class Service:
     """A running mailguard and what stands behind it."""

@@ -11,11 +11,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from mailguard import metrics
-from mailguard.facts import ClientAddress, Mailbox
+from mailguard.config import Limits
+from mailguard.facts import Answer, ClientAddress, Known, Mailbox
 from mailguard.session.story import is_ours
+from mailguard.smtp.server import Connection
+from tests.support.client import Client, proxy_v2
 from tests.support.mail import mail, submit, transaction
 from tests.support.sink import CLOSE, Stall
-from tests.unit.session.conftest import CLIENT, POLICY, Service, Start
+from tests.unit.session.conftest import CLIENT, IMPATIENT, POLICY, Service, Start
 
 REFERENCE = re.compile(rb"\(([2-9B-Z]{9}-\d+)\)$")
 
@@ -258,3 +261,31 @@ async def test_our_own_relays_are_asked_nothing_about(start: Start, monkeypatch:
         assert (await submit(relay, mail().octets)).content.startswith(b"250 ")
         assert (await submit(other, mail().octets)).content.startswith(b"250 ")
     assert asked == ["198.18.1.10"]
+
+
+async def test_a_client_that_speaks_first_is_noticed_with_the_default_settings(start: Start) -> None:
+    service = await start(IMPATIENT)
+    eager = proxy_v2(CLIENT) + b"EHLO mail.example.org\r\n"
+    async with await Client.connect("127.0.0.1", service.worker.ports[0], proxy=eager) as client:
+        await client.reply()
+        assert (await client.reply())[0].startswith(b"250-")
+        await client.command(b"MAIL FROM:<a@b.example>")
+        [answer] = await client.command(b"RCPT TO:<alice@example.com>")
+    assert answer.startswith(b"554 5.7.1 ")
+
+
+@pytest.mark.parametrize(("policy", "wait"), [(POLICY, 0.0), (IMPATIENT, Limits().greeting_wait)])
+async def test_the_greeting_waits_only_where_the_policy_asks(
+    start: Start, policy: str, wait: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, waits = await start(policy), list[float]()
+    monkeypatch.setattr(Connection, "_early_talker", lambda _connection, seconds: noted(waits, seconds))
+    async with await service.connect() as client:
+        await client.reply()
+    assert waits == [wait]
+    assert Limits().greeting_wait > 0
+
+
+async def noted(waits: list[float], seconds: float) -> Answer[bool]:
+    waits.append(seconds)
+    return Known(value=False)
