@@ -34,7 +34,9 @@ class Run:
     rounds: int = ROUNDS
 
 
-LOAD_COLUMNS = ("work per second of server CPU", "mailguard", "best", "peer", "best", "ratio", "memory, peer's")
+LOAD_COLUMNS = ("work per second of server CPU", "mailguard", "its best", "peer", "its best", "ratio", "memory, peer's")
+PEER = "peer: a filter put together from stock aiosmtpd and dnspython (tests/bench/peer.py)"
+"""What stands under the table of loads, so that nobody need look up who is compared."""
 MICRO_COLUMNS = ("pure code", "one call", "best", "")
 
 
@@ -71,7 +73,7 @@ def _duration(seconds: float) -> str:
 def tables(run: Run) -> Iterator[Table]:
     """For a terminal."""
     for columns, rows in ((LOAD_COLUMNS, load_rows(run)), (MICRO_COLUMNS, micro_rows(run))):
-        table = Table()
+        table = Table(caption=PEER if columns is LOAD_COLUMNS else None)
         for number, column in enumerate(columns):
             table.add_column(column, justify="right" if number else "left")
         for row in rows:
@@ -88,6 +90,7 @@ def markdown(run: Run, today: date) -> str:
         packages=", ".join(f"{package} {version(package)}" for package in PACKAGES),
         clients="named in PROXY headers, to both servers alike" if run.proxied else "at addresses of 198.18.0.0/15",
         rounds=run.rounds,
+        peer=PEER,
         loads=_markdown_table(LOAD_COLUMNS, load_rows(run)),
         micros=_markdown_table(MICRO_COLUMNS, micro_rows(run)),
     )
@@ -126,6 +129,8 @@ prints it. Figures are as measured in one run: another run differs by a tenth or
 ## Servers
 
 {loads}
+
+{peer}; more below.
 
 *How.* Work done per second of CPU time (user and system, all its processes) that the **server** spent, not per second
 of time: load generator, backend, resolver and whatever else runs share the cores. Median and best of {rounds} rounds;

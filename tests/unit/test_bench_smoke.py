@@ -13,10 +13,11 @@ import pytest
 
 from mailguard.policy_files import load, load_settings
 from tests.bench import peer
+from tests.bench.__main__ import PAGE
 from tests.bench.generator import Job, UnexpectedReply, run
 from tests.bench.loads import LOADS, Load, message
 from tests.bench.micro import everything
-from tests.bench.report import Run, markdown, tables
+from tests.bench.report import LOAD_COLUMNS, PEER, Run, markdown, tables
 from tests.bench.rounds import Figures, cpu_seconds, peak_memory
 from tests.bench.sink import Sink, Taken, listen
 from tests.bench.subjects import Mailguard
@@ -144,4 +145,12 @@ def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
     assert "| small (messages) | 200 | 300 | 100 | 110 | 1.82 (1.00-3.33) | 50 MB, 60 MB |" in page
     assert "| alone (messages) | 200 | 300 |  |  |  | 50 MB |" in page
     assert [table.row_count for table in tables(run_)] == [2, len(run_.micros)]
+    assert [table.caption for table in tables(run_)] == [PEER, None]
+    assert PEER in page
     assert all(micro.best > 0 for micro in run_.micros)
+
+
+def test_the_page_that_stands_in_docs_has_the_tables_of_today() -> None:
+    page = PAGE.read_text()
+    assert "| " + " | ".join(LOAD_COLUMNS) + " |" in page
+    assert PEER in page
