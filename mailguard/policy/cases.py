@@ -32,7 +32,7 @@ from mailguard.facts import (
     Unknown,
     VirusResult,
 )
-from mailguard.policy.engine import CompiledPolicy
+from mailguard.policy.engine import POSTMASTER, CompiledPolicy
 from mailguard.policy.schema import CaseEntry, Given, Outcome
 from mailguard.positions import Document, Path, Problem, did_you_mean
 from mailguard.verdict import Action, Verdict
@@ -226,27 +226,52 @@ def facts_of_case(policy: CompiledPolicy, given: Mapping[str, Given]) -> tuple[C
     )
 
 
-def decide(policy: CompiledPolicy, given: Mapping[str, Given]) -> Verdict:
-    """What ``policy`` makes of a case: the envelope's verdict where that ends it, else the content's."""
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a case went: the ``verdict`` in the end, and the envelope's and the content's own; None where none came."""
+
+    verdict: Verdict
+    envelope: Verdict
+    content: Verdict | None = None
+
+
+def course(policy: CompiledPolicy, given: Mapping[str, Given]) -> Course:
+    """What ``policy`` makes of a case: the envelope's verdict where that ends it, else the content's.
+
+    Where the content's rules let through what a rule of the envelope had accepted, that rule is the one that decided.
+    """
     client, envelope, message = facts_of_case(policy, given)
     before = policy.envelope(client, envelope)
     if before.action.blocks:
-        return before
+        return Course(before, before)
     after = policy.content(client, envelope, message, before)
-    return replace(after, observed=before.observed or after.observed)
+    spoke = before.rule if after.action is Action.ACCEPT and not after.rule else after.rule
+    return Course(replace(after, rule=spoke, observed=before.observed or after.observed), before, after)
+
+
+def decide(policy: CompiledPolicy, given: Mapping[str, Given]) -> Verdict:
+    """The verdict that ``policy`` comes to in a case."""
+    return course(policy, given).verdict
 
 
 def failures(document: Document, policy: CompiledPolicy, cases: list[CaseEntry]) -> Iterator[Problem]:
     """The cases that come out otherwise than expected."""
     for index, case in enumerate(cases):
-        verdict = decide(policy, case.given)
-        path: Path = ("cases", index, "expect")
-        wrong = list(_differences(case.expect, verdict))
+        went = course(policy, case.given)
+        wrong = list(_differences(case.expect, went.verdict))
+        steps = list(_explained(went)) if wrong else []
         if case.expect.observed is not None:
-            wrong += [f"observed: {d}" for d in _differences(case.expect.observed, verdict.observed)]
+            unseen = [f"observed: {d}" for d in _differences(case.expect.observed, went.verdict.observed)]
+            wrong += unseen
+            steps += [f"observed: {step}" for step in _explained(_tried(policy, case.given))] if unseen else []
         if wrong:
             message = f"case '{case.name}' comes out otherwise: {'; '.join(wrong)}"
-            yield document.problem(path, message, steps=tuple(_explained(verdict)))
+            yield document.problem(("cases", index, "expect"), message, steps=tuple(steps))
+
+
+def _tried(policy: CompiledPolicy, given: Mapping[str, Given]) -> Course:
+    """How a case goes where everything that is only observed is in force."""
+    return course(replace(policy, force=policy.trial or policy.force, trial=None), given)
 
 
 def _differences(expected: Outcome, verdict: Verdict | None) -> Iterator[str]:
@@ -280,13 +305,28 @@ def _told(action: Action, detail: int | str | bool | None) -> str:
 
 
 def _by(verdict: Verdict) -> str:
+    if verdict.rule == POSTMASTER:
+        return " as postmaster and abuse are never refused nor filed"
+    if verdict.rule.startswith("unavailable: "):
+        return f" by what `unavailable` says of {verdict.rule.removeprefix('unavailable: ')}"
     return f" by rule '{verdict.rule}'" if verdict.rule else " as no rule decided"
 
 
-def _explained(verdict: Verdict) -> Iterator[str]:
-    """The rules tried and the weights that counted."""
-    words = {True: "fired", False: "did not", None: "could not be told"}
-    for outcome in verdict.trace.rules:
-        yield f"rule '{outcome.rule}' {words[outcome.fired]}"
-    for weight in verdict.trace.weights:
+_WORDS: Final = {True: "fired", False: "did not fire", None: "could not be told, for want of an answer"}
+
+
+def _explained(went: Course) -> Iterator[str]:
+    """The weights that counted, and the rules tried in both stages."""
+    for weight in went.envelope.trace.weights:
         yield f"{weight.name} weighed {weight.weight:g}"
+    yield from _rules("envelope", went.envelope)
+    if went.content is not None:
+        yield from _rules("content", went.content)
+        spoke = any(outcome.fired for outcome in went.content.trace.rules)
+        if spoke and went.envelope.action is Action.FILE and went.content.rule == went.envelope.rule:
+            yield f"what the envelope files stays filed, here by rule '{went.envelope.rule}'"
+
+
+def _rules(stage: str, verdict: Verdict) -> Iterator[str]:
+    for outcome in verdict.trace.rules:
+        yield f"{stage} rule '{outcome.rule}' {_WORDS[outcome.fired]}"
