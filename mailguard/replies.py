@@ -120,8 +120,9 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
         500, "5.5.2", "Command line too long", "a command line over the bound", "RFC 5321 4.5.3.1.4"
     ),
     "bare_line_end": ReplySpec(
-        500, "5.5.2", "Command lines end in <CR><LF>", "a bare LF, CR or NUL in a command line", "RFC 5321 2.3.8"
+        500, "5.5.2", "Command lines end in <CR><LF>", "a bare LF or CR in a command line", "RFC 5321 2.3.8"
     ),
+    "nul": ReplySpec(500, "5.5.2", "Command line holds NUL", "a NUL in a command line", "RFC 5321 4.1.2"),
     "syntax": ReplySpec(
         501, "5.5.4", "Syntax: {expected}", "a command whose argument does not follow the grammar", "RFC 5321 4.1.2"
     ),

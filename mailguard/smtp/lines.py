@@ -8,16 +8,19 @@ and faults come out the same however the input is cut into packets.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Final
 
 _CRLF: Final = b"\r\n"
+_NO_PART_OF_A_LINE: Final = re.compile(rb"[\0\r\n]")
 
 
 class Fault(Enum):
     """Why a line is none: the value names the reply."""
 
     BARE = "bare_line_end"
+    NUL = "nul"
     TOO_LONG = "line_too_long"
 
 
@@ -56,8 +59,8 @@ class CommandLines:
         window = self._data[self._position : self._position + self._max_line]
         end = window.find(_CRLF)
         line = window if end < 0 else window[:end]
-        if _is_bare(line, complete=end >= 0):
-            return self._fault(Fault.BARE)
+        if fault := _first_fault(line, complete=end >= 0):
+            return self._fault(fault)
         if end >= 0:
             self._position += end + len(_CRLF)
             return line
@@ -80,8 +83,9 @@ class CommandLines:
         return end >= 0
 
 
-def _is_bare(line: bytes, *, complete: bool) -> bool:
-    """Whether ``line`` holds NUL, CR or LF; a last CR of an incomplete one is not judged yet."""
-    if b"\0" in line or b"\n" in line:
-        return True
-    return b"\r" in (line if complete or not line.endswith(b"\r") else line[:-1])
+def _first_fault(line: bytes, *, complete: bool) -> Fault | None:
+    """What the first octet is that ``line`` may not hold; a last CR of an incomplete one is not judged yet."""
+    found = _NO_PART_OF_A_LINE.search(line if complete or not line.endswith(b"\r") else line[:-1])
+    if found is None:
+        return None
+    return Fault.NUL if found[0] == b"\0" else Fault.BARE

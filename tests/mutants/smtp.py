@@ -41,8 +41,8 @@ MUTANTS: tuple[Mutant, ...] = (
         EXACT,
         "a-bare-lf-hides-in-a-command",
         "mailguard/smtp/lines.py",
-        r'if b"\0" in line or b"\n" in line:',
-        r'if b"\0" in line:',
+        r'rb"[\0\r\n]"',
+        r'rb"[\0\r]"',
         _LINES,
     ),
     Mutant(
