@@ -183,7 +183,9 @@ class Admin(Section):
     """The metrics and health endpoint."""
 
     address: TcpAddress = setting(
-        "127.0.0.1:9625", "host and port of /metrics, /healthz and /readyz; port 0 takes a free one"
+        "127.0.0.1:9625",
+        "host and port of /metrics, /healthz (200 while the process answers) and /readyz (503, with reasons, while "
+        "clients should go elsewhere); port 0 takes a free one",
     )
 
 

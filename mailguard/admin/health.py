@@ -1,7 +1,8 @@
-"""What ``/healthz`` and ``/readyz`` say, as data (operations.md, "Health").
+"""What ``/healthz`` and ``/readyz`` say, as data (docs/flow.md, "Is it well?").
 
-Healthy means that mail is handled safely, deferring included: a dead scanner or backend is an alert, and no reason
-to restart mailguard or to move it to another machine. Ready means that a load balancer should send clients here.
+``/healthz`` is 200 as long as the event loop answers: that it answers is all that it says, so that a dead scanner or
+backend, for which mail is deferred, is an alert and no reason to restart mailguard. ``/readyz`` is 503, with reasons,
+while a load balancer should send clients elsewhere.
 """
 
 from __future__ import annotations
@@ -11,12 +12,20 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The state of the service: each set of reasons is empty where all is well."""
+    """The state of the service.
 
-    unhealthy: tuple[str, ...] = ()
+    Attributes:
+        not_ready: why clients should go elsewhere; empty where all is well.
+        details: what is known besides, such as the version.
+    """
+
     not_ready: tuple[str, ...] = ()
     details: dict[str, object] = field(default_factory=dict)
 
-    def as_json(self, reasons: tuple[str, ...]) -> dict[str, object]:
-        """One answer: ``ok``, the reasons against it, and what is known besides."""
-        return {"ok": not reasons, "reasons": list(reasons), **self.details}
+    def alive(self) -> dict[str, object]:
+        """The answer of ``/healthz``."""
+        return {"ok": True, **self.details}
+
+    def ready(self) -> dict[str, object]:
+        """The answer of ``/readyz``: ``ok``, and the reasons against it."""
+        return {"ok": not self.not_ready, "reasons": list(self.not_ready), **self.details}

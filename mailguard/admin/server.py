@@ -50,13 +50,8 @@ class Admin:
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _healthz(self, _request: web.Request) -> web.Response:
-        health = self._health()
-        return _answer(health, health.unhealthy)
+        return web.json_response(self._health().alive())
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         health = self._health()
-        return _answer(health, health.unhealthy + health.not_ready)
-
-
-def _answer(health: Health, reasons: tuple[str, ...]) -> web.Response:
-    return web.json_response(health.as_json(reasons), status=503 if reasons else 200)
+        return web.json_response(health.ready(), status=503 if health.not_ready else 200)
