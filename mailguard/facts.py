@@ -8,6 +8,7 @@ nothing else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -119,6 +120,11 @@ class Helo:
     resolves: Answer[bool] = NOT_ASKED
 
 
+_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
+_DOT_STRING: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+"""A local part that needs no quotes (RFC 5321 4.1.2, with RFC 6531 3.3)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mailbox:
     """An address in two parts: both empty for ``<>`` (RFC 5321 4.5.5), ``domain`` alone empty for ``<postmaster>``."""
@@ -131,8 +137,17 @@ class Mailbox:
         """Whether this is the null reverse-path."""
         return not self.local and not self.domain
 
-    def __str__(self) -> str:
+    @property
+    def unquoted(self) -> str:
+        """What conditions and lists compare with: the local part as it is meant, without quotes."""
         return f"{self.local}@{self.domain}" if self.domain else self.local
+
+    def __str__(self) -> str:
+        """As it is written (RFC 5321 4.1.2): a local part that is no Dot-string stands in quotes."""
+        if self.is_null or _DOT_STRING.fullmatch(self.local):
+            return self.unquoted
+        quoted = '"' + self.local.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return f"{quoted}@{self.domain}" if self.domain else quoted
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from mailguard.facts import (
     Client,
     Envelope,
     Known,
-    Mailbox,
     Message,
     ReverseDns,
     Source,
@@ -185,10 +184,6 @@ def _spam(read: Callable[[SpamResult], Value]) -> Callable[[Reading], Value | No
     return lambda r: _of(r.spam, read)
 
 
-def _address(mailbox: Mailbox) -> str:
-    return "" if mailbox.is_null else str(mailbox)
-
-
 READERS: Final[Mapping[str, Callable[[Reading], Value | None]]] = {
     "client.ip": lambda r: r.client.address.ip,
     "client.score": lambda r: r.score,
@@ -205,12 +200,12 @@ READERS: Final[Mapping[str, Callable[[Reading], Value | None]]] = {
     "helo.name": lambda r: r.envelope.helo.name,
     "helo.is_address": lambda r: r.envelope.helo.is_address,
     "helo.unresolvable": lambda r: _of(r.envelope.helo.resolves, lambda resolves: not resolves),
-    "sender.address": lambda r: _address(r.envelope.sender),
+    "sender.address": lambda r: r.envelope.sender.unquoted,
     "sender.local": lambda r: r.envelope.sender.local,
     "sender.domain": lambda r: r.envelope.sender.domain,
     "sender.is_null": lambda r: r.envelope.sender.is_null,
     "sender.unresolvable": lambda r: _of(r.sender_resolves, lambda resolves: not resolves),
-    "recipient.address": lambda r: _address(r.envelope.recipient),
+    "recipient.address": lambda r: r.envelope.recipient.unquoted,
     "recipient.local": lambda r: r.envelope.recipient.local,
     "recipient.domain": lambda r: r.envelope.recipient.domain,
     "message.size": lambda r: Range.exactly(float(r.message.size)) if r.message is not None else None,

@@ -39,7 +39,7 @@ class _Recipient:
 
     def value(self, name: str) -> Value | None:
         return {
-            "recipient.address": str(self.mailbox),
+            "recipient.address": self.mailbox.unquoted,
             "recipient.local": self.mailbox.local,
             "recipient.domain": self.mailbox.domain,
         }.get(name)

@@ -4,7 +4,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from mailguard.facts import FACTS, ClientAddress, FactType, Provenance, Stage
+from mailguard.facts import FACTS, ClientAddress, FactType, Mailbox, Provenance, Stage
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,27 @@ def test_the_declaration_of_a_fact(spec) -> None:
 
 def test_only_received_evidence_may_not_block() -> None:
     assert [provenance for provenance in Provenance if not provenance.may_block] == [Provenance.RECEIVED]
+
+
+@pytest.mark.parametrize(
+    ("local", "domain", "written"),
+    [
+        ("user", "example.com", "user@example.com"),
+        ("first.last+tag", "example.com", "first.last+tag@example.com"),
+        ("jürgen", "bücher.example", "jürgen@bücher.example"),
+        ("a b", "example.com", '"a b"@example.com'),
+        ("a,b", "example.com", '"a,b"@example.com'),
+        ("a@b", "example.com", '"a@b"@example.com'),
+        ('a"b\\', "example.com", '"a\\"b\\\\"@example.com'),
+        (".a", "example.com", '".a"@example.com'),
+        ("a..b", "example.com", '"a..b"@example.com'),
+        ("a.", "example.com", '"a."@example.com'),
+        ("", "example.com", '""@example.com'),
+        ("postmaster", "", "postmaster"),
+        ("", "", ""),
+    ],
+)
+def test_a_mailbox_is_written_so_that_it_can_be_read_back(local: str, domain: str, written: str) -> None:
+    mailbox = Mailbox(local, domain)
+    assert str(mailbox) == written
+    assert mailbox.unquoted == (f"{local}@{domain}" if domain else local)

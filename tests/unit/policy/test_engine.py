@@ -418,5 +418,13 @@ def test_codes_that_no_table_knows_are_told() -> None:
     assert compiled.unmatched(client) == [("black", IPv4Address("127.0.0.88"))]
 
 
+def test_conditions_see_addresses_without_their_quotes() -> None:
+    compiled = rules("sender.address == 'a b@example.org' => reject", "recipient.address == 'c d@example.com' => file")
+    assert outcome(compiled, sender__address="a b@example.org") == "reject 554"
+    assert outcome(compiled, recipient__address="c d@example.com") == "file Junk"
+    quoted, plain = Mailbox("c d", "example.com"), Mailbox("c", "example.com")
+    assert compiled.treatment(quoted, Verdict(Action.ACCEPT)) != compiled.treatment(plain, Verdict(Action.ACCEPT))
+
+
 def test_a_policy_without_rules_takes_everything() -> None:
     assert decide(policy("rules: {}"), {}) == Verdict(Action.ACCEPT)
