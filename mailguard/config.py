@@ -31,8 +31,19 @@ def _valid_port(address: str) -> str:
     return address
 
 
+def _known_port(address: str) -> str:
+    """``address``, if its port, where it has one, can be connected to.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not address.startswith("unix:") and int(address.rpartition(":")[2]) == 0:
+        raise ValueError("nobody can be asked on port 0")
+    return _valid_port(address)
+
+
 SocketAddress: TypeAlias = Annotated[
-    str, StringConstraints(pattern=f"^(unix:/.+|{_HOST_PORT})$"), AfterValidator(_valid_port)
+    str, StringConstraints(pattern=f"^(unix:/.+|{_HOST_PORT})$"), AfterValidator(_known_port)
 ]
 """``127.0.0.1:783``, ``[::1]:783`` or ``unix:/run/clamav/clamd.ctl``."""
 TcpAddress: TypeAlias = Annotated[str, StringConstraints(pattern=f"^{_HOST_PORT}$"), AfterValidator(_valid_port)]
@@ -40,7 +51,7 @@ TcpAddress: TypeAlias = Annotated[str, StringConstraints(pattern=f"^{_HOST_PORT}
 IpSocketAddress: TypeAlias = Annotated[
     str,
     StringConstraints(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]):\d{1,5}$"),
-    AfterValidator(_valid_port),
+    AfterValidator(_known_port),
 ]
 """``127.0.0.1:53`` or ``[::1]:53``: a resolver's own address cannot be looked up."""
 
@@ -174,6 +185,12 @@ class Limits(Section):
     backend_final_timeout: float = setting(600.0, "a backend's reply to the final dot", unit="s", gt=0)
     backend_retry: float = setting(
         30.0, "a dead backend is left alone before mail tries it again; also between probes", unit="s", gt=0
+    )
+    backend_idle_timeout: float = setting(
+        15.0, "a client silent in a transaction; the backend is let go, and told again when it goes on", unit="s", gt=0
+    )
+    max_backend_connections_per_client: int = setting(
+        20, "connections to backends for one client (IPv4 /32, IPv6 /64)", unit="connections", ge=1
     )
     backend_failures: int = setting(3, "failures in a row after which a backend counts as dead", unit="failures", ge=1)
     drain_timeout: float = setting(60.0, "sessions in the middle of a message, at shutdown", unit="s", ge=0)

@@ -72,6 +72,11 @@ class ClientAddress:
         """As an RFC 5321 4.1.3 address literal: ``[198.18.1.10]``, ``[IPv6:2001:db8::1]``."""
         return f"[{self.ip}]" if isinstance(self.ip, IPv4Address) else f"[IPv6:{self.ip}]"
 
+    @property
+    def client_key(self) -> int:
+        """One number for a client: an IPv6 customer has at least a /64 (RFC 6177), whose addresses count as one."""
+        return int(self.ip) if isinstance(self.ip, IPv4Address) else (int(self.ip) >> 64) + (1 << 32)
+
     def __str__(self) -> str:
         return str(self.ip)
 

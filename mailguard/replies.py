@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
 MAX_REPLY_TEXT: Final = 480
@@ -22,6 +23,14 @@ def printable(text: str) -> str:
     return text[:MAX_REPLY_TEXT]
 
 
+class Origin(StrEnum):
+    """Who says a reply."""
+
+    MAILGUARD = "mailguard"
+    POLICY = "policy"
+    BACKEND = "backend"
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One SMTP reply.
@@ -31,6 +40,7 @@ class Reply:
         enhanced: ``class.subject.detail`` (RFC 3463), or empty where none may stand: greeting, EHLO, 354.
         lines: the public text, one entry a reply line, made printable.
         cause: the private cause, for the log alone.
+        origin: who says it, for the log alone.
 
     Raises:
         ValueError: the code is out of range, or the classes of the two codes differ.
@@ -40,6 +50,7 @@ class Reply:
     enhanced: str
     lines: tuple[str, ...]
     cause: str = ""
+    origin: Origin = Origin.MAILGUARD
 
     def __post_init__(self) -> None:
         if not 200 <= self.code <= 599:
@@ -67,6 +78,10 @@ class Reply:
     def because(self, cause: str) -> Reply:
         """The same reply with a private cause for the log."""
         return replace(self, cause=cause)
+
+    def said_by(self, origin: Origin) -> Reply:
+        """The same reply as that of ``origin``."""
+        return replace(self, origin=origin)
 
     def with_reference(self, reference: str) -> Reply:
         """The same reply ending in ``reference``: what blocked is always explained (architecture.md)."""
@@ -193,6 +208,13 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
         "Connection lost before the message was handed on",
         "the client left before the backend had the whole message; for the log",
         "RFC 1047",
+    ),
+    "too_many_transactions": ReplySpec(
+        451,
+        "4.7.0",
+        "Too many messages at a time from your address, try again later",
+        "connections to backends for one client over the bound",
+        "smtp.md",
     ),
     "internal": ReplySpec(
         451, "4.3.0", "Internal error, try again later", "any unexpected exception", "architecture.md"

@@ -14,6 +14,7 @@ from mailguard.commands import Extensions, MailFrom
 from mailguard.relay.identity import Identity
 from mailguard.relay.member import Member
 from mailguard.relay.open_relay import OpenRelay
+from mailguard.relay.shares import Shares
 from mailguard.relay.transaction import Finishing, Transaction
 
 
@@ -37,6 +38,7 @@ class Relay:
         self._members = tuple(Member(backend, limits, hostname, clock) for backend in backends)
         self._limits = limits
         self._finishing: Finishing = set()
+        self._shares = Shares(limits.max_backend_connections_per_client)
 
     @property
     def extensions(self) -> Extensions:
@@ -77,7 +79,7 @@ class Relay:
 
     def transaction(self, identity: Identity, mail: MailFrom) -> Transaction:
         """A transaction for one client's MAIL; nothing is sent before its first :meth:`Transaction.rcpt`."""
-        return Transaction(self._members, self._limits, self._finishing, identity, mail)
+        return Transaction(self._members, self._limits, self._finishing, self._shares, identity, mail)
 
     async def finish(self) -> None:
         """Wait for the transactions that stand between final dot and reply though nobody waits for them any more.

@@ -7,6 +7,7 @@
     the backend fails at RCPT           the envelope is spoken to the next backend; none left: 451
     it fails before the final dot       the envelope is replayed, same backend or next, and the content sent again
     a replay is refused                 451, and nobody gets the message: what RCPT promised cannot be held
+    the client says nothing for long    the backend is let go; it is told again, as in a replay, when the client goes on
     the client is gone before the dot   the connection is cut: the backend never sees the dot (:class:`ClientGone`)
     the client is gone after the dot    nothing: the backend's reply is awaited, whoever still hears it
     the backend fails after the dot     451 and ``doubtful``: it may have taken the message (RFC 1047), the sender
@@ -30,6 +31,7 @@ from mailguard.relay.answers import Answer, passed_on
 from mailguard.relay.backend import BackendFailed, Dialogue
 from mailguard.relay.identity import Identity
 from mailguard.relay.member import Member
+from mailguard.relay.shares import Shares
 from mailguard.replies import Reply, reply
 from mailguard.spool import Content
 
@@ -41,8 +43,12 @@ class ClientGone(Exception):
     """The client was gone before the final dot, so nothing was delivered."""
 
 
-class _ReplayRefused(Exception):
-    """A backend refuses in a replay what RCPT promised."""
+class _Deferred(Exception):
+    """No backend is asked any more: ``reply`` is our answer."""
+
+    def __init__(self, answer: Reply) -> None:
+        super().__init__(str(answer))
+        self.reply = answer
 
 
 class Transaction:
@@ -58,6 +64,7 @@ class Transaction:
         members: Sequence[Member],
         limits: config.Limits,
         finishing: Finishing,
+        shares: Shares,
         identity: Identity,
         mail: MailFrom,
     ) -> None:
@@ -66,12 +73,15 @@ class Transaction:
         self._members = members
         self._limits = limits
         self._finishing = finishing
+        self._shares = shares
         self._identity = identity
         self._mail = mail
         self._taken: list[RcptTo] = []
         self._mail_refused: Reply | None = None
         self._dialogue: Dialogue | None = None
         self._causes: list[str] = []
+        self._share = False
+        self._idle: asyncio.TimerHandle | None = None
         self._busy = False
         self._dotted = False
         self._aborted = False
@@ -85,13 +95,13 @@ class Transaction:
         self._begin_call()
         try:
             answer = await self._ask(command)
-        except _ReplayRefused as refusal:
-            return reply("backend_down").because(str(refusal))
+        except _Deferred as deferred:
+            return deferred.reply
         except BaseException:
             self._cut()
             raise
         finally:
-            self._busy = False
+            self._end_call()
         if answer is None:
             return self._none_left()
         if self._mail_refused is None and answer.taken:
@@ -101,6 +111,14 @@ class Transaction:
     def _begin_call(self) -> None:
         self._busy = True
         self._causes = []
+        if self._idle is not None:
+            self._idle.cancel()
+
+    def _end_call(self) -> None:
+        self._busy = False
+        if self._dialogue is not None:
+            loop = asyncio.get_running_loop()
+            self._idle = loop.call_later(self._limits.backend_idle_timeout, self._leave)
 
     async def _ask(self, command: RcptTo) -> Answer | None:
         """The answer to ``command`` of the open dialogue, else of the first backend that gives one."""
@@ -172,8 +190,8 @@ class Transaction:
                         if self._dotted:
                             self.doubtful = failure.fault != "closing"  # a 421 says that nothing was taken
                             break
-        except _ReplayRefused as refusal:
-            return reply("backend_down").because(str(refusal))
+        except _Deferred as deferred:
+            return deferred.reply
         except BaseException:
             self._cut()
             raise
@@ -250,6 +268,9 @@ class Transaction:
                 self._causes.append(f"{member.address}: left alone after failures")
 
     async def _open(self, member: Member) -> Dialogue:
+        if not self._share and not self._shares.take(self._identity.address):
+            raise _Deferred(reply("too_many_transactions").because("the client holds all connections that it may"))
+        self._share = True
         self.backend = member.address
         self._dialogue = await member.open(self._identity)
         return self._dialogue
@@ -260,7 +281,7 @@ class Transaction:
             if not answer.taken:
                 metrics.BACKEND_REPLAYS.labels("refused").inc()
                 self._leave()
-                raise _ReplayRefused(f"{self.backend}: refused in a replay: {answer}")
+                raise _Deferred(reply("backend_down").because(f"{self.backend}: refused in a replay: {answer}"))
 
     def _none_left(self) -> Reply:
         return reply("backend_down").because("; ".join(self._causes))
@@ -272,12 +293,20 @@ class Transaction:
     def _cut(self) -> None:
         if self._dialogue is not None:
             self._dialogue.abort()
-        self._dialogue = None
+        self._released()
 
     def _leave(self) -> None:
         if self._dialogue is not None:
             self._dialogue.quit()
+        self._released()
+
+    def _released(self) -> None:
         self._dialogue = None
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._share:
+            self._share = False
+            self._shares.give_back(self._identity.address)
 
     def _log_unheard(self, task: asyncio.Task[Reply]) -> None:
         if task.cancelled():

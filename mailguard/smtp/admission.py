@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ipaddress import IPv4Address
 from typing import Final
 
 from mailguard.config import Limits, Network
@@ -56,7 +55,7 @@ class Slots:
         Raises:
             TurnedAway: 421 4.7.0, it has all of them.
         """
-        key = _client_key(address)
+        key = address.client_key
         if self._clients[key] >= self._per_client:
             raise TurnedAway(reply("too_many_connections").because(f"{self._clients[key]} connections"))
         self._clients[key] += 1
@@ -66,11 +65,6 @@ class Slots:
             self._clients[key] -= 1
             if not self._clients[key]:
                 del self._clients[key]
-
-
-def _client_key(address: ClientAddress) -> int:
-    """One number for a client: an IPv6 customer has at least a /64 (RFC 6177), so its addresses count as one client."""
-    return int(address.ip) if isinstance(address.ip, IPv4Address) else (int(address.ip) >> 64) + (1 << 32)
 
 
 def endpoint(name: Sequence[object]) -> Endpoint:
