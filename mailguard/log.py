@@ -16,7 +16,7 @@ import structlog
 FIELDS: Final[Mapping[str, str]] = {
     "time": "when, RFC 3339 in UTC",
     "level": "debug, info, warning, error",
-    "event": "what happened: `connection`, `message`, `policy loaded`, `dnsbl ill`, ...",
+    "event": "what happened: `connection`, `recipient`, `message`, `command refused`, `policy loaded`, ...",
     "ref": "the reference id that also stands in the reply and the headers",
     "client": "address of the connecting client",
     "reverse": "the client's confirmed name, or empty",
@@ -30,6 +30,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "observed": "what observe mode kept from being done: `action rule`",
     "reply": "our reply to the client",
     "cause": "the private cause of a reply",
+    "refused_by": "who gave a refusal: policy, backend, or mailguard itself",
     "dnsbl": "lists that answered, `name=code,code` or `name=unknown(why)`",
     "weights": "what counted, `name=weight`: of lists by label, and of facts",
     "spam": "SpamAssassin's total",

@@ -29,7 +29,7 @@ from mailguard.policy.reading import Reading
 from mailguard.policy.rules import Fallback, Profiles, Rule, World, always_reachable
 from mailguard.policy.treatment import Treatments
 from mailguard.policy.truth import Members, Truth, conjunction, negation
-from mailguard.replies import printable, reply
+from mailguard.replies import Origin, printable, reply
 from mailguard.verdict import Action, RuleOutcome, Trace, Verdict
 
 POSTMASTER: Final = "postmaster"
@@ -132,6 +132,7 @@ class _Decision:
         tags = self._reading.tags
         return replace(
             result,
+            reply=result.reply.said_by(Origin.POLICY) if result.reply is not None else None,
             tags=tuple(sorted(tags.settled)),
             doubtful_tags=tuple(sorted((tags.possible | tags.settled) - tags.certain)),
             trace=self._trace,

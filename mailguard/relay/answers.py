@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from mailguard.replies import Reply, printable, reply
+from mailguard.replies import Origin, Reply, printable, reply
 
 MAX_LINE: Final = 2048
 """Octets of one line, line end included."""
@@ -92,4 +92,4 @@ def passed_on(answer: Answer, *, silent: str) -> Reply:
     lines = tuple(printable(text).rstrip() for text in texts)
     if not any(lines):
         lines = reply(silent).lines if answer.taken else ("Refused by the mail server",)
-    return Reply(answer.code, enhanced, lines, cause="said by the backend")
+    return Reply(answer.code, enhanced, lines, origin=Origin.BACKEND)

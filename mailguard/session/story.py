@@ -13,12 +13,12 @@ import asyncio
 from mailguard import message, metrics
 from mailguard.commands import Extensions, MailFrom, RcptTo
 from mailguard.facts import Answer, Envelope, Mailbox
+from mailguard.reference import new_reference
 from mailguard.relay import ClientGone, Identity
 from mailguard.replies import Reply, reply
 from mailguard.session import record
 from mailguard.session.judge import judge
 from mailguard.session.questions import Questions
-from mailguard.session.reference import new_reference
 from mailguard.session.services import Services
 from mailguard.session.transaction import Accepted, Transaction
 from mailguard.smtp.events import EndOfData, HeloGiven

@@ -28,13 +28,14 @@ from mailguard.config import Limits
 from mailguard.facts import Answer, Known, Unknown
 from mailguard.log import logger
 from mailguard.net.proxy_protocol import Header, HeaderReader, ProxyError
-from mailguard.replies import reply
+from mailguard.reference import new_reference
+from mailguard.replies import Reply, reply
 from mailguard.smtp.admission import Endpoint, TurnedAway, behind, endpoint, sends_proxy_header
 from mailguard.smtp.conversation import Conversation, Said
 from mailguard.smtp.events import Closed, End, MailGiven, RcptGiven, TransactionDropped
 from mailguard.smtp.patience import Patience
 from mailguard.smtp.states import State
-from mailguard.smtp.story import ConnectionEnd, Peer
+from mailguard.smtp.story import ConnectionEnd, Peer, Story
 from mailguard.smtp.teller import Bug, Teller
 
 if TYPE_CHECKING:
@@ -66,7 +67,10 @@ class Connection(SMTP):
         self._draining = False
         self._spoke_early = False
         self._linger = False
-        self._story_reference = ""
+        self._client = ""
+        self._story: Story | None = None
+        self._before_story = new_reference()
+        self._refusals = 0
 
     # --- what asyncio calls; each override replaces aiosmtpd's, which cancels the handler or sets a timer -----
 
@@ -109,14 +113,14 @@ class Connection(SMTP):
             try:
                 end = await self._attend(slots)
             except asyncio.CancelledError:
-                self._write([Said(reply("shutting_down"), "other", own=True)])
+                self._write([self._explained(reply("shutting_down"), "other")])
                 self._linger = False
                 raise
             except Exception:  # noqa: BLE001  a bug here must end this connection only
                 end = End.INTERNAL
                 metrics.ERRORS.inc()
-                logger.exception("internal error", ref=self._story_reference)
-                self._write([Said(reply("internal_close"), "other", own=True)])
+                logger.exception("internal error", ref=self._reference)
+                self._write([Said(reply("internal_close").with_reference(self._reference), "other", own=True)])
             finally:
                 metrics.CONNECTIONS.labels(end.value).inc()
                 await self._hang_up(linger=self._linger and end not in (End.QUIT, End.LOST))
@@ -127,11 +131,8 @@ class Connection(SMTP):
         try:
             peer = await self._admit(slots)
         except TurnedAway as refusal:
-            name = self._writer.get_extra_info("peername") or ("",)
-            logger.info(
-                "connection", client=name[0], end="refused", reply=str(refusal.reply), cause=refusal.reply.cause
-            )
-            await self._send([Said(refusal.reply, "connect", own=True)])
+            self._log("connection", refusal.reply, end=End.REFUSED.value)
+            await self._send([Said(refusal.reply.with_reference(self._reference), "connect", own=True)])
             return End.REFUSED
         except ConnectionError:
             return End.LOST
@@ -139,9 +140,8 @@ class Connection(SMTP):
         return await self._tell_story(peer, began)
 
     async def _tell_story(self, peer: Peer, began: float) -> End:
-        story = self._listener.story_factory()
-        self._story_reference = story.reference
-        teller = Teller(story, self._conversation)
+        self._story = self._listener.story_factory()
+        teller = Teller(self._story, self._conversation)
         end = End.SHUTDOWN
         try:
             end = await self._greet(teller, peer) or await self._converse(teller)
@@ -159,10 +159,12 @@ class Connection(SMTP):
             TurnedAway: no slot is free, or there is no valid PROXY header.
             ConnectionError: it is gone already.
         """
-        slots.enter_context(self._listener.slots.connection())
         client, local = self._endpoint("peername"), self._endpoint("sockname")
+        self._client = str(client[0])
+        slots.enter_context(self._listener.slots.connection())
         if sends_proxy_header(client[0], self._listener.config.proxy_protocol_from):
             client, local = behind(await self._proxy_header(), client, local)
+            self._client = str(client[0])
         slots.enter_context(self._listener.slots.client(client[0]))
         return Peer(*client, local, self._gone)
 
@@ -200,11 +202,12 @@ class Connection(SMTP):
             await self._send([Said(bug.reply, "connect", own=False)])
             return End.INTERNAL
         if self._draining:
-            greeting = reply("shutting_down").with_reference(teller.reference)
+            await self._send([self._explained(reply("shutting_down"), "connect")])
+            return End.SHUTDOWN
         sent = await self._send([Said(greeting, "connect", own=False)])
         if greeting.positive:
             return None if sent else End.LOST
-        return End.SHUTDOWN if self._draining else End.REFUSED
+        return End.REFUSED
 
     async def _early_talker(self, wait: float) -> Answer[bool]:
         """Whether the client speaks within ``wait`` seconds before the greeting (RFC 5321 4.3.1: it must not)."""
@@ -229,7 +232,7 @@ class Connection(SMTP):
         while True:
             self._close_if_draining()
             event = self._conversation.next_event()
-            if not isinstance(event, _BATCHED) and not await self._send_replies(teller):
+            if not isinstance(event, _BATCHED) and not await self._send_replies():
                 return End.LOST
             if event is None:
                 await self._listen(patience)
@@ -267,6 +270,34 @@ class Connection(SMTP):
             self._gone.set()
             conversation.receive_eof()
 
+    # --- refusals that no story gives ---------------------------------------------------------------------------
+
+    @property
+    def _reference(self) -> str:
+        """The id under which the log holds what happens now."""
+        return self._story.reference if self._story is not None else self._before_story
+
+    def _explained(self, answer: Reply, stage: str) -> Said:
+        """Our own ``answer`` to be sent: a refusal is logged, and ends in the reference that it is logged under."""
+        if answer.positive:
+            return Said(answer, stage, own=True)
+        self._refusals += 1
+        # 452 to each recipient too many is no error that would ever end the connection: the log is bounded here.
+        if self._refusals <= self._limits.max_errors or answer.closes:
+            self._log("command refused", answer)
+        return Said(answer.with_reference(self._reference), stage, own=True)
+
+    def _log(self, event: str, answer: Reply, **more: object) -> None:
+        logger.info(
+            event,
+            ref=self._reference,
+            client=self._client,
+            reply=str(answer),
+            cause=answer.cause,
+            refused_by=answer.origin.value,
+            **more,
+        )
+
     # --- octets -------------------------------------------------------------------------------------------------
 
     async def _read(self, deadline: float) -> bytes:
@@ -282,9 +313,10 @@ class Connection(SMTP):
         finally:
             self._waiting = None
 
-    async def _send_replies(self, teller: Teller) -> bool:
-        """Send what the conversation has to say; our own refusals end in the reference. False: the client is gone."""
-        return await self._send([_referenced(said, teller) for said in self._conversation.replies()])
+    async def _send_replies(self) -> bool:
+        """Send what the conversation has to say; False: the client is gone."""
+        said = self._conversation.replies()
+        return await self._send([self._explained(one.reply, one.stage) if one.own else one for one in said])
 
     async def _send(self, all_said: Sequence[Said]) -> bool:
         """Send replies in one write; False where the client is gone, or does not read them in time."""
@@ -328,9 +360,3 @@ class Connection(SMTP):
 def _replies(class_: int, stage: str) -> Counter:
     """The counter of these replies; looking it up by its labels is half the cost of counting."""
     return metrics.REPLIES.labels(str(class_), stage)
-
-
-def _referenced(said: Said, teller: Teller) -> Said:
-    if not said.own or said.reply.code < 400:
-        return said
-    return Said(said.reply.with_reference(teller.reference), said.stage, own=True)

@@ -44,11 +44,6 @@ class Teller:
         self._conversation = conversation
         self._content_failed = False
 
-    @property
-    def reference(self) -> str:
-        """See :attr:`Story.reference`."""
-        return self._story.reference
-
     async def connected(self, peer: Peer) -> tuple[Reply | None, float]:
         """The story's refusal of ``peer``, if any, and the seconds to wait before the greeting.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 
 import pytest
+from structlog.testing import capture_logs
 
 from mailguard import metrics
 from mailguard.config import Limits
@@ -22,6 +24,7 @@ from tests.unit.smtp.conftest import Server
 
 MESSAGE = b"Subject: x\r\n\r\n.dot\r\n"
 STUFFED = b"Subject: x\r\n\r\n..dot\r\n"
+REFERENCE = rb" \(\w{9}\)"
 WHOLE_STORY = ["connected", "greeting", "helo", "mail", "rcpt", "data", "content", "end_of_data", "closed"]
 LOOPBACK = ("127.0.0.0/8",)
 
@@ -131,6 +134,41 @@ async def test_our_own_refusals_end_in_the_reference(server: Server) -> None:
     async with await server.connect() as client:
         assert await client.command(b"BAD") == [b"500 5.5.2 Command not recognised (T3STREF)"]
         assert await client.command(b"DATA") == [b"503 5.5.1 Bad sequence of commands: EHLO or HELO first (T3STREF)"]
+
+
+async def test_our_own_refusals_are_logged_under_their_reference(server: Server) -> None:
+    await server.start()
+    with capture_logs() as lines:
+        async with await server.connect() as client:
+            await client.command(b"EHLO c")
+            await client.command(b"MAIL FROM:<a@b.example>")
+            await client.command(b"RCPT TO:<a b@example.com>")
+    [line] = [line for line in lines if line["event"] == "command refused"]
+    assert line["reply"].startswith("501 5.1.3 Bad address: ")
+    assert (line["ref"], line["client"], line["refused_by"]) == ("T3STREF", "127.0.0.1", "mailguard")
+
+
+async def test_the_log_of_refusals_is_bounded_but_for_the_last(server: Server) -> None:
+    await server.start(max_errors=2)
+    with capture_logs() as lines:
+        async with await server.in_transaction() as client:
+            for _ in range(99):
+                await client.command(b"RCPT TO:<u@example.com>")
+            assert await client.code(b"RCPT TO:<u@example.com>") == 452
+            for _ in range(10):
+                assert await client.code(b"RCPT TO:<u@example.com>") == 452
+            assert [await client.code(b"BAD") for _ in range(3)] == [500, 500, 421]
+    logged = [line["reply"][:3] for line in lines if line["event"] == "command refused"]
+    assert logged == ["452", "452", "421"]
+
+
+async def test_a_timeout_is_logged_under_its_reference(server: Server) -> None:
+    await server.start(command_timeout=0.1)
+    with capture_logs() as lines:
+        async with await server.connect() as client:
+            assert (await client.rest()).endswith(b"(T3STREF)\r\n")
+    [line] = [line for line in lines if line["event"] == "command refused"]
+    assert (line["reply"][:9], line["ref"]) == ("421 4.4.2", "T3STREF")
 
 
 # --- time -----------------------------------------------------------------------------------------------------------
@@ -267,7 +305,7 @@ async def test_a_peer_that_speaks_for_itself(server: Server, header: bytes) -> N
 async def test_a_trusted_peer_without_a_header_is_turned_away(server: Server, first: bytes) -> None:
     await server.start(proxy_from=LOOPBACK, proxy_header_timeout=0.2)
     async with await server.connect(greeted=False, proxy=first) as client:
-        assert await client.reply() == [b"421 4.3.0 PROXY protocol error"]
+        assert re.fullmatch(rb"421 4\.3\.0 PROXY protocol error" + REFERENCE, (await client.reply())[0])
     assert server.stories == []
 
 
@@ -299,7 +337,7 @@ async def test_connections_in_all_are_bounded(server: Server) -> None:
     await server.start(max_connections=2)
     first, second = await server.connect(), await server.connect()
     async with await server.connect(greeted=False) as third:
-        assert await third.rest() == b"421 4.3.2 Too busy, try again later\r\n"
+        assert re.fullmatch(rb"421 4\.3\.2 Too busy, try again later" + REFERENCE + b"\r\n", await third.rest())
     for client in (first, second):
         await client.command(b"QUIT")
         await client.rest()
@@ -310,8 +348,16 @@ async def test_connections_in_all_are_bounded(server: Server) -> None:
 async def test_connections_of_one_client_are_bounded(server: Server) -> None:
     await server.start(proxy_from=LOOPBACK, max_connections_per_client=1)
     async with await server.connect(proxy=proxy_v1("198.18.1.10")):
-        async with await server.connect(greeted=False, proxy=proxy_v2("198.18.1.10")) as other:
-            assert await other.rest() == b"421 4.7.0 Too many connections from your address\r\n"
+        with capture_logs() as lines:
+            async with await server.connect(greeted=False, proxy=proxy_v2("198.18.1.10")) as other:
+                told = (await other.rest()).decode()
+        found = re.fullmatch(r"(421 4\.7\.0 Too many connections from your address) \((\w{9})\)\r\n", told)
+        assert found
+        [line] = lines
+        assert (line["event"], line["reply"], line["ref"], line["client"], line["refused_by"]) == (
+            *("connection", found[1], found[2]),
+            *("198.18.1.10", "mailguard"),
+        )
         await (await server.connect(proxy=proxy_v1("198.18.1.11"))).close()
         await (await server.connect(proxy=proxy_v1("2001:db8::1"))).close()
 
@@ -363,7 +409,7 @@ async def test_draining_is_bounded(server: Server) -> None:
         await soon(server.stories[0].at("data"))
         async with asyncio.timeout(20):
             await listener.drain(0.1)
-        assert await client.rest() == b"421 4.3.2 Service closing, try again later\r\n"
+        assert await client.rest() == b"421 4.3.2 Service closing, try again later (T3STREF)\r\n"
     assert await ended(server.stories[0]) is End.SHUTDOWN
 
 
