@@ -28,4 +28,8 @@ pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet --quiet "$@"
 pip install --require-hashes --only-binary :all: -r deploy/setup/build.lock
 pip install --require-hashes --no-build-isolation -r requirements.lock
 pip install --no-deps --no-build-isolation --editable .
+.venv/bin/python -m pip check >&2 || {
+    echo "mailguard: requirements.lock does not satisfy pyproject.toml: run \`make lock\`" >&2
+    exit 78
+}
 printf '%s\n' "$wanted" >$stamp
