@@ -1,22 +1,22 @@
 """The text of a condition to a checked :mod:`policy.expression` tree.
 
-Parsed by the standard ``ast`` module and rebuilt node by node against a whitelist: ``and or not``, comparisons,
-``in``, numbers, texts, lists of these, and names of facts, profile constants, lists and tags. Everything else is
-refused in plain words: no call, no attribute of an object, no arithmetic. Types, stage, and values that a fact can
-never have are checked here; where evidence comes from is checked by ``policy.provenance``. All faults of one condition
-are found at once.
+Parsed by the standard ``ast`` module (``policy.syntax``) and rebuilt node by node against a whitelist: ``and or not``,
+comparisons, ``in``, numbers, texts, lists of these, and names of facts, profile constants, lists and tags. Everything
+else is refused in plain words: no call, no attribute of an object, no arithmetic. Types, stage, and values that a fact
+can never have (``policy.implausible``) are checked here; where evidence comes from is checked by ``policy.provenance``.
+All faults of one condition are found at once.
 """
 
 from __future__ import annotations
 
 import ast
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from mailguard.facts import FACTS, FactSpec, FactType, Stage
+from mailguard.policy import syntax
 from mailguard.policy.expression import (
     TAGS,
     And,
@@ -36,13 +36,10 @@ from mailguard.policy.expression import (
     ProfileRef,
     Span,
 )
+from mailguard.policy.implausible import why_never
 from mailguard.policy.lists import AddressList, BadEntry, Kind, from_entries
-from mailguard.positions import did_you_mean
-
-MAX_LENGTH: Final = 1000
-"""Characters of a condition: one that needs more is several rules."""
-MAX_DEPTH: Final = 30
-"""Nodes within nodes; it bounds the recursion over a tree."""
+from mailguard.policy.syntax import Fault, Faults
+from mailguard.positions import closest, did_you_mean
 
 FOLDED: Final = frozenset(
     name
@@ -76,24 +73,18 @@ _REFUSED: Final[Mapping[type[ast.AST], tuple[str, str]]] = {
     ast.NamedExpr: ("`:=` has no place here", "comparing is `==`"),
     ast.Dict: ("`{...}` has no place here", "a list is written ['a', 'b']"),
     ast.Set: ("`{...}` has no place here", "a list is written ['a', 'b']"),
+    ast.Tuple: (
+        "a comma has no place here",
+        "a number has a decimal point (9.5); conditions are joined with `and` or `or`",
+    ),
+    ast.List: ("a list stands only behind `in`", "write recipient.local in ['a', 'b']"),
+    ast.UnaryOp: ("this stands only before a number or a whole condition", "write -5, or not sender.is_null"),
+    ast.BoolOp: ("conditions are not compared with one another", "join them with `and`, `or`, `not`"),
+    ast.Compare: ("conditions are not compared with one another", "join them with `and`, `or`, `not`"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong with a condition: where in its text, what, and what would be right."""
-
-    span: Span
-    message: str
-    hint: str = ""
-
-
-class Faults(Exception):
-    """Everything wrong with a condition."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__(faults)
-        self.faults = faults
+_FACTS_PAGE: Final = "the facts are listed in docs/reference/facts.md"
+_NEAR_AS_TEXT: Final = 0.75
+"""How near a name beside a text must be to that of a fact, to be taken for it rather than for a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,57 +112,8 @@ def parse_condition(text: str, scope: Scope) -> Condition:
     Raises:
         Faults: everything wrong with it.
     """
-    if len(text) > MAX_LENGTH:
-        raise Faults([Fault((MAX_LENGTH, len(text)), f"longer than {MAX_LENGTH} characters", "make it several rules")])
-    body = text.strip()
-    if not body:
-        raise Faults([Fault((0, len(text)), "the condition is empty", "a rule for everything says `if: true`")])
-    return _Parser(text, scope).parse(_syntax(text, body), text.index(body))
-
-
-def _syntax(text: str, body: str) -> ast.expr:
-    start = text.index(body)
-    odd = next((i for i, c in enumerate(text) if not c.isprintable() or c == "\\"), None)
-    if odd is not None:
-        raise Faults([Fault((odd, odd + 1), "this character has no place in a condition", "write plain text")])
-    try:
-        with warnings.catch_warnings():  # such as `1or 2`, which Python itself will refuse one day
-            warnings.simplefilter("error")
-            tree = ast.parse(body, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError, Warning) as error:
-        raise Faults([_syntax_fault(text, start, error)]) from error
-    if _depth(tree) > MAX_DEPTH:
-        raise Faults([Fault((0, len(text)), "too many things within one another", "make it several rules")])
-    return tree
-
-
-def _depth(tree: ast.AST) -> int:
-    depth, level = 0, [tree]
-    while level:
-        depth, level = depth + 1, [child for node in level for child in ast.iter_child_nodes(node)]
-    return depth
-
-
-_SYMBOLS: Final = (("&&", "`and`"), ("||", "`or`"), ("!", "`not`"), ("=", "`==`"))
-
-
-def _syntax_fault(text: str, start: int, error: BaseException) -> Fault:
-    offset = getattr(error, "offset", None) or 1
-    at = min(start + max(0, offset - 1), max(0, len(text) - 1))
-    bare = text.replace("==", "  ").replace("!=", "  ").replace("<=", "  ").replace(">=", "  ")
-    for symbol, meant in _SYMBOLS:
-        if (found := bare.find(symbol)) >= 0 and text.count("'", 0, found) % 2 == 0:
-            return Fault((found, found + len(symbol)), f"`{symbol}` is no operator here", f"write {meant}")
-    for word in ("AND", "OR", "NOT", "IN"):
-        if f" {word} " in f" {text} ":
-            found = f" {text} ".index(f" {word} ")
-            return Fault((found, found + len(word)), f"`{word}` is no operator here", f"write `{word.lower()}`")
-    said = str(getattr(error, "msg", "") or "")
-    if "unterminated string" in said:
-        return Fault((at, at + 1), "the quotation opened here is never closed", "close it with the same quote")
-    if "was never closed" in said or "unmatched" in said or "does not match" in said:
-        return Fault((at, at + 1), said, "every bracket that opens must close")
-    return Fault((at, at + 1), "this can't be read as a condition", "such as: spam.score >= 5 and not sender.is_null")
+    tree, start = syntax.parse(text)
+    return _Parser(text, scope).parse(tree, start)
 
 
 class _Parser:
@@ -247,7 +189,8 @@ class _Parser:
         if isinstance(operator, ast.Is | ast.IsNot):
             word, meant = ("is", "==") if isinstance(operator, ast.Is) else ("is not", "!=")
             raise Faults([Fault(span, f"`{word}` is no comparison here", f"write `{meant}`")])
-        return self._comparison(self._operand(left), _COMPARISONS[type(operator)], self._operand(right), span)
+        one, other = self._operand(left, right), self._operand(right, left)
+        return self._comparison(one, _COMPARISONS[type(operator)], other, span)
 
     def _comparison(self, left: Operand, operator: str, right: Operand, span: Span) -> Condition:
         for one, other in ((left, right), (right, left)):
@@ -294,16 +237,14 @@ class _Parser:
 
     def _check_values(self, fact: Operand, literal: Operand) -> None:
         """A comparison with a text that the fact never is can only be a slip."""
-        if not (isinstance(fact, FactRef) and isinstance(literal, Literal)):
-            return
-        values = FACTS[fact.name].values
-        if values and literal.constant not in values:
-            hint = did_you_mean(str(literal.constant), [v for v in values if v], otherwise="it may be")
-            raise Faults([Fault(literal.span, f"`{fact.name}` is never '{literal.constant}'", hint)])
+        if isinstance(fact, FactRef) and isinstance(literal, Literal) and isinstance(literal.constant, str):
+            never = why_never(fact.name, literal.constant)
+            if never is not None:
+                raise Faults([Fault(literal.span, *never)])
 
     def _membership(self, left: ast.expr, right: ast.expr, span: Span) -> Condition:
         if isinstance(right, ast.List | ast.Tuple):
-            return self._one_of(self._operand(left), right, span)
+            return self._one_of(left, right, span)
         dotted = _dotted(right)
         if dotted == TAGS:
             return self._tag(left, right, span)
@@ -311,7 +252,7 @@ class _Parser:
             return self._in_list(left, dotted.removeprefix("lists."), right, span)
         texts = self._operand(right)
         if isinstance(texts, FactRef) and texts.type is FactType.TEXTS:
-            return self._in_texts(self._operand(left), texts, span)
+            return self._in_texts(self._operand(left, right), texts, span)
         source = self._source(right)
         hint = f"write [{source}], or `==`" if isinstance(texts, Literal) else "`in` looks into a list: ['a', 'b']"
         raise self._fault(right, f"`{source}` is no list", hint)
@@ -326,10 +267,11 @@ class _Parser:
             raise Faults([Fault(operand.span, f"`{texts.name}` never holds '{operand.constant}'", hint)])
         return InTexts(operand, texts, _folds(texts), span)
 
-    def _one_of(self, operand: Operand, items: ast.List | ast.Tuple, span: Span) -> Condition:
+    def _one_of(self, left: ast.expr, items: ast.List | ast.Tuple, span: Span) -> Condition:
         if not items.elts:
             raise self._fault(items, "the list is empty", "write ['a', 'b']")
-        literals = tuple(self._literal_item(item) for item in items.elts)
+        operand = self._operand(left, items.elts[0])
+        literals = tuple(self._literal_item(item, left) for item in items.elts)
         if isinstance(operand, FactRef) and operand.type is FactType.ADDRESS:
             return InList(operand, Kind.ADDRESS, self._networks(literals), span)
         for literal in literals:
@@ -338,8 +280,8 @@ class _Parser:
             self._check_values(operand, literal)
         return OneOf(operand, literals, _folds(operand), span)
 
-    def _literal_item(self, node: ast.expr) -> Literal:
-        item = self._operand(node)
+    def _literal_item(self, node: ast.expr, beside: ast.expr) -> Literal:
+        item = self._operand(node, beside)
         if not isinstance(item, Literal):
             raise self._fault(node, "a list here holds numbers or texts only", "compare facts one by one, with `or`")
         return item
@@ -364,7 +306,8 @@ class _Parser:
             raise self._fault(left, f"`{self._source(left)}` can't be looked up in an address list", hint)
         return InList(operand, LISTABLE[operand.name], entries, span)
 
-    def _operand(self, node: ast.expr) -> Operand:
+    def _operand(self, node: ast.expr, beside: ast.expr | None = None) -> Operand:
+        """One side of a comparison; ``beside``: the other, which tells what an unknown name was meant to be."""
         negative = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd)
         if negative and isinstance(node.operand, ast.Constant) and not isinstance(node.operand.value, bool | str):  # type: ignore[attr-defined]
             value = self._constant(node, node.operand.value)  # type: ignore[attr-defined]
@@ -374,9 +317,21 @@ class _Parser:
             return self._constant(node, node.value)
         name = _dotted(node)
         if name is not None:
-            return self._name(node, name)
+            return self._name(node, name, beside)
+        if isinstance(node, ast.BinOp):
+            self._check_slip(node)
         message, hint = _REFUSED.get(type(node), ("this has no place in a condition", "compare facts with `==`, `in`"))
         raise self._fault(node, message, hint)
+
+    def _check_slip(self, node: ast.BinOp) -> None:
+        """``spam.content-score`` is a subtraction to the parser, and ``&`` a sum of bits, but not to their authors."""
+        source = self._source(node)
+        meant = source.replace("-", "_")
+        if meant in self._known():
+            raise self._fault(node, f"there is no fact `{source}`", f"did you mean `{meant}`?")
+        if isinstance(node.op, ast.BitAnd | ast.BitOr):
+            symbol, word = ("&", "and") if isinstance(node.op, ast.BitAnd) else ("|", "or")
+            raise self._fault(node, f"`{symbol}` is no operator here", f"write `{word}`")
 
     def _constant(self, node: ast.expr, value: object) -> Literal:
         span = self._span(node)
@@ -388,7 +343,7 @@ class _Parser:
             return Literal(float(value), FactType.NUMBER, span)
         raise self._fault(node, f"`{self._source(node)[:40]}` is no value here", "numbers, 'texts', true and false are")
 
-    def _name(self, node: ast.expr, name: str) -> Operand:
+    def _name(self, node: ast.expr, name: str, beside: ast.expr | None) -> Operand:
         span = self._span(node)
         if name in ("true", "false"):
             return Literal(name == "true", FactType.BOOLEAN, span)
@@ -399,17 +354,25 @@ class _Parser:
             raise self._fault(node, f"`{name}` is something to look into", f"write {example}")
         spec = FACTS.get(name)
         if spec is None:
-            raise self._fault(node, f"there is no fact `{name}`", self._unknown_hint(name))
+            raise self._fault(node, f"there is no fact `{name}`", self._unknown_hint(name, beside))
         if spec.stage > self._scope.stage:
             raise self._fault(node, _too_early(spec), "move the rule to `rules: content:`")
         return FactRef(name, span)
 
-    def _unknown_hint(self, name: str) -> str:
-        known = [*FACTS, *(f"profile.{p}" for p in self._scope.profile), *(f"lists.{n}" for n in self._scope.lists)]
-        near = did_you_mean(name, known)
-        if near.startswith("did you mean"):
-            return near
-        return f"a text stands in quotes: '{name}'" if "." not in name else "see the reference of facts"
+    def _known(self) -> dict[str, FactType | None]:
+        """Every name that a condition may hold here, with its type where it has one."""
+        profile = {f"profile.{name}": type_ for name, type_ in self._scope.profile.items()}
+        return {**{n: f.type for n, f in FACTS.items()}, **profile, **{f"lists.{n}": None for n in self._scope.lists}}
+
+    def _unknown_hint(self, name: str, beside: ast.expr | None) -> str:
+        """Beside a fact that is a text a name was meant as one, unless it is very near that of a fact."""
+        known = self._known()
+        other = known.get(_dotted(beside) or "") if beside is not None else None
+        if other in (FactType.TEXT, FactType.TEXTS, FactType.ADDRESS):
+            near = closest(name, (n for n, type_ in known.items() if type_ is FactType.TEXT), _NEAR_AS_TEXT)
+            return f"did you mean `{near}`?" if near else f"a text stands in quotes: '{name}'"
+        near = closest(name, known)
+        return f"did you mean `{near}`?" if near else _FACTS_PAGE
 
     def _profile(self, node: ast.expr, name: str) -> ProfileRef:
         type_ = self._scope.profile.get(name)

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from mailguard.facts import FACTS, FactType, Stage
 from mailguard.policy.answers import ListTable
-from mailguard.policy.conditions import Faults, Scope, constant_type, parse_condition
+from mailguard.policy.conditions import Scope, constant_type, parse_condition
 from mailguard.policy.expression import Condition, Holds, Literal, facts_of
 from mailguard.policy.lists import AddressList
 from mailguard.policy.rules import Rule
 from mailguard.policy.schema import PolicyFile, RuleEntry
+from mailguard.policy.syntax import Faults
 from mailguard.policy.tables import text_template
 from mailguard.positions import Document, Path, Problem, Style
 from mailguard.replies import Reply
@@ -143,7 +144,7 @@ def loose_problems(document: Document) -> Iterator[Problem]:
     tags = frozenset(str(rule.get("symbol")) for _, _, rule in rules)
     for stage, index, rule in rules:
         path: Path = ("rules", STAGES[stage], index, "if")
-        if isinstance(rule.get("if"), str):
+        if isinstance(rule.get("if"), str) and path not in document.spoilt:
             found = condition_problems(document, path, rule["if"], Scope(stage, profile, lists, tags))
             yield from found if isinstance(found, list) else ()
 

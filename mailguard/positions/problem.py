@@ -101,9 +101,9 @@ class Text:
         return Problem(self.file, line, column, message, hint, self.line(line), width, path)
 
 
-def closest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that ``word`` was most likely meant to be, if one is near."""
-    matches = get_close_matches(word, list(known), n=1, cutoff=0.6)
+def closest(word: str, known: Iterable[str], nearness: float = 0.6) -> str | None:
+    """The known word that ``word`` was most likely meant to be, if one is near: 0 is any, 1 the same."""
+    matches = get_close_matches(word, list(known), n=1, cutoff=nearness)
     return matches[0] if matches else None
 
 

@@ -125,7 +125,7 @@ class _Builder:
         if event.anchor is not None:
             self._refuse(path, event, f"`&{event.anchor}` is an anchor", "remove it: anchors and aliases are not read")
         if event.tag is not None:
-            self._refuse(path, event, f"`{event.tag}` is a tag", "remove it: a value's form says what it is")
+            self._refuse(path, event, f"`{event.tag}` is a tag", _instead_of_tag(event.tag))
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(path, event)
         too_deep = len(path) >= MAX_DEPTH
@@ -196,6 +196,14 @@ class _Builder:
         if _INTEGER.fullmatch(text) or _DECIMAL.fullmatch(text):
             return self._refuse(path, event, f"`{text[:40]}` has too many digits", "no number here needs so many")
         return text
+
+
+def _instead_of_tag(tag: str) -> str:
+    """A tag of one ``!`` before a text is no tag to its author, who denies something."""
+    if tag.startswith("!"):
+        denied = f"not {tag[1:]}".strip()
+        return f"`!` for `not` is written out: `{denied}`; a text that begins with `!` stands in quotes"
+    return "remove it: a value's form says what it is"
 
 
 class _Twice(str):

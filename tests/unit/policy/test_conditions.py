@@ -7,10 +7,11 @@ from ipaddress import ip_address
 import pytest
 
 from mailguard.facts import FACTS, FactType, Stage
-from mailguard.policy.conditions import MAX_DEPTH, MAX_LENGTH, Faults, Scope, parse_condition
+from mailguard.policy.conditions import Scope, parse_condition
 from mailguard.policy.expression import Doubt, View
 from mailguard.policy.lists import from_entries
 from mailguard.policy.reading import READERS
+from mailguard.policy.syntax import MAX_DEPTH, MAX_LENGTH, Faults
 from mailguard.policy.truth import Members, Range, Truth, Value
 
 SCOPE = Scope(
@@ -241,3 +242,105 @@ def test_a_content_fact_does_not_exist_at_the_envelope() -> None:
 
 def test_every_fact_can_be_read() -> None:
     assert set(READERS) == set(FACTS)
+
+
+def said(text: str) -> tuple[str, str, str]:
+    """The one fault of a condition: what is marked, message, hint."""
+    with pytest.raises(Faults) as found:
+        parse_condition(text, SCOPE)
+    (fault,) = found.value.faults
+    return text[slice(*fault.span)], fault.message, fault.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "marked", "hint"),
+    [
+        ("spam.score => 5", "=>", "write `>=`"),
+        ("spam.score =< 5", "=<", "write `<=`"),
+        ("spam.score <> 5", "<>", "write `!=`"),
+        ("spam.score === 5", "===", "write `==`"),
+        ("helo.name = 'a = b'", "=", "write `==`"),
+        ("helo.name == 'a => b' && early_talker", "&&", "write `and`"),
+        ("early_talker || sender.is_null", "||", "write `or`"),
+        ("!early_talker", "!", "write `not`"),
+        ("early_talker Or sender.is_null OR true", "OR", "write `or`"),
+        ("message.size > 10 MB", "10 MB", "units are not read here: write 10485760"),
+        ("message.size > 1.5k", "1.5k", "units are not read here: write 1536"),
+        ("spam.score > 5s", "5s", "a number is digits and a point: 5, 0.5; a text is in quotes"),
+        ("client.ip == 2001:db8::1", "2001:db8::1", "write '2001:db8::1', as in: client.ip == '2001:db8::1'"),
+        ("early_talker or", "or", "remove it, or write what comes after `or`"),
+        ("and early_talker", "and", "remove it, or write what comes before `and`"),
+        ("early_talker or or true", "or or", "one of the two words is too many"),
+        ("spam.score >=", ">=", "remove it, or write what comes after `>=`"),
+        ("early_talker then reject", "then", "what is done stands under the key `then:`"),
+        ("helo.name == 'abc", "'", "close it with the same quote"),
+        ("(early_talker", "(", "every bracket that opens must close"),
+        ("early_talker true", "t", "such as: spam.score >= 5 and not sender.is_null"),
+    ],
+)
+def test_a_slip_of_the_pen_is_told_as_such(text: str, marked: str, hint: str) -> None:
+    found, message, said_hint = said(text)
+    assert (found, said_hint) == (marked, hint)
+    assert message
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("sender.domain == spam.example", "a text stands in quotes: 'spam.example'"),
+        ("sender.domain in ['x', spam.example]", "a text stands in quotes: 'spam.example'"),
+        ("sender.domain == helo.nam", "did you mean `helo.name`?"),
+        ("profile.word == hello", "a text stands in quotes: 'hello'"),
+        ("client.ip == localhost", "a text stands in quotes: 'localhost'"),
+        ("PBL in dnsbl.labels", "a text stands in quotes: 'PBL'"),
+        ("spf == 'fail'", "the facts are listed in docs/reference/facts.md"),
+        ("spf in ['fail']", "the facts are listed in docs/reference/facts.md"),
+        ("helo.nam == 'fail'", "did you mean `helo.name`?"),
+        ("spam.content-score > 3", "did you mean `spam.content_score`?"),
+        ("spam.score > profile.junk-at", "did you mean `profile.junk_at`?"),
+        ("spam.score - 1 > 3", "compare a fact with a number; `weights` adds evidence up"),
+        ("early_talker & sender.is_null", "write `and`"),
+    ],
+)
+def test_an_unknown_name_is_taken_for_what_it_stands_beside(text: str, hint: str) -> None:
+    assert said(text)[2] == hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sender.domain == '*.spam.example'",
+        "sender.domain != '.spam.example'",
+        "recipient.domain in ['example.com', '@example.com']",
+        "helo.name == 'a b'",
+        "reverse_dns.name == '*.dsl.example'",
+        "recipient.address == 'alice'",
+        "recipient.address == 'example.com'",
+        "recipient.address == '@example.com'",
+        "sender.address == 'postmaster'",
+        "sender.address == 'x@*.spam.example'",
+        "sender.address == 'x@'",
+        "'*Eicar*' == virus.name",
+    ],
+)
+def test_what_can_never_hold_is_refused(text: str) -> None:
+    marked, _, hint = said(text)
+    assert marked.startswith("'")
+    assert hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sender.domain == ''",
+        "sender.domain == '[198.18.0.1]'",
+        "helo.name == '.junk'",
+        "sender.address in ['', 'a b@example.com', '*@example.com']",
+        "recipient.address == 'Postmaster'",
+        "recipient.local == '*'",
+        "profile.word == '*.example'",
+        "'*' in spam.rules",
+    ],
+)
+def test_what_may_hold_is_read(text: str) -> None:
+    parse_condition(text, SCOPE)

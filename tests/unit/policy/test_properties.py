@@ -28,7 +28,8 @@ from mailguard.facts import (
     VirusResult,
 )
 from mailguard.policy import CompiledPolicy
-from mailguard.policy.conditions import Faults, Scope, parse_condition
+from mailguard.policy.conditions import Scope, parse_condition
+from mailguard.policy.syntax import Faults
 from mailguard.policy_files import load
 from mailguard.positions import Problems, Text, parse
 from mailguard.verdict import Action, Verdict
