@@ -2,11 +2,15 @@
 
 The only part of the policy that touches a disk. Every file is read once, whole, into a snapshot; what is compiled is
 that snapshot, and its digest names it. Sizes are bounded (octets), since a path may point at anything. A file that
-cannot be read, decoded or understood is a :class:`Problem` like any other mistake.
+cannot be read, decoded or understood is a :class:`Problem` like any other mistake. Only regular files are read: opening
+or reading a pipe or a device may wait for ever, and the running service reads these files too.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -28,17 +32,36 @@ def read(path: Path, limit: int = MAX_FILE) -> Text:
     """The text of the file at ``path``, at the most ``limit`` octets of UTF-8.
 
     Raises:
-        Problems: it cannot be read, is longer, or is no UTF-8.
+        Problems: it cannot be read, is no regular file, is longer, or is no UTF-8.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_regular) as file:
             octets = file.read(limit + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise Problems([Problem(str(path), 1, 1, f"this file cannot be read: {reason}")]) from error
+    except ValueError as error:  # a NUL, or what UTF-8 cannot hold
+        shown = str(path).encode("unicode_escape").decode("ascii")
+        raise Problems([Problem(shown, 1, 1, "this cannot be the name of a file")]) from error
     if len(octets) > limit:
         raise Problems([Problem(str(path), 1, 1, f"this file is longer than {limit} octets")])
     return _decoded(path, octets)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open a file without ever waiting for the other end of a pipe.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise OSError(errno.EINVAL, "it is no regular file")
 
 
 def _decoded(path: Path, octets: bytes) -> Text:

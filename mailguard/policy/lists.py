@@ -2,6 +2,9 @@
 
 ``example.com`` is that domain alone, ``.example.com`` its subdomains alone (as Postfix writes them),
 ``user@example.com`` one mailbox, ``198.18.0.0/15`` a network. Case does not matter. A ``#`` begins a comment.
+
+A file may hold a million entries, and is read while mail is served: what people write in one way is read the quick
+way, and everything else by :mod:`ipaddress`.
 """
 
 from __future__ import annotations
@@ -18,6 +21,13 @@ from mailguard.positions import Problem, Text
 _DOMAIN: Final = re.compile(r"\.?([^\s@.*/:#]{1,63}\.)*[^\s@.*/:#]{1,63}")
 _NUMERIC: Final = re.compile(r"[0-9.:/a-fA-F]*[:/][0-9.:/a-fA-F]*|[0-9.]+")
 _COMMENT: Final = re.compile(r"(^|\s)#.*")
+_OCTETS: Final = {str(number): number for number in range(256)}
+_LENGTHS: Final = {str(number): number for number in range(129)}
+
+MAX_PROBLEMS: Final = 100
+"""Lines of one file that are told of: a file that is no list at all would be a problem a line."""
+MAX_ENTRY: Final = 512
+"""Characters of an entry; the longest mailbox has 320 (RFC 5321, 4.5.3.1)."""
 
 
 class Kind(StrEnum):
@@ -74,7 +84,12 @@ class AddressList:
         Raises:
             BadEntry: it is none.
         """
-        if "@" in entry:
+        if len(entry) > MAX_ENTRY:
+            raise BadEntry(f"an entry of {len(entry)} characters is no network, domain or mailbox", "one entry a line")
+        if (entry[:1].isdigit() or ":" in entry) and (plain := _plain(entry)):
+            version, length, prefix = plain
+            self.networks.setdefault((version, length), set()).add(prefix)
+        elif "@" in entry:
             self._add_mailbox(entry)
         elif _NUMERIC.fullmatch(entry):
             self._add_network(_network(entry))
@@ -99,6 +114,34 @@ class AddressList:
         length = network.prefixlen
         prefix = int(network.network_address) >> (network.max_prefixlen - length)
         self.networks.setdefault((network.version, length), set()).add(prefix)
+
+
+def _plain(entry: str) -> tuple[int, int, int] | None:
+    """Version, length and prefix of an address or network as nearly all are written; None for all else."""
+    address, slash, bits = entry.partition("/")
+    try:
+        version, size, number = _number(address)
+        length = _LENGTHS[bits] if slash else size
+    except (KeyError, ValueError):
+        return None
+    if length > size:
+        return None
+    prefix = number >> (size - length)
+    return (version, length, prefix) if prefix << (size - length) == number else None
+
+
+def _number(address: str) -> tuple[int, int, int]:
+    """Version, bits and number of an IP address.
+
+    Raises:
+        KeyError, ValueError: it is none, or not plainly written.
+    """
+    if ":" in address:
+        if "%" in address:
+            raise ValueError("a scope is no part of a network")
+        return 6, 128, int(IPv6Address(address))
+    first, second, third, fourth = address.split(".")
+    return 4, 32, _OCTETS[first] << 24 | _OCTETS[second] << 16 | _OCTETS[third] << 8 | _OCTETS[fourth]
 
 
 def _network(entry: str) -> IPv4Network | IPv6Network:
@@ -126,15 +169,19 @@ def from_entries(entries: Iterable[str]) -> AddressList:
 
 
 def from_text(text: Text) -> tuple[AddressList, list[Problem]]:
-    """The list in a file, one entry a line, and every line that is none."""
-    result, problems = AddressList(), []
+    """The list in a file, one entry a line, and the lines that are none; after :data:`MAX_PROBLEMS` it stops."""
+    result = AddressList()
+    problems: list[Problem] = []
     for number, line in enumerate(text.text.split("\n"), 1):
-        entry = _COMMENT.sub("", line).strip()
+        entry = (_COMMENT.sub("", line) if "#" in line else line).strip()
         if not entry:
             continue
         try:
             result.add(entry)
         except BadEntry as error:
+            if len(problems) == MAX_PROBLEMS:
+                problems.append(Problem(text.file, number, 1, "the rest of this list has not been read"))
+                break
             column = line.index(entry) + 1
             problems.append(Problem(text.file, number, column, str(error), error.hint, line.rstrip(), len(entry)))
     return result, problems

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Final
 
 MAX_SHOWN: Final = 200
@@ -82,7 +83,7 @@ class Problems(Exception):
         return "\n\n".join(map(str, self.problems))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Text:
     """A file's text under the name that the admin gave it."""
 
@@ -91,8 +92,12 @@ class Text:
 
     def line(self, number: int) -> str:
         """Line ``number``, from 1; empty past the end."""
-        lines = self.text.split("\n")
-        return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""
+        return self._lines[number - 1].rstrip("\r") if 0 < number <= len(self._lines) else ""
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        """Split once, at the first problem: a file may have as many problems as lines."""
+        return self.text.split("\n")
 
     def problem(
         self, line: int, column: int, message: str, hint: str = "", *, width: int = 1, path: tuple[str, ...] = ()

@@ -6,8 +6,10 @@ Only what a policy needs is read: mappings, lists, texts, decimal numbers, true,
 * anchors, aliases and merge keys (nested aliases grow without bound, and a position would be ambiguous), and tags;
 * a key written twice (the first would be lost silently), and nesting deeper than :data:`MAX_DEPTH`.
 
-A file that is no YAML is a problem too, in plain words. Pure; no bound on time is needed: one pass over a text whose
-size the caller has bounded.
+A file that is no YAML is a problem too, in plain words. Pure. Time is bounded by the text's size, which the caller has
+bounded, since what libyaml takes quadratic time for never reaches it: flow collections nested without bound (it looks
+at every open one for each token; events are taken one by one, and the first that is too deep ends the reading), and
+``%TAG`` directives (each is compared with all before it).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_DEPTH: Final = 24
 """Collections within collections; the deepest thing that mailguard reads has six."""
 
+_TAG_DIRECTIVE: Final = re.compile(r"^%TAG\b", re.MULTILINE)
 _INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _DECIMAL: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)\.[0-9]+([eE][-+]?[0-9]+)?")
 _LITERALS: Final = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -78,11 +81,34 @@ def parse(text: Text) -> Document:
     Raises:
         Problems: the text is no YAML, or holds no document or several.
     """
+    if tag := _TAG_DIRECTIVE.search(text.text):
+        line = text.text.count("\n", 0, tag.start()) + 1
+        raise Problems([text.problem(line, 1, "`%TAG` is a directive", "remove it: tags are not read", width=4)])
     try:
-        events = list(yaml.parse(text.text, Loader=_LOADER))
+        events = list(_events(text))
     except yaml.YAMLError as error:
         raise Problems([_syntax_problem(text, error)]) from error
     return _Builder(text, iter(events)).document()
+
+
+def _events(text: Text) -> Iterator[Any]:
+    """The events of libyaml.
+
+    Raises:
+        YAMLError: the text is no YAML.
+        Problems: collections are nested deeper than :data:`MAX_DEPTH`.
+    """
+    depth = 0
+    for event in yaml.parse(text.text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            mark: Any = event.start_mark
+            message = f"nested deeper than {MAX_DEPTH} levels"
+            raise Problems([text.problem(mark.line + 1, mark.column + 1, message, "a policy needs six")])
+        yield event
 
 
 class _Builder:
@@ -128,11 +154,6 @@ class _Builder:
             self._refuse(path, event, f"`{event.tag}` is a tag", _instead_of_tag(event.tag))
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(path, event)
-        too_deep = len(path) >= MAX_DEPTH
-        if too_deep and len(path) == MAX_DEPTH:
-            self._refuse(path, event, f"nested deeper than {MAX_DEPTH} levels", "a policy needs six")
-        if too_deep:
-            return self._skip(event)
         return self._mapping(path) if isinstance(event, yaml.MappingStartEvent) else self._sequence(path)
 
     def _skip(self, event: Any) -> None:

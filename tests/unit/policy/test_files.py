@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,39 @@ def test_a_folder_or_nothing_is_a_problem(tmp_path: Path) -> None:
             load(path)
 
 
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (os.mkfifo, "it is no regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is no regular file"),
+        (lambda path: path.symlink_to(path), "too many levels of symbolic links"),
+        (_socket, "no such device or address"),
+        (Path.mkdir, "is a directory"),
+    ],
+    ids=["pipe", "device", "loop", "socket", "folder"],
+)
+def test_only_regular_files_are_read(tmp_path: Path, make: Callable[[Path], None], reason: str) -> None:
+    """Opening a pipe waits until somebody writes to it."""
+    make(tmp_path / "odd")
+    path = _policy(tmp_path, RULES.replace("lists/friends.txt", "odd"))
+    with pytest.raises(Problems, match=f"2:25: this file cannot be read: {reason}"):
+        load(path)
+    with pytest.raises(Problems, match=f"odd:1:1: this file cannot be read: {reason}"):
+        policy_files.read(tmp_path / "odd")
+
+
+def test_a_name_that_can_be_no_file(tmp_path: Path) -> None:
+    with pytest.raises(Problems, match="this cannot be the name of a file"):
+        load(_policy(tmp_path, RULES.replace("lists/friends.txt", '"a\\0b"')))
+    with pytest.raises(Problems, match=r"a\\x00b:1:1: this cannot be"):
+        policy_files.read(Path("a\0b"))
+
+
 def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
     path = _policy(tmp_path)
     path.write_bytes(b"\xef\xbb\xbf" + RULES.encode())
@@ -172,6 +207,28 @@ class TestCheck:
             "    |         ^^^^^^^\n"
             "    hint: did you mean `envelope`?\n\n1 problem\n"
         )
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (RULES.replace("lists/friends.txt", '"a\\0b"'), "this cannot be the name of a file"),
+            (RULES.replace("lists/friends.txt", "pipe"), "this file cannot be read: it is no regular file"),
+            ("mailguard_policy: " + "[" * 200_000, "policy.yaml:1:42: nested deeper than 24 levels"),
+            ("mailguard_policy: " + "{a: " * 50_000, "nested deeper than 24 levels"),
+        ],
+        ids=["NUL", "pipe", "sequences", "mappings"],
+    )
+    def test_what_no_reader_survives(self, tmp_path: Path, text: str, said: str) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        status, _, err = self.run("--policy", _policy(tmp_path, text))
+        assert status == os.EX_CONFIG
+        assert said in err
+        assert err.endswith("\n\n1 problem\n")
+
+    def test_a_policy_that_is_a_pipe(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        status, _, err = self.run("--policy", tmp_path / "pipe")
+        assert (status, "pipe:1:1: this file cannot be read: it is no regular file" in err) == (os.EX_CONFIG, True)
 
     def test_a_configuration_whose_policy_is_missing(self, tmp_path: Path) -> None:
         config = tmp_path / "mailguard.yaml"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from mailguard.config import Settings
@@ -110,6 +113,45 @@ def test_a_mapping_that_holds_itself_is_refused() -> None:
 def test_depth_is_bounded() -> None:
     with pytest.raises(Problems, match=f"deeper than {MAX_DEPTH}"):
         read("[" * 20_000 + "]" * 20_000)
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "[\n", "- ", "? "])
+def test_what_is_nested_too_deep_is_not_read_on(opening: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libyaml takes time that grows with the square of the depth."""
+    taken: list[Any] = []
+    original = yaml.parse
+
+    def counted(*arguments: Any, **named: Any) -> Iterator[Any]:
+        for event in original(*arguments, **named):
+            taken.append(event)
+            yield event
+
+    monkeypatch.setattr(yaml, "parse", counted)
+    with pytest.raises(Problems) as found:
+        parse(Text("f", opening * 20_000))
+    (problem,) = found.value.problems
+    assert problem.message == f"nested deeper than {MAX_DEPTH} levels"
+    assert problem.line > 1 or problem.column > MAX_DEPTH
+    assert len(taken) <= 2 + 3 * (MAX_DEPTH + 1)
+
+
+def test_tag_directives_are_not_read() -> None:
+    with pytest.raises(Problems) as found:
+        parse(Text("f", "%YAML 1.1\n" + "".join(f"%TAG !{i}! tag:x:\n" for i in range(3)) + "---\na: 1\n"))
+    assert [(p.line, p.message) for p in found.value.problems] == [(2, "`%TAG` is a directive")]
+
+
+def test_a_text_is_split_once_however_many_problems_it_has() -> None:
+    class Counted(str):
+        splits = 0
+
+        def split(self, *arguments: Any) -> list[str]:
+            type(self).splits += 1
+            return super().split(*arguments)
+
+    text = Text("f", Counted("a\r\nb\n"))
+    assert [text.line(number) for number in range(5)] == ["", "a", "b", "", ""]
+    assert Counted.splits == 1
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n...\n---\na: 1\n", "a: 1\n---\nb: 2\n", "a: \x07\n"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailguard.facts import DnsblZone, Known, Unknown
+from mailguard.policy import lists
 from mailguard.policy.answers import BadCode, CodePattern, Listing, ListTable, tally
-from mailguard.policy.lists import AddressList, BadEntry, from_entries, from_text
+from mailguard.policy.lists import MAX_ENTRY, MAX_PROBLEMS, AddressList, BadEntry, from_entries, from_text
 from mailguard.policy.reading import virus_kind
 from mailguard.policy.texts import parse
 from mailguard.policy.truth import Members, Range, conjunction, disjunction, negation
@@ -196,6 +199,43 @@ def test_mailboxes(mailbox: str, expected: bool) -> None:
 def test_bad_entries(entry: str) -> None:
     with pytest.raises(BadEntry):
         AddressList().add(entry)
+
+
+@given(
+    st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?", fullmatch=True)
+    | st.builds("{}/{}".format, st.ip_addresses(), st.integers(0, 129))
+    | st.ip_addresses().map(str)
+    | st.ip_addresses().map(lambda address: address.exploded)
+    | st.sampled_from(["1.2.3.4/", "1.2.3.4/08", "01.2.3.4", "::/0", "0.0.0.0/0", "1.2.3.4/33", "::1/", "1.2.3.4/1.2"])
+)
+def test_the_quick_way_to_read_a_network_agrees_with_ipaddress(entry: str) -> None:
+    found = AddressList()
+    try:
+        network = ip_network(entry)
+    except ValueError:
+        with pytest.raises(BadEntry):
+            found.add(entry)
+        return
+    found.add(entry)
+    prefix = int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
+    assert found.networks == {(network.version, network.prefixlen): {prefix}}
+
+
+def test_what_nearly_all_write_is_read_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(lists, "ip_network")
+    from_entries(["198.18.1.10", "198.18.0.0/15", "2001:db8::1", "2001:db8::/32"])
+
+
+def test_a_file_that_is_no_list_is_not_read_on() -> None:
+    _, problems = from_text(Text("l", "two words\n" * 100_000))
+    assert len(problems) == MAX_PROBLEMS + 1
+    assert (problems[-1].line, problems[-1].message) == (MAX_PROBLEMS + 1, "the rest of this list has not been read")
+
+
+def test_an_endless_entry_is_not_repeated() -> None:
+    _, (problem,) = from_text(Text("l", "a" * 1_000_000))
+    assert problem.message == "an entry of 1000000 characters is no network, domain or mailbox"
+    AddressList().add("a" * (MAX_ENTRY - len("@example.org")) + "@example.org")
 
 
 def test_a_file_of_entries() -> None:
