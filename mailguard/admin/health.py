@@ -1,4 +1,4 @@
-"""What ``/healthz`` and ``/readyz`` say, as data (docs/flow.md, "Is it well?").
+"""What ``/healthz`` and ``/readyz`` say, as data (operations.md, "Health").
 
 ``/healthz`` is 200 as long as the event loop answers: that it answers is all that it says, so that a dead scanner or
 backend, for which mail is deferred, is an alert and no reason to restart mailguard. ``/readyz`` is 503, with reasons,

@@ -1,4 +1,4 @@
-"""One envelope and its message, from the first RCPT to the backend's final reply (architecture.md, "The way", 5 and 9).
+"""One envelope and its message, from the first RCPT to the backend's final reply (flow.md, 4 and 9).
 
     ==================================  ============================================================================
     what happens                        what follows

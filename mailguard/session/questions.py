@@ -1,6 +1,6 @@
 """The questions about one client and its envelope: each asked once, early, and awaited only where a decision needs it.
 
-They start as soon as there is something to ask about (architecture.md, "The way of one message", 2 and 3). Each
+They start as soon as there is something to ask about (flow.md, 1 and 2). Each
 has its own bound, ``envelope_deadline`` from when it could first be asked: a client that dawdles before EHLO does
 not starve the questions about its EHLO (docs/decisions/0003). What has not answered by then is unknown.
 """
