@@ -21,6 +21,7 @@ from mailguard.facts import Source
 from mailguard.policy.compiler import compile_policy
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.positions import Problem, Problems, Text, parse, validate
+from mailguard.settings_checks import problems_here
 
 MAX_FILE: Final = 1024 * 1024
 """Octets of a settings or policy file."""
@@ -76,13 +77,18 @@ def _decoded(path: Path, octets: bytes) -> Text:
 
 
 def load_settings(path: Path) -> Settings:
-    """The settings in the file at ``path``; the policy's path is made relative to its folder.
+    """The settings in the file at ``path``; the policy's path, which is relative to its folder, is made absolute.
+
+    Links and ``..`` stay in that path: they may lead elsewhere when the policy is loaded again.
 
     Raises:
-        Problems: everything that is wrong with it.
+        Problems: everything that is wrong with it, or that does not work on this machine.
     """
-    settings = validate(parse(read(path)), Settings)
-    return settings.model_copy(update={"policy": path.parent / settings.policy})
+    document = parse(read(path))
+    settings = validate(document, Settings)
+    if problems := problems_here(document, settings):
+        raise Problems(problems)
+    return settings.model_copy(update={"policy": path.parent.absolute() / settings.policy})
 
 
 def load(path: Path) -> CompiledPolicy:

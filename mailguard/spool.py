@@ -249,7 +249,8 @@ class Spool:
             _write_all(self._files[0], chunk)
         except OSError as error:
             self.close()
-            raise SpoolFull(f"spool file: {error}") from error
+            where = self._directory or "the temporary folder"
+            raise SpoolFull(f"{where}: {error.strerror or error}") from error
 
     def _open(self) -> tuple[FileIO, FileIO]:
         directory = self._directory or Path(tempfile.gettempdir())
@@ -292,3 +293,15 @@ def _write_all(file: FileIO, octets: bytes | bytearray) -> None:
             view = view[file.write(view) or 0 :]
     finally:
         view.release()
+
+
+def why_unusable(directory: Path | None) -> str:
+    """Why nothing can be spooled in ``directory`` (None: the temporary folder) now; empty where one octet can."""
+    spool = Spool(0, directory)
+    try:
+        spool.write(b"\0")
+    except SpoolFull as error:
+        return str(error)
+    finally:
+        spool.close()
+    return ""

@@ -28,6 +28,7 @@ from mailguard.scanners.clamav import Clamav
 from mailguard.scanners.spamassassin import Spamassassin
 from mailguard.scanners.taint_source import load_taint
 from mailguard.session import Services, Session
+from mailguard.session.spooling import Spooling
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.listener import SmtpListener, listen
 
@@ -47,6 +48,7 @@ def assemble(settings: Settings, policy: CompiledPolicy) -> Services:
         relay=Relay(settings.backends, settings.limits, settings.hostname, clock),
         clamav=Clamav(settings.clamav, clock),
         spamassassin=Spamassassin(settings.spamassassin, load_taint(settings.spamassassin), clock),
+        spooling=Spooling(settings.limits.max_message_memory, settings.spool_dir, clock),
         now=lambda: datetime.now(UTC).astimezone(),
     )
 
@@ -126,6 +128,8 @@ class Worker:
             reasons.append("draining")
         if not self._services.relay.available:
             reasons.append("no backend answers")
+        if trouble := self._services.spooling.trouble():
+            reasons.append(f"no spool for long messages: {trouble}")
         return Health(
             not_ready=tuple(reasons), details={"version": __version__, "policy": self._services.policy.digest}
         )

@@ -16,6 +16,7 @@ from mailguard.policy.engine import CompiledPolicy
 from mailguard.relay import Relay
 from mailguard.scanners.clamav import Clamav
 from mailguard.scanners.spamassassin import Spamassassin
+from mailguard.session.spooling import Spooling
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,4 +34,5 @@ class Services:
     relay: Relay
     clamav: Clamav
     spamassassin: Spamassassin
+    spooling: Spooling
     now: Callable[[], datetime]

@@ -23,7 +23,7 @@ from mailguard.session.services import Services
 from mailguard.session.transaction import Accepted, Transaction
 from mailguard.smtp.events import EndOfData, HeloGiven
 from mailguard.smtp.story import ConnectionEnd, Peer
-from mailguard.spool import Content, Spool, SpoolError
+from mailguard.spool import Content, SpoolError, SpoolLost
 from mailguard.verdict import Verdict
 
 
@@ -132,7 +132,7 @@ class Session:
 
     async def data(self) -> Reply:
         """DATA: somewhere to put the content."""
-        self._current().spool = Spool(self._settings.limits.max_message_memory, self._settings.spool_dir)
+        self._current().spool = self._services.spooling.begin()
         return reply("data_go")
 
     async def content(self, chunk: bytes) -> None:
@@ -144,6 +144,7 @@ class Session:
             transaction.spool.write(chunk)
         except SpoolError as error:
             transaction.lost = error
+            self._services.spooling.failed(error, transaction.reference)
 
     async def end_of_data(self, end: EndOfData) -> Reply:
         """The message is here whole: judge it, then let the backend answer for it."""
@@ -152,6 +153,10 @@ class Session:
         metrics.MESSAGE_SIZE.observe(end.size)
         try:
             return (await self._conclude(transaction, end)).with_reference(transaction.reference)
+        except SpoolLost as error:  # told before the last octet went to the backend: nothing was delivered
+            self._services.spooling.failed(error, transaction.reference)
+            answer = self._refused(transaction, reply("no_space").because(str(error)))
+            return answer.with_reference(transaction.reference)
         finally:
             metrics.MESSAGE_SECONDS.observe(asyncio.get_running_loop().time() - started)
             await self.reset()

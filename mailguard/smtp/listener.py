@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from aiosmtpd.smtp import SMTP
 
-from mailguard.config import Listener, Settings, split_address
+from mailguard.config import Listener, Settings
+from mailguard.net.local import look_up
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.server import Connection
 from mailguard.smtp.story import StoryFactory
@@ -112,14 +113,13 @@ def _bind(address: str) -> socket.socket:
     It names its protocol, or asyncio sets no TCP_NODELAY on what it accepts, which costs 40 ms a dialogue. An IPv6
     socket takes IPv6 alone, so that ``0.0.0.0:25`` and ``[::]:25`` can stand side by side.
     """
-    host, port = split_address(address)
-    family, _, _, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    wanted = look_up(address)
+    made = socket.socket(wanted.family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
+        if wanted.family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind(name)
+        made.bind(wanted.name)
     except OSError:
         made.close()
         raise

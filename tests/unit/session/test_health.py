@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from mailguard.session.spooling import REMEMBERED, Spooling
+from mailguard.spool import SpoolFull
 from tests.unit.session.conftest import Service, Start
 
 
@@ -32,3 +35,22 @@ async def test_without_a_backend_it_is_not_ready_but_healthy(start: Start, monke
     assert (status, ready["ok"], ready["reasons"]) == (503, False, ["no backend answers"])
     status, healthy = await page(service, "/healthz")
     assert (status, healthy["ok"]) == (200, True)
+
+
+async def test_a_spool_folder_that_goes_is_told(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    service = await start(spool_dir=folder)
+    assert (await page(service, "/readyz"))[0] == 200
+    folder.rmdir()
+    status, ready = await page(service, "/readyz")
+    assert (status, ready["reasons"]) == (503, [f"no spool for long messages: {folder}: No such file or directory"])
+    folder.mkdir()
+    assert (await page(service, "/readyz"))[0] == 200
+
+
+def test_a_failure_is_remembered_though_a_trial_succeeds(tmp_path: Path) -> None:
+    clock = iter([100.0, 100.0 + REMEMBERED - 1, 100.0 + REMEMBERED])
+    spooling = Spooling(0, tmp_path, lambda: next(clock))
+    spooling.failed(SpoolFull("no space left"), "REFERENCE-1")
+    assert [spooling.trouble(), spooling.trouble()] == ["no space left", ""]

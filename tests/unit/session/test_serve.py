@@ -143,6 +143,7 @@ async def test_sighup_loads_the_policy_again(place: Place) -> None:
         ({"relay_domains": []}, "relay_domains"),
         ({"relay_domain": ["example.com"]}, "did you mean `relay_domains`?"),
         ({"policy": "missing.yaml"}, "missing.yaml:1:1"),
+        ({"spool_dir": "/nowhere/at/all"}, "no message can be kept in this folder: /nowhere/at/all: No such file"),
     ],
 )
 async def test_a_broken_configuration_ends_with_78_and_never_listens(

@@ -124,12 +124,32 @@ async def test_a_loop_is_refused(service: Service) -> None:
 
 async def test_no_room_for_the_message_defers_it(start: Start, tmp_path: Path) -> None:
     service = await start(spool_dir=tmp_path / "missing", limits={"max_message_memory": 1000})
-    async with await service.connect() as client:
-        big = await submit(client, mail("x" * 900 + "\r\n" + "y" * 900).octets)
-        small = await transaction(client, mail().octets)
+    with capture_logs() as lines:
+        async with await service.connect() as client:
+            big = await submit(client, mail("x" * 900 + "\r\n" + "y" * 900).octets)
+            small = await transaction(client, mail().octets)
     assert big.content.startswith(b"452 4.3.1 ")
     assert small.content.startswith(b"250 ")
     assert len(service.sink.messages) == 1
+    [line] = [line for line in lines if line["event"] == "spool failed"]
+    reference = REFERENCE.search(big.content)
+    assert reference
+    assert (line["log_level"], line["ref"]) == ("error", reference[1].decode())
+    assert line["error"].endswith("missing: No such file or directory")
+
+
+async def test_a_message_that_cannot_be_read_back_is_deferred(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await start(spool_dir=tmp_path, limits={"max_message_memory": 0})
+    monkeypatch.setattr(os, "pread", lambda *_: b"")
+    with capture_logs() as lines:
+        async with await service.connect() as client:
+            outcome = await submit(client, mail().octets)
+    assert outcome.content.startswith(b"452 4.3.1 ")
+    assert [line["log_level"] for line in lines if line["event"] == "spool failed"] == ["error"]
+    assert service.worker.health().not_ready == ("no spool for long messages: spool file ends at octet 0",)
+    assert service.sink.messages == []
 
 
 async def test_a_spooled_message_passes_too(start: Start, tmp_path: Path) -> None:

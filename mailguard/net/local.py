@@ -1,0 +1,68 @@
+"""Addresses of this machine: what a configured address binds to, and whether two of them meet.
+
+Blocking: a host that is a name is looked up by the system. Failure: OSError, also for what is no name at all.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+from mailguard.config import split_address
+
+
+@dataclass(frozen=True, slots=True)
+class Bindable:
+    """An address to listen on, looked up: ``family`` and ``name`` as ``socket.bind`` takes them."""
+
+    family: socket.AddressFamily
+    name: tuple[Any, ...]
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address:
+        """The IP address; unspecified for every address of the machine."""
+        return ip_address(self.name[0])
+
+    @property
+    def port(self) -> int:
+        """The port; 0 for a free one."""
+        return int(self.name[1])
+
+    def meets(self, other: Bindable) -> bool:
+        """Whether only one of both can be listened on: sockets here take one family each."""
+        if self.family != other.family or self.port != other.port or not self.port:
+            return False
+        return self.address == other.address or self.address.is_unspecified or other.address.is_unspecified
+
+    def answers(self, other: Bindable) -> bool:
+        """Whether a connection to ``other`` would come out here."""
+        if self.address.is_unspecified and not is_own(other):
+            return False
+        return self.meets(other)
+
+
+def look_up(address: str) -> Bindable:
+    """``address`` (a ``config.TcpAddress``) as something to bind, the first where a name has several.
+
+    Raises:
+        OSError: there is no such host.
+    """
+    host, port = split_address(address)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError as error:  # by Python's IDNA, for a label that is empty or too long
+        raise socket.gaierror(socket.EAI_NONAME, "no name of a host") from error
+    family, _, _, _, name = found[0]
+    return Bindable(socket.AddressFamily(family), name)
+
+
+def is_own(there: Bindable) -> bool:
+    """Whether the address is one of this machine's: it can be bound to, on a port that nobody minds."""
+    with socket.socket(there.family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((there.name[0], 0, *there.name[2:]))
+        except OSError:
+            return False
+    return True

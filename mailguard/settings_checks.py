@@ -1,0 +1,73 @@
+"""What this machine says against settings that are well written: folders that cannot be used, addresses that clash.
+
+Asked by ``mailguard check`` and at every start, as the user who runs them. Nothing is left behind: the spool folder
+gets a file without a name, no address is listened on. Blocking: host names are looked up by the system.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+
+from mailguard.config import Admin, Listener, Settings
+from mailguard.net.local import Bindable, look_up
+from mailguard.positions import Document, Path, Problem
+from mailguard.spool import why_unusable
+
+
+def problems_here(document: Document, settings: Settings) -> list[Problem]:
+    """All that is wrong on this machine with ``settings``, which were read from ``document``."""
+    listening: dict[str, Bindable] = {}
+    return [
+        *_spool_folder(document, settings),
+        *_rule_folders(document, settings),
+        *_listening(document, settings, listening),
+        *_backends(document, settings, listening.values()),
+    ]
+
+
+def _spool_folder(document: Document, settings: Settings) -> Iterator[Problem]:
+    why = why_unusable(settings.spool_dir)
+    if why:
+        hint = "it must be a folder in which the user that runs mailguard, as this check does, may make files"
+        yield document.problem(("spool_dir",), f"no message can be kept in this folder: {why}", hint)
+
+
+def _rule_folders(document: Document, settings: Settings) -> Iterator[Problem]:
+    for number, folder in enumerate(settings.spamassassin.rule_dirs):
+        if not (folder.is_dir() and os.access(folder, os.R_OK | os.X_OK)):
+            message = f"{folder} is no folder that can be read"
+            hint = "name folders of spamd's rules, as `spamassassin -D` lists them, or leave `rule_dirs` out"
+            yield document.problem(("spamassassin", "rule_dirs", number), message, hint)
+
+
+def _listening(document: Document, settings: Settings, listening: dict[str, Bindable]) -> Iterator[Problem]:
+    """Addresses that are no host's, or listened on twice; the others are added to ``listening`` under their setting."""
+    listeners = [(f"entry {i + 1} of `listen`", ("listen", i, "address"), one) for i, one in enumerate(settings.listen)]
+    wanted: list[tuple[str, Path, Listener | Admin]] = [("`admin`", ("admin", "address"), settings.admin), *listeners]
+    for name, path, one in wanted:
+        try:
+            here = look_up(one.address)
+        except OSError as error:
+            message = f"{one.address} cannot be listened on: {str(error.strerror or error).lower()}"
+            yield document.problem(path, message, "write an address of this machine, or 0.0.0.0 or [::] for all")
+            continue
+        if taken := next((other for other, there in listening.items() if here.meets(there)), ""):
+            message = f"{one.address} is listened on already by {taken}"
+            yield document.problem(path, message, "each address and port once; 0.0.0.0 and [::] are all of their kind")
+        listening[name] = here
+
+
+def _backends(document: Document, settings: Settings, listening: Collection[Bindable]) -> Iterator[Problem]:
+    """Backends that are mailguard itself: mail would run in a circle until its Received lines are too many."""
+    ports = {here.port for here in listening}
+    for number, backend in enumerate(settings.backends):
+        if backend.address.startswith("unix:") or int(backend.address.rpartition(":")[2]) not in ports:
+            continue
+        try:
+            there = look_up(backend.address)
+        except OSError:
+            continue  # it may be known later, and until then it counts as dead
+        if any(here.answers(there) for here in listening):
+            message = f"{backend.address} is mailguard itself, which listens there"
+            yield document.problem(("backends", number, "address"), message, "name the mail server behind mailguard")

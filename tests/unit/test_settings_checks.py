@@ -1,0 +1,102 @@
+"""Settings that are well written and do not work on this machine: each a problem with its place."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from mailguard.policy_files import load_settings
+from mailguard.positions import Problems
+
+SETTINGS = """\
+hostname: mx.example.com
+relay_domains: [example.com]
+policy: policy.yaml
+listen:
+  - {address: "127.0.0.1:2525"}
+  - {address: "[::1]:2525"}
+  - {address: "127.0.0.1:0"}
+  - {address: "127.0.0.1:0"}
+backends:
+  - {address: "127.0.0.1:10025"}
+  - {address: "unix:/run/exim.sock"}
+"""
+
+
+def told(folder: Path, text: str) -> list[str]:
+    """Line, column and message of each problem with the settings ``text``."""
+    path = folder / "mailguard.yaml"
+    path.write_text(text)
+    try:
+        load_settings(path)
+    except Problems as problems:
+        return [f"{problem.line}:{problem.column}: {problem.message}" for problem in problems.problems]
+    return []
+
+
+def test_the_settings_to_begin_with_work(tmp_path: Path) -> None:
+    assert told(tmp_path, SETTINGS) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("[::1]:2525", "0.0.0.0:2525", "6:15: 0.0.0.0:2525 is listened on already by entry 1 of `listen`"),
+        ("[::1]:2525", "127.0.0.1:2525", "6:15: 127.0.0.1:2525 is listened on already by entry 1 of `listen`"),
+        ("[::1]:2525", "127.0.0.1:9625", "6:15: 127.0.0.1:9625 is listened on already by `admin`"),
+        ("[::1]:2525", "a..b:25", "6:15: a..b:25 cannot be listened on: no name of a host"),
+        ("127.0.0.1:10025", "127.0.0.1:2525", "10:15: 127.0.0.1:2525 is mailguard itself, which listens there"),
+        ("127.0.0.1:10025", "127.0.0.1:0", "10:15: `address` cannot be read: nobody can be asked on port 0"),
+    ],
+)
+def test_addresses_that_clash(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert told(tmp_path, SETTINGS.replace(old, new)) == [expected]
+
+
+def test_a_backend_behind_a_wildcard_is_ourselves_where_its_address_is_ours(tmp_path: Path) -> None:
+    everywhere = SETTINGS.replace("127.0.0.1:2525", "0.0.0.0:2525")
+    assert told(tmp_path, everywhere.replace("127.0.0.1:10025", "127.0.0.9:2525")) == [
+        "10:15: 127.0.0.9:2525 is mailguard itself, which listens there"
+    ]
+    assert told(tmp_path, everywhere.replace("127.0.0.1:10025", "198.18.0.99:2525")) == []
+
+
+def test_a_backend_whose_name_is_unknown_now_is_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = socket.getaddrinfo
+
+    def unknown(host: str, *arguments: object, **more: object) -> object:
+        if host == "exim":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return known(host, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert told(tmp_path, SETTINGS.replace("127.0.0.1:10025", "exim:2525")) == []
+    assert told(tmp_path, SETTINGS.replace("[::1]:2525", "exim:2525")) == [
+        "6:15: exim:2525 cannot be listened on: name or service not known"
+    ]
+
+
+def test_the_spool_folder_is_tried(tmp_path: Path) -> None:
+    [said] = told(tmp_path, SETTINGS + f"spool_dir: {tmp_path}/gone\n")
+    assert said.startswith("12:12: no message can be kept in this folder: ")
+    assert said.endswith("/gone: No such file or directory")
+    assert told(tmp_path, SETTINGS + f"spool_dir: {tmp_path}\n") == []
+    assert [path.name for path in tmp_path.iterdir()] == ["mailguard.yaml"]
+
+
+def test_rule_folders_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    rules = f"spamassassin: {{rule_dirs: [{tmp_path}, {tmp_path}/gone, {tmp_path}/file]}}\n"
+    said = told(tmp_path, SETTINGS + rules)
+    assert [line.partition(": ")[2] for line in said] == [
+        f"{tmp_path}/{name} is no folder that can be read" for name in ("gone", "file")
+    ]
+    assert all(line.startswith("12:") for line in said)
+
+
+def test_the_policy_is_named_by_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mailguard.yaml").write_text(SETTINGS.replace("policy.yaml", "b/../policy.yaml"))
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(Path("mailguard.yaml")).policy == tmp_path / "b/../policy.yaml"
