@@ -141,10 +141,15 @@ def metrics_page() -> str:
     return _page("Metrics", "What `/metrics` shows.", _table(("metric", "type", "labels", "meaning"), rows))
 
 
+def _linked(source: str) -> str:
+    """``source`` with a link where it is one of our pages, which lie a folder above."""
+    return f"[{source}](../{source})" if source.endswith(".md") else source
+
+
 def replies_page() -> str:
     """Every reply of our own."""
     rows = (
-        (f"`{name}`", f"{spec.code} {spec.enhanced}".strip(), spec.text, spec.when, spec.source)
+        (f"`{name}`", f"{spec.code} {spec.enhanced}".strip(), spec.text, spec.when, _linked(spec.source))
         for name, spec in REPLIES.items()
     )
     intro = "What mailguard answers of its own; each 4xx and 5xx ends in a reference id. A backend's are passed on."
