@@ -119,7 +119,7 @@ def load_example(text: str, folder: Path) -> None:
 def test_every_example_loads_or_is_refused_as_told(name: str, how: str, text: str, tmp_path: Path) -> None:
     assert how in ("", "refused"), name
     if how == "refused":
-        with pytest.raises(Problems):
+        with pytest.raises(Problems, match="Received"):
             load_example(text, tmp_path)
     else:
         load_example(text, tmp_path)
@@ -144,6 +144,16 @@ def test_every_command_named_exists() -> None:
     assert named <= known
     table = PAGES["docs/operations.md"].partition("## Command line")[2]
     assert all(f"`{command}" in table for command in known)
+
+
+def test_every_log_event_named_is_logged() -> None:
+    table = PAGES["docs/operations.md"].partition("## Log")[2].partition("\n## ")[0]
+    named = [
+        event for row in re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE) for event in re.findall(r"`(.+?)`", row)
+    ]
+    source = "".join(text for name, text in CODE.items() if name.startswith("mailguard/"))
+    assert len(named) > 5
+    assert [event for event in named if f'"{event}"' not in source] == []
 
 
 def test_every_make_target_named_exists() -> None:
@@ -199,7 +209,11 @@ def test_every_page_that_the_code_names_exists_and_has_the_heading() -> None:
     for name, page, heading in found:
         text = page_named(page)
         assert text is not None, (name, page)
-        assert not heading or re.search(rf"^(#+ |\*\*){re.escape(heading)}(\.\*\*.*)?$", text, re.MULTILINE), (name, page, heading)
+        assert not heading or re.search(rf"^(#+ |\*\*){re.escape(heading)}(\.\*\*.*)?$", text, re.MULTILINE), (
+            name,
+            page,
+            heading,
+        )
 
 
 def test_every_decision_that_is_named_exists() -> None:
