@@ -1,6 +1,7 @@
 """The structured log: one line an event on standard output, JSON or logfmt, every field declared in :data:`FIELDS`.
 
-A message's content never stands in it, nor a header. ``docs/reference/log.md`` is generated from :data:`FIELDS`.
+A message's content never stands in it, nor a header but the Message-ID. ``docs/reference/log.md`` is generated
+from :data:`FIELDS`.
 """
 
 from __future__ import annotations
@@ -17,35 +18,39 @@ FIELDS: Final[Mapping[str, str]] = {
     "time": "when, RFC 3339 in UTC",
     "level": "debug, info, warning, error",
     "event": "what happened: `connection`, `recipient`, `message`, `command refused`, `policy loaded`, ...",
-    "ref": "the reference id that also stands in the reply and the headers",
+    "ref": "the reference id that also stands in the reply and the headers: of a connection, or of a transaction in it",
     "client": "address of the connecting client",
-    "reverse": "the client's confirmed name, or empty",
+    "reverse": "the client's confirmed name",
     "helo": "what the client called itself",
-    "sender": "the reverse-path, empty for <>",
+    "sender": "the reverse-path, `<>` for a bounce",
     "recipients": "the forward-paths, as far as taken",
     "recipient": "the forward-path that was refused",
-    "action": "the verdict: accept, reject, defer, file",
-    "rule": "the rule that decided",
+    "action": "the policy's verdict: accept, reject, defer, file; the backend may refuse what it accepts",
+    "rule": "the rule that decided, `unavailable: SOURCE`, or `postmaster`; none where the rules came to their end",
     "folder": "where the message was filed",
     "observed": "what observe mode kept from being done: `action rule`",
+    "facts": "what the rules looked at, `name=value` or `name=unknown`; quoted where it holds commas or quotes",
     "reply": "our reply to the client",
     "cause": "the private cause of a reply",
     "refused_by": "who gave a refusal: policy, backend, or mailguard itself",
-    "dnsbl": "lists that answered, `name=code,code` or `name=unknown(why)`",
-    "weights": "what counted, `name=weight`: of lists by label, and of facts",
-    "spam": "SpamAssassin's total",
+    "dnsbl": "lists that list the client, `name=code+code`, and those without an answer, `name=unknown(why)`",
+    "weights": "what counted, `name=weight`: of lists by label, and of facts; where `observed` stands, of that",
+    "spam": "SpamAssassin's total, or `unknown(why)`",
     "spam_content": "`spam.content_score`",
+    "spam_received": "`spam.received_score`",
+    "spam_rules": "what hit, `RULE=points`, `/received` behind rules that may look at Received; the 40 weightiest",
     "spam_rule": "a SpamAssassin rule that the taint list does not hold",
     "virus": "signature name, `clean` or `unknown(why)`",
+    "virus_kind": "`virus.kind`",
     "size": "size of the content in octets",
     "seconds": "duration in seconds",
     "end": "how the connection ended",
     "messages": "messages of the connection that were taken",
     "commands": "commands of the connection",
-    "errors": "errors of the connection",
+    "errors": "commands of the connection that were unknown, malformed or out of order",
     "backend": "the backend's address",
-    "message_id": "the Message-ID header field of a message that was taken",
-    "digest": "SHA-256 of the content, where a duplicate is possible",
+    "message_id": "the Message-ID header field of a message that was judged, taken or not",
+    "digest": "SHA-256: of the content where a duplicate is possible, of the policy that was loaded",
     "zone": "the policy's name of a list",
     "address": "a listening address",
     "path": "a file",
@@ -65,11 +70,15 @@ def _logfmt_value(value: Any) -> str:
 
 
 def _logfmt(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    return " ".join(f"{key}={_logfmt_value(value)}" for key, value in event.items() if value not in (None, ""))
+    return " ".join(f"{key}={_logfmt_value(value)}" for key, value in event.items())
 
 
 def _json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     return orjson.dumps(event, default=str).decode()
+
+
+def _without_empty(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {key: value for key, value in event.items() if value not in (None, "", [], ())}
 
 
 def _ordered(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -83,6 +92,7 @@ def configure(format_: str = "logfmt", level: str = "info") -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             structlog.processors.format_exc_info,
+            _without_empty,
             _ordered,
             _json if format_ == "json" else _logfmt,
         ],

@@ -52,6 +52,17 @@ _ALIASES: Final = {
     get_args(config.IpSocketAddress)[1]: "address:port",
 }
 """What constraints mean, in words."""
+_LOG_INTRO: Final = """\
+One line an event; empty fields are left out.
+
+Every refusal ends in an id, and has a line of its own with that `ref`:
+
+- `recipient`: one recipient refused, by policy, backend, or mailguard itself. The id names a transaction
+  (`7XK2M9QBD-2` is the second of connection `7XK2M9QBD`): all recipients refused in it have this id, and a line each.
+- `message`: one message after its end, taken or not.
+- `command refused`: what mailguard itself refuses for syntax, order or a bound, or closes with 421: the first
+  `limits.max_errors` of a connection, and the last.
+- `connection`: one at its end, or with its `reply` one that was turned away."""
 _WORDS: Final = {
     str: "text",
     int: "whole number",
@@ -159,7 +170,7 @@ def replies_page() -> str:
 def log_page() -> str:
     """Every field of the log."""
     rows = ((f"`{name}`", meaning) for name, meaning in FIELDS.items())
-    return _page("Log fields", "One line an event; empty fields are left out.", _table(("field", "meaning"), rows))
+    return _page("Log fields", _LOG_INTRO, _table(("field", "meaning"), rows))
 
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {

@@ -23,9 +23,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
 
-from mailguard.facts import Client, DnsblZone, Envelope, Mailbox, Message, Source, Stage
+from mailguard.facts import Client, DnsblZone, Envelope, Mailbox, Message, Source, Stage, VirusResult
 from mailguard.policy.expression import Constant, Doubt, View
-from mailguard.policy.reading import Reading
+from mailguard.policy.reading import Reading, virus_kind
 from mailguard.policy.rules import Fallback, Profiles, Rule, World, always_reachable
 from mailguard.policy.treatment import Treatments
 from mailguard.policy.truth import Members, Truth, conjunction, negation
@@ -216,6 +216,10 @@ class CompiledPolicy:
     def profile(self, recipient: Mailbox) -> str:
         """The name of the profile of ``recipient``."""
         return self.profiles.name(recipient)
+
+    def virus_kind(self, virus: VirusResult) -> str:
+        """The fact ``virus.kind`` of ``virus``."""
+        return virus_kind(virus.name, self.force.scales.official)
 
     def defers_without(self, source: Source) -> bool:
         """Whether mail waits while ``source`` is down."""

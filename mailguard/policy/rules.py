@@ -78,7 +78,7 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """The rules of one stage in order, with what they need."""
+    """The rules of one stage in order, with the facts that they rest on and, by rule, who is asked for them."""
 
     rules: tuple[Rule, ...] = ()
     facts: tuple[str, ...] = ()
@@ -88,18 +88,23 @@ class RuleSet:
     def of(cls, rules: Iterable[Rule], scales: Scales) -> RuleSet:
         """The set of ``rules``; ``scales`` tell what ``client.score`` is made of."""
         rules = tuple(rules)
-        used = frozenset(chain.from_iterable(rule.facts for rule in rules))
+        used = with_parts(chain.from_iterable(rule.facts for rule in rules), scales)
         facts = tuple(name for name in FACTS if name in used)
         return cls(rules, facts, {rule.name: sources_of(rule.facts, scales) for rule in rules})
 
 
-def sources_of(facts: Iterable[str], scales: Scales) -> frozenset[Source]:
-    """Who is asked for ``facts``; ``client.score`` is made of the lists and of everything that has a weight."""
+def with_parts(facts: Iterable[str], scales: Scales) -> frozenset[str]:
+    """``facts`` and what they are made of: ``client.score`` of the lists and of everything that has a weight."""
     names = set(facts)
     if "client.score" in names:
         names |= set(scales.weights)
         names |= {"dnsbl.score"} if scales.lists else set()
-    return frozenset(source for name in names if (source := FACTS[name].source) is not None)
+    return frozenset(names)
+
+
+def sources_of(facts: Iterable[str], scales: Scales) -> frozenset[Source]:
+    """Who is asked for ``facts`` and their parts."""
+    return frozenset(s for name in with_parts(facts, scales) if (s := FACTS[name].source) is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from mailguard.facts import Message
+from mailguard.facts import Known, Message
 from mailguard.net.together import both
 from mailguard.session.services import Services
 from mailguard.session.transaction import Accepted
@@ -20,10 +20,11 @@ from mailguard.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict on a message, and the scanners' answers that it rests on."""
+    """The verdict on a message, and the scanners' answers that it rests on; ``virus_kind`` as the policy names it."""
 
     verdict: Verdict
     message: Message
+    virus_kind: str = ""
 
 
 async def judge(services: Services, scanned: Content, size: int, first: Accepted) -> Judgement:
@@ -38,4 +39,5 @@ async def judge(services: Services, scanned: Content, size: int, first: Accepted
         services.clamav.scan(scanned, deadline), services.spamassassin.score(scanned, deadline, first.client.address)
     )
     message = Message(size, virus, spam)
-    return Judgement(services.policy.content(first.client, first.envelope, message, first.verdict), message)
+    verdict = services.policy.content(first.client, first.envelope, message, first.verdict)
+    return Judgement(verdict, message, services.policy.virus_kind(virus.value) if isinstance(virus, Known) else "")

@@ -1,16 +1,18 @@
 """What is written down of a session: a log line for each connection, message and refused recipient; and the counters.
 
-Every line bears the reference that the client was told. A message's content never stands here (operations.md, "Files").
+Every line bears the reference that the client was told, and what decided. A message's content never stands here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from mailguard import metrics
-from mailguard.facts import Answer, Client, Codes, Known, Mailbox, Message, Unknown
+from mailguard.facts import Answer, Client, Codes, Known, Mailbox, SpamResult, Unknown
 from mailguard.log import logger
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.replies import Reply
@@ -18,10 +20,16 @@ from mailguard.session.judge import Judgement
 from mailguard.session.transaction import Transaction
 from mailguard.smtp.story import ConnectionEnd
 from mailguard.spool import Content
-from mailguard.verdict import Verdict
+from mailguard.verdict import Trace, Verdict
 
-NO_RULE = "none"
+NO_RULE: Final = "none"
 """The label of a verdict that no rule gave."""
+
+MAX_SPAM_RULES: Final = 40
+"""SpamAssassin rules in one line, the weightiest; a message may hit hundreds."""
+
+MAX_VALUE: Final = 200
+"""Characters of one fact's value or one rule's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +62,68 @@ def _lists(answers: Mapping[str, Answer[Codes]]) -> list[str]:
 
 
 def _reply(answer: Reply) -> dict[str, object]:
-    return {"reply": str(answer), "cause": answer.cause}
+    refused_by = "" if answer.positive else answer.origin.value
+    return {"reply": str(answer), "refused_by": refused_by, "cause": answer.cause}
 
 
-def _decision(verdict: Verdict) -> dict[str, object]:
+def _decision(verdict: Verdict, envelope: Verdict | None = None) -> dict[str, object]:
+    """What was decided and why; ``envelope``: the verdict before, where this is the content's."""
     observed = verdict.observed
     return {
         "action": verdict.action.value,
         "rule": verdict.rule,
         "folder": verdict.folder,
-        "weights": [f"{weight.name}={weight.weight:g}" for weight in verdict.trace.weights],
+        "weights": [f"{weight.name}={weight.weight:g}" for weight in _trace(verdict).weights],
+        "facts": _facts(*((envelope, verdict) if envelope else (verdict,))),
         "observed": f"{observed.action} {observed.rule}" if observed else "",
     }
 
 
-def _scans(message: Message) -> dict[str, object]:
-    virus, spam = message.virus, message.spam
-    found = f"unknown({virus.why})" if isinstance(virus, Unknown) else virus.value.name or "clean"
-    if isinstance(spam, Unknown):
-        return {"virus": found, "spam": f"unknown({spam.why})"}
-    return {"virus": found, "spam": spam.value.score, "spam_content": spam.value.content_score}
+def _trace(verdict: Verdict) -> Trace:
+    """Where something is observed, the trace of that: it holds all that counts, in force or not."""
+    return (verdict.observed or verdict).trace
+
+
+def _facts(*verdicts: Verdict) -> list[str]:
+    """``name=value`` of each fact that a rule looked at; a value that holds commas or quotes stands in quotes."""
+    values = {fact.name: fact.value[:MAX_VALUE] for verdict in verdicts for fact in _trace(verdict).facts}
+    return [f"{name}={_one_word(value)}" for name, value in values.items()]
+
+
+def _one_word(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if "," in value or '"' in value else value
+
+
+def _scans(judgement: Judgement) -> dict[str, object]:
+    virus, spam = judgement.message.virus, judgement.message.spam
+    found: dict[str, object] = {
+        "virus": f"unknown({virus.why})" if isinstance(virus, Unknown) else virus.value.name or "clean",
+        "virus_kind": judgement.virus_kind,
+    }
+    return found | (_spam(spam.value) if isinstance(spam, Known) else {"spam": f"unknown({spam.why})"})
+
+
+def _spam(spam: SpamResult) -> dict[str, object]:
+    return {
+        "spam": spam.score,
+        "spam_content": spam.content_score,
+        "spam_received": spam.received_score,
+        "spam_rules": _spam_rules(spam),
+    }
+
+
+def _spam_rules(spam: SpamResult) -> list[str]:
+    """``BAYES_99=3.5``, and ``RCVD_IN_X=1.2/received`` where the rule may look at Received; the weightiest first."""
+    hits = sorted(spam.rules.items(), key=lambda hit: (-abs(hit[1]), hit[0]))[:MAX_SPAM_RULES]
+    return [f"{name[:MAX_VALUE]}={points:g}{'/received' * (name in spam.tainted)}" for name, points in hits]
+
+
+def _sender(transaction: Transaction) -> str:
+    return str(transaction.mail.path.mailbox) or "<>"
 
 
 def _envelope(transaction: Transaction) -> dict[str, object]:
-    recipients = [str(each.recipient) for each in transaction.accepted]
-    return {"sender": str(transaction.mail.path.mailbox), "recipients": recipients}
+    return {"sender": _sender(transaction), "recipients": [str(each.recipient) for each in transaction.accepted]}
 
 
 def _observed(verdict: Verdict) -> None:
@@ -100,7 +145,7 @@ def recipient_refused(
         "recipient",
         ref=transaction.reference,
         **who.fields(),
-        sender=str(transaction.mail.path.mailbox),
+        sender=_sender(transaction),
         recipient=str(recipient),
         **(_decision(verdict) if verdict else {}),
         **_reply(answer),
@@ -125,8 +170,8 @@ async def message_judged(
         ref=transaction.reference,
         **who.fields(),
         **_envelope(transaction),
-        **_decision(verdict),
-        **_scans(judgement.message),
+        **_decision(verdict, transaction.accepted[0].verdict),
+        **_scans(judgement),
         size=content.size,
         backend=transaction.onward.backend if transaction.onward else "",
         message_id=message_id,

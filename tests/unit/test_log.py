@@ -58,6 +58,15 @@ def test_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert event["level"] == "info"
 
 
+@pytest.mark.parametrize("format_", ["json", "logfmt"])
+def test_empty_fields_are_left_out(capsys: pytest.CaptureFixture[str], format_: str) -> None:
+    log.configure(format_)
+    log.logger.info("message", folder=None, cause="", dnsbl=[], weights=(), size=0, spam=0.0, backend=False)
+    line = capsys.readouterr().out
+    shown = [field for field in ("folder", "cause", "dnsbl", "weights", "size", "spam", "backend") if field in line]
+    assert shown == ["size", "spam", "backend"]
+
+
 def test_the_level_is_heeded(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("json", "warning")
     log.logger.info("message")

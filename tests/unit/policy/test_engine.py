@@ -393,6 +393,19 @@ def test_a_trace_explains() -> None:
     ]
 
 
+def test_a_trace_tells_what_a_score_is_made_of() -> None:
+    weighed = UNAVAILABLE + LISTS + "weights: {reverse_dns.missing: 2, helo.unresolvable: 1}\n"
+    compiled = rules("client.score >= 4 => reject", more=weighed)
+    client, envelope, _ = facts_of_case(compiled, {"reverse_dns.missing": True, "helo.unresolvable": "unknown"})
+    found = {e.name: e.value for e in compiled.envelope(client, envelope).trace.facts}
+    assert found == {
+        "client.score": "2 (2 to 3)",
+        "dnsbl.score": "0",
+        "reverse_dns.missing": "true",
+        "helo.unresolvable": "unknown",
+    }
+
+
 def test_what_a_policy_needs_is_told() -> None:
     compiled = rules("dnsbl.score >= 6 => reject", "virus.kind == 'malware' => reject")
     assert compiled.sources == {Source.DNSBL, Source.CLAMAV}
