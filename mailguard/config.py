@@ -10,12 +10,27 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints
+
+from mailguard.positions import form, read_network
 
 Network: TypeAlias = IPv4Network | IPv6Network
-_LABELS = r"([^\s@.*]{1,63}\.)*[^\s@.*]{1,63}$"
-HostName: TypeAlias = Annotated[str, StringConstraints(to_lower=True, max_length=253, pattern="^" + _LABELS)]
-Domain: TypeAlias = Annotated[str, StringConstraints(to_lower=True, max_length=254, pattern=r"^\.?" + _LABELS)]
+NetworkEntry: TypeAlias = Annotated[Network, PlainValidator(read_network)]
+_LABELS = r"([^\s@.*]{1,63}\.)*[^\s@.*]{1,63}"
+HostName: TypeAlias = Annotated[
+    str,
+    StringConstraints(to_lower=True, max_length=253),
+    form(_LABELS, "is no host name", "such as mx.example.com, without a dot at the end"),
+]
+Domain: TypeAlias = Annotated[
+    str,
+    StringConstraints(to_lower=True, max_length=254),
+    form(
+        r"\.?" + _LABELS,
+        "is no domain",
+        "such as example.com, or .example.com for its subdomains; no `*`, no `@`, no dot at the end",
+    ),
+]
 """``example.com``, or ``.example.com`` for its subdomains alone, as Postfix writes them."""
 _HOST_PORT = r"([^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"
 
@@ -43,17 +58,35 @@ def _known_port(address: str) -> str:
 
 
 SocketAddress: TypeAlias = Annotated[
-    str, StringConstraints(pattern=f"^(unix:/.+|{_HOST_PORT})$"), AfterValidator(_known_port)
+    str,
+    form(
+        f"unix:/.+|{_HOST_PORT}",
+        "is no host with a port, and no socket",
+        "such as 127.0.0.1:783, [::1]:783, localhost:783 or unix:/run/clamav/clamd.ctl",
+    ),
+    AfterValidator(_known_port),
 ]
 """``127.0.0.1:783``, ``[::1]:783`` or ``unix:/run/clamav/clamd.ctl``."""
-TcpAddress: TypeAlias = Annotated[str, StringConstraints(pattern=f"^{_HOST_PORT}$"), AfterValidator(_valid_port)]
+TcpAddress: TypeAlias = Annotated[
+    str,
+    form(_HOST_PORT, "is no address with a port", "such as 0.0.0.0:25, [::]:25 or localhost:25"),
+    AfterValidator(_valid_port),
+]
 """``0.0.0.0:25`` or ``[::]:25``."""
 IpSocketAddress: TypeAlias = Annotated[
     str,
-    StringConstraints(pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]):\d{1,5}$"),
+    form(
+        r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]):\d{1,5}",
+        "is no IP address with a port",
+        "such as 127.0.0.1:53 or [::1]:53: a resolver's own name can't be looked up",
+    ),
     AfterValidator(_known_port),
 ]
 """``127.0.0.1:53`` or ``[::1]:53``: a resolver's own address cannot be looked up."""
+
+SpamdUser: TypeAlias = Annotated[
+    str, form(r"[!-~]{0,64}", "is no user name for spamd", "up to 64 plain characters without spaces")
+]
 
 
 def setting(default: Any, help_: str, *, unit: str = "", **bounds: Any) -> Any:
@@ -81,7 +114,7 @@ class Listener(Section):
     address: TcpAddress = required(
         "host and port to listen on, e.g. `0.0.0.0:25` or `[::]:25`; port 0 takes a free one"
     )
-    proxy_protocol_from: list[Network] = setting(
+    proxy_protocol_from: list[NetworkEntry] = setting(
         [], "peers that must begin with a PROXY v1 or v2 header; from all others it is an error"
     )
 
@@ -138,7 +171,7 @@ class Spamassassin(Section):
     timeout: float = setting(40.0, "one scoring, waiting for a free child included", unit="s", gt=0)
     connections: int = setting(5, "scorings at the same time (spamd's --max-children)", unit="scans", ge=1)
     max_size: int = setting(512 * 1024, "a longer message is scored by its first octets", unit="octets", ge=1024)
-    user: str = setting("", "user name sent to spamd; empty: none", pattern=r"^[!-~]{0,64}$")
+    user: SpamdUser = setting("", "user name sent to spamd; empty: none")
     rule_dirs: list[Path] = setting(
         [], "spamd's live rule folders, where readable: the tainted rules are derived from them afresh"
     )
@@ -221,7 +254,7 @@ class Settings(Section):
     listen: list[Listener] = required("where to listen", min_length=1)
     backends: list[Backend] = required("mail servers behind us, in the order in which they are tried", min_length=1)
     policy: Path = required("the policy file; relative to this file's folder")
-    own_relays: list[Network] = setting([], "our backup MX and forwarders: no question is asked about them")
+    own_relays: list[NetworkEntry] = setting([], "our backup MX and forwarders: no question is asked about them")
     bare_line_ends: Literal["normalize", "refuse"] = setting(
         "normalize", "a bare CR or LF in content is made CR LF, or refused with 550"
     )

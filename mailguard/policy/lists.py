@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
-from mailguard.positions import Problem, Text
+from mailguard.positions import NoNetwork, Problem, Text, parse_network
 
 _DOMAIN: Final = re.compile(r"\.?([^\s@.*/:#]{1,63}\.)*[^\s@.*/:#]{1,63}")
 _NUMERIC: Final = re.compile(r"[0-9.:/a-fA-F]*[:/][0-9.:/a-fA-F]*|[0-9.]+")
@@ -146,14 +146,9 @@ def _number(address: str) -> tuple[int, int, int]:
 
 def _network(entry: str) -> IPv4Network | IPv6Network:
     try:
-        return ip_network(entry)
-    except ValueError:
-        pass
-    try:
-        meant = ip_network(entry, strict=False)
-    except ValueError:
-        raise BadEntry(f"`{entry}` is no IP address or network", "write 198.18.1.10 or 198.18.0.0/15") from None
-    raise BadEntry(f"`{entry}` has bits set after its prefix", f"write {meant}, or the address without the `/`")
+        return parse_network(entry)
+    except NoNetwork as error:
+        raise BadEntry(str(error), error.hint) from None
 
 
 def from_entries(entries: Iterable[str]) -> AddressList:

@@ -7,12 +7,12 @@ they are short and plain; a folder's name goes into a header that the mail serve
 from __future__ import annotations
 
 import keyword
-import re
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from mailguard.positions import Refusal
+from mailguard.positions import Refusal, form
 from mailguard.verdict import Action
 
 
@@ -22,40 +22,34 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _form(pattern: str, message: str, hint: str) -> AfterValidator:
-    """A text that matches ``pattern`` as a whole, refused in words of its own."""
-    form = re.compile(pattern)
-
-    def check(value: str) -> str:
-        if not form.fullmatch(value) or keyword.iskeyword(value):
-            raise Refusal(f"`{value[:60]}` {message}", hint)
-        return value
-
-    return AfterValidator(check)
+def _no_keyword(value: str) -> str:
+    if keyword.iskeyword(value):
+        raise Refusal(f"`{value}` has a meaning of its own in conditions", "choose another name")
+    return value
 
 
 _LOWER_HINT: Final = "small letters, digits and `_`, beginning with a letter"
-Name: TypeAlias = Annotated[str, _form("[a-z][a-z0-9_]{0,31}", "can't be a name here", _LOWER_HINT)]
+Name: TypeAlias = Annotated[
+    str, form("[a-z][a-z0-9_]{0,31}", "can't be a name here", _LOWER_HINT), AfterValidator(_no_keyword)
+]
 """Of a list, a profile, a constant: it becomes part of a condition."""
 RuleName: TypeAlias = Annotated[
     str,
-    _form(
+    form(
         r"(?!unavailable:|none$|postmaster$)[!-~]([ -~]{0,78}[!-~])?", "can't name a rule", "up to 80 plain characters"
     ),
 ]
 """Of a rule or a case: it stands in log and metrics beside ``none``, ``postmaster``, ``unavailable: SOURCE``."""
 Symbol: TypeAlias = Annotated[
-    str, _form("[A-Z][A-Z0-9_]{0,31}", "can't be a symbol", "capitals, digits and `_`, beginning with a letter")
+    str, form("[A-Z][A-Z0-9_]{0,31}", "can't be a symbol", "capitals, digits and `_`, beginning with a letter")
 ]
 Folder: TypeAlias = Annotated[
     str,
-    _form(
-        "[A-Za-z0-9]([A-Za-z0-9 _.-]{0,62}[A-Za-z0-9])?(?<!\\.\\.)", "can't be a folder", "letters, digits, `_`, `-`"
-    ),
+    form("[A-Za-z0-9]([A-Za-z0-9 _.-]{0,62}[A-Za-z0-9])?(?<!\\.\\.)", "can't be a folder", "letters, digits, `_`, `-`"),
 ]
 Zone: TypeAlias = Annotated[
     str,
-    _form(
+    form(
         r"(?=.{1,190}$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)+[A-Za-z0-9-]{2,63}",
         "is no DNS zone",
         "as in zen.spamhaus.org",
@@ -63,7 +57,7 @@ Zone: TypeAlias = Annotated[
     AfterValidator(str.lower),
 ]
 ReplyCodes: TypeAlias = Annotated[
-    str, _form(r"[45][0-9]{2} [45]\.[0-9]{1,3}\.[0-9]{1,3}", "is no reply code", "two codes: 550 5.7.1")
+    str, form(r"[45][0-9]{2} [45]\.[0-9]{1,3}\.[0-9]{1,3}", "is no reply code", "two codes: 550 5.7.1")
 ]
 Mode: TypeAlias = Literal["enforce", "observe"]
 
@@ -71,18 +65,22 @@ Mode: TypeAlias = Literal["enforce", "observe"]
 class AnswerEntry(Part):
     """What one answer of a list means."""
 
-    weight: float = Field(description="what it adds to the score; below 0 speaks for the client", ge=-100, le=100)
-    label: (
-        Annotated[str, _form("[A-Za-z0-9_.-]{1,32}", "can't be a label", "letters, digits, `_`, `.`, `-`")] | None
-    ) = Field(default=None, description="its name in `dnsbl.labels`; without one its code is")
+    weight: float = Field(
+        description="what it adds to the score; below 0 speaks for the client", ge=-100, le=100, examples=["4.0"]
+    )
+    label: Annotated[str, form("[A-Za-z0-9_.-]{1,32}", "can't be a label", "letters, digits, `_`, `.`, `-`")] | None = (
+        Field(default=None, description="its name in `dnsbl.labels`; without one its code is")
+    )
 
 
 class DnsblEntry(Part):
     """One DNSBL or DNSWL, asked about the connecting client."""
 
-    zone: Zone = Field(description="the DNS zone that is asked, e.g. zen.spamhaus.org")
+    zone: Zone = Field(description="the DNS zone that is asked, e.g. zen.spamhaus.org", examples=["zen.spamhaus.org"])
     answers: dict[str, AnswerEntry] = Field(
-        description="weights by answer: 127.0.0.2, 127.0.0.4-7 or 127.0.*.1; no other answer counts", min_length=1
+        description="weights by answer: 127.0.0.2, 127.0.0.4-7 or 127.0.*.1; no other answer counts",
+        min_length=1,
+        examples=["{127.0.0.2: {weight: 4.0}}"],
     )
     help: str | None = Field(default=None, description="where a blocked sender can ask; may hold {client.ip}")
     ipv6: bool = Field(default=False, description="whether the list knows IPv6 addresses")
@@ -107,7 +105,7 @@ class ListFile(Part):
 
 
 def _list_form(value: Any) -> str:
-    return "inline" if isinstance(value, list) else "file"
+    return "file" if isinstance(value, dict) else "inline"
 
 
 ListEntry: TypeAlias = Annotated[
@@ -118,8 +116,10 @@ ListEntry: TypeAlias = Annotated[
 class RecipientEntry(Part):
     """Recipients that share a profile."""
 
-    match: list[str] = Field(description="`@example.com`, `user@example.com`, or `*` for everybody", min_length=1)
-    profile: str = Field(description="the name of a profile")
+    match: list[str] = Field(
+        description="`@example.com`, `user@example.com`, or `*` for everybody", min_length=1, examples=["['*']"]
+    )
+    profile: str = Field(description="the name of a profile", examples=["NAME"])
 
 
 def _condition_text(value: Any) -> Any:
@@ -135,14 +135,37 @@ _TAKES: Final[dict[Action, tuple[str, ...]]] = {
 }
 
 
+_ACTIONS: Final = frozenset(Action)
+
+
+def _known_action(value: Any) -> Any:
+    """Greylisting is left to the compiler, which says why there is none."""
+    if isinstance(value, str) and value not in _ACTIONS:
+        hint = "accept, reject, defer, file or tag; mail is never discarded: `file` puts it into a folder"
+        raise Refusal(f"`{value[:60]}` is no action", hint)
+    return value
+
+
 class RuleEntry(Part):
     """One rule."""
 
-    name: RuleName = Field(description="what log, metrics and explanations call the rule")
+    OTHER_WORDS: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("code", "status", "enhanced_code", "reply_code"), "reply"),
+        **dict.fromkeys(("condition", "when", "match"), "if"),
+        **dict.fromkeys(("action", "do"), "then"),
+        **dict.fromkeys(("message", "reason"), "text"),
+        **dict.fromkeys(("mailbox", "into"), "folder"),
+        **dict.fromkeys(("tag", "label"), "symbol"),
+    }
+    """What other filters call these keys."""
+
+    name: RuleName = Field(description="what log, metrics and explanations call the rule", examples=["a rule"])
     if_: Annotated[str, BeforeValidator(_condition_text)] = Field(
-        alias="if", description="the condition, such as: spam.score >= 5"
+        alias="if", description="the condition, such as: spam.score >= 5", examples=["early_talker"]
     )
-    then: Action = Field(description="what is done: accept, reject, defer, file or tag; mail is never discarded")
+    then: Annotated[Action, BeforeValidator(_known_action)] = Field(
+        description="what is done: accept, reject, defer, file or tag; mail is never discarded", examples=["reject"]
+    )
     text: str | None = Field(default=None, description="what the sender is told; may hold facts such as {client.ip}")
     reply: ReplyCodes | None = Field(default=None, description="SMTP code and enhanced code, such as 550 5.7.1")
     folder: Folder | None = Field(default=None, description="the folder where `file` files")
@@ -182,9 +205,12 @@ def _not_deferred(value: Any) -> Any:
 class ScannerUnavailable(Part):
     """What it means that a scanner gave no answer."""
 
-    down: Literal["defer", "file", "deliver"] = Field(description="the scanner is down: defer, file or deliver")
+    down: Literal["defer", "file", "deliver"] = Field(
+        description="the scanner is down: defer, file or deliver", examples=["defer"]
+    )
     unscannable: Annotated[Literal["file", "deliver"], BeforeValidator(_not_deferred)] = Field(
-        description="the scanner is up, but can't judge this message (over a limit, too slow): file or deliver"
+        description="the scanner is up, but can't judge this message (over a limit, too slow): file or deliver",
+        examples=["file"],
     )
     folder: Folder = Field(default="Junk", description="the folder where `file` files")
 
@@ -237,11 +263,11 @@ class Expected(Outcome):
 class CaseEntry(Part):
     """One case: facts, and what the policy must make of them."""
 
-    name: RuleName = Field(description="what this case shows")
+    name: RuleName = Field(description="what this case shows", examples=["a case"])
     given: dict[str, Given] = Field(
         default_factory=dict, description="facts; those not given are of a client and message without any fault"
     )
-    expect: Expected = Field(description="what must come of it, such as {reject: 554}")
+    expect: Expected = Field(description="what must come of it, such as {reject: 554}", examples=["{reject: 554}"])
 
 
 class PolicyFile(Part):

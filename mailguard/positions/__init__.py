@@ -8,12 +8,14 @@ Three steps, each pure: :func:`parse` makes a :class:`Document` of a text (safe 
 from __future__ import annotations
 
 from mailguard.positions.document import Document, Path, Place, Style
+from mailguard.positions.forms import NoNetwork, Refusal, form, parse_network, read_network
 from mailguard.positions.problem import Problem, Problems, Text, closest, did_you_mean
 from mailguard.positions.reader import parse
-from mailguard.positions.validation import Refusal, problems_of, validate
+from mailguard.positions.validation import problems_of, validate
 
 __all__ = [
     "Document",
+    "NoNetwork",
     "Path",
     "Place",
     "Problem",
@@ -23,7 +25,10 @@ __all__ = [
     "Text",
     "closest",
     "did_you_mean",
+    "form",
     "parse",
+    "parse_network",
     "problems_of",
+    "read_network",
     "validate",
 ]

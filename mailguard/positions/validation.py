@@ -6,6 +6,8 @@ networks, names. Errors are told in the words of the file: its keys and their he
 
 from __future__ import annotations
 
+import json
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,18 +16,13 @@ from typing import Any, Final, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from mailguard.positions.document import Document, Path
+from mailguard.positions.forms import REFUSAL
 from mailguard.positions.problem import Problem, Problems, did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
-_REFUSAL: Final = "refusal"
-
-
-def Refusal(message: str, hint: str = "", key: str = "") -> PydanticCustomError:  # noqa: N802 - raised like a class
-    """What a validator raises: its message and hint reach the admin as they are; ``key``: where within a mapping."""
-    return PydanticCustomError(_REFUSAL, "{message}", {"message": message, "hint": hint, "key": key})
 
 
 def validate(document: Document, model: type[Model]) -> Model:
@@ -69,15 +66,63 @@ def _path(document: Document, loc: tuple[int | str, ...]) -> tuple[Path, str]:
 
 def _problem(document: Document, model: type[BaseModel], path: Path, details: ErrorDetails) -> Problem:
     if details["type"] == "extra_forbidden":
-        known = {name for m in _models_at(model, path[:-1]) for name in _fields(m)}
-        return document.key_problem(path, f"`{path[-1]}` is not known here", did_you_mean(str(path[-1]), known))
+        return document.key_problem(path, f"`{path[-1]}` is not known here", _meant(model, path))
     context: Mapping[str, Any] = details.get("ctx") or {}
-    if details["type"] == _REFUSAL:
+    if details["type"] == REFUSAL:
         of_key = context["key"] or details["loc"][-1:] == ("[key]",)
         at = document.key_problem if of_key else document.problem
         return at((*path, context["key"]) if context["key"] else path, context["message"], context["hint"])
     say = _MESSAGES.get(details["type"], _unforeseen)
-    return document.problem(path, f"{_named(path)} {say(details, context)}", _help(model, path))
+    hint = _written(model, path, details) or _help(model, path)
+    return document.problem(path, f"{_named(path)} {say(details, context)}", hint)
+
+
+def _meant(model: type[BaseModel], path: Path) -> str:
+    """Which key was meant by the unknown one at ``path``: one that people take it for, or one that is near."""
+    key, models = str(path[-1]), _models_at(model, path[:-1])
+    others = (getattr(m, "OTHER_WORDS", {}).get(key) for m in models)
+    meant = next((word for word in others if word is not None), None)
+    if meant is None:
+        return did_you_mean(key, {name for m in models for name in _fields(m)})
+    return f"did you mean `{meant}`? {_help(model, (*path[:-1], meant))}"
+
+
+_MAPPING_ERRORS: Final = frozenset(["dict_type", "model_type", "model_attributes_type", "mapping_type"])
+_LIST_ERRORS: Final = frozenset(["list_type", "tuple_type", "set_type"])
+_PLAIN: Final = re.compile(r"[\w@][\w@./-]*")
+
+
+def _written(model: type[BaseModel], path: Path, details: ErrorDetails) -> str:
+    """How a list or a mapping would be written where a single value stands; empty for every other mistake."""
+    value = details["input"]
+    if isinstance(value, dict | list) or value is None:
+        return ""
+    if details["type"] in _LIST_ERRORS:
+        return f"write {_keyed(path, f'[{_scalar(value)}]')}"
+    if details["type"] in _MAPPING_ERRORS:
+        examples = (_example(m, value) for m in _models_at(model, path))
+        example = next((text for text in examples if text), "")
+        return f"such as {_keyed(path, example)}" if example else ""
+    return ""
+
+
+def _keyed(path: Path, text: str) -> str:
+    return f"`{path[-1]}: {text}`" if path and isinstance(path[-1], str) else f"`{text}`"
+
+
+def _scalar(value: object) -> str:
+    """A value as a file has it: a text that may be read as something else stands in quotes."""
+    return value if isinstance(value, str) and _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+
+
+def _example(model: type[BaseModel], value: object) -> str:
+    """A mapping with the keys that ``model`` needs: the only one has ``value``, several have their examples."""
+    needed = {name: field for name, field in _fields(model).items() if field.is_required()}
+    if len(needed) == 1:
+        return f"{{{next(iter(needed))}: {_scalar(value)}}}"
+    if not needed or not all(field.examples for field in needed.values()):
+        return ""
+    return "{" + ", ".join(f"{name}: {(field.examples or [''])[0]}" for name, field in needed.items()) + "}"
 
 
 def _missing(document: Document, model: type[BaseModel], path: Path, key: str) -> Problem:
@@ -96,14 +141,17 @@ def _named(path: Path) -> str:
 
 
 def _help(model: type[BaseModel], path: Path) -> str:
+    """What the key at ``path`` means; of an entry of a list, what the list is."""
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
     field = _field_at(model, path)
     return f"`{path[-1]}`: {field.description}" if field is not None and field.description else ""
 
 
 def _field_at(model: type[BaseModel], path: Path) -> FieldInfo | None:
-    if not path or isinstance(path[-1], int):
+    if not path:
         return None
-    fields = (_fields(m).get(path[-1]) for m in _models_at(model, path[:-1]))
+    fields = (_fields(m).get(str(path[-1])) for m in _models_at(model, path[:-1]))
     return next((f for f in fields if f is not None), None)
 
 
@@ -176,8 +224,11 @@ def _choices(details: ErrorDetails, context: Mapping[str, Any]) -> str:
 
 
 def _length(details: ErrorDetails, context: Mapping[str, Any]) -> str:
+    unit = " characters" if details["type"].startswith("string") else ""
     limit = context.get("min_length")
-    return f"needs at least {limit}" if limit is not None else f"may have at the most {context.get('max_length')}"
+    if limit is not None:
+        return f"needs at least {limit}{unit or (' entry' if limit == 1 else ' entries')}"
+    return f"may have at the most {context.get('max_length')}{unit or ' entries'}"
 
 
 def _value(details: ErrorDetails, context: Mapping[str, Any]) -> str:
@@ -194,8 +245,8 @@ _TYPES: Final[Iterable[tuple[str, _Say]]] = (
     ("int_type int_parsing int_from_float", _must_be("a whole number")),
     ("float_type float_parsing finite_number", _must_be("a number")),
     ("bool_type bool_parsing", _must_be("true or false")),
-    ("list_type tuple_type set_type", _must_be("a list (`[a, b]`, or lines that begin with `- `)")),
-    ("dict_type model_type model_attributes_type mapping_type", _must_be("a mapping (`key: value`)")),
+    (" ".join(_LIST_ERRORS), _must_be("a list (`[a, b]`, or lines that begin with `- `)")),
+    (" ".join(_MAPPING_ERRORS), _must_be("a mapping (`key: value`)")),
     ("literal_error enum", _choices),
     ("greater_than", _must_be("more than {gt}")),
     ("greater_than_equal", _must_be("at least {ge}")),
@@ -203,8 +254,5 @@ _TYPES: Final[Iterable[tuple[str, _Say]]] = (
     ("less_than_equal", _must_be("at the most {le}")),
     ("too_short too_long string_too_short string_too_long", _length),
     ("value_error assertion_error", _value),
-    ("string_pattern_mismatch", _must_be("of another form")),
-    ("ip_any_network ip_v4_network ip_v6_network", _must_be("a network such as 198.18.0.0/15 or 2001:db8::/32")),
-    ("ip_any_address ip_v4_address ip_v6_address", _must_be("an IP address")),
 )
 _MESSAGES: Final[Mapping[str, _Say]] = {name: say for names, say in _TYPES for name in names.split()}

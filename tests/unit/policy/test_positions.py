@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from mailguard.config import Settings
-from mailguard.positions import Document, Problems, Text, closest, parse, validate
+from mailguard.positions import Document, Problem, Problems, Text, closest, parse, validate
 from mailguard.positions.problem import MAX_SHOWN
 from mailguard.positions.reader import MAX_DEPTH
 
@@ -263,6 +264,69 @@ def test_settings_say_what_is_wrong_with_them() -> None:
         "2:16: `relay_domains` must be a list (`[a, b]`, or lines that begin with `- `), not the text 'example.com'",
         "3:20: `address` must be a text, not `25`",
         "4:41: `proxy` is not known here",
-        "6:14: entry 1 of `own_relays` cannot be read: 198.18.0.1/15 has host bits set",
+        "6:14: `198.18.0.1/15` has bits set after its prefix",
         "7:22: `max_errors` must be at least 1, not `0`",
     ]
+
+
+GOOD_SETTINGS = """\
+hostname: mx.example.com
+relay_domains: [example.com]
+listen: [{address: "127.0.0.1:0"}]
+backends: [{address: "127.0.0.1:10026"}]
+policy: policy.yaml
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "where", "message", "hint"),
+    [
+        ("hostname: mx.", "1:11", "`mx.` is no host name", "without a dot at the end"),
+        ("relay_domains: ['*']", "2:17", "`*` is no domain", "such as example.com, or .example.com"),
+        ("relay_domains: ['@a.example']", "2:17", "`@a.example` is no domain", "such as example.com"),
+        ("relay_domains: a.example", "2:16", "`relay_domains` must be a list", "write `relay_domains: [a.example]`"),
+        ("listen: ['[::]:25']", "3:10", "entry 1 of `listen` must be a mapping", 'such as `{address: "[::]:25"}`'),
+        ("backends: [exim:26]", "4:12", "entry 1 of `backends` must be a mapping", 'such as `{address: "exim:26"}`'),
+        ("backends: []", "4:1", "`backends` needs at least 1 entry", "mail servers behind us"),
+        ("own_relays: [mx2.example.com]", "6:14", "`mx2.example.com` is no IP address or network", "198.18.0.0/15"),
+        ("own_relays: [192.0.2.1/24]", "6:14", "`192.0.2.1/24` has bits set after its prefix", "write 192.0.2.0/24"),
+        ("own_relays: [5]", "6:14", "`5` is no IP address or network", "write 198.18.1.10"),
+        ("dns: {servers: [127.0.0.1]}", "6:17", "`127.0.0.1` is no IP address with a port", "such as 127.0.0.1:53"),
+        (
+            "dns: {servers: ['localhost:53']}",
+            "6:17",
+            "`localhost:53` is no IP address with a port",
+            "can't be looked up",
+        ),
+        (
+            "clamav: {address: /run/c.ctl}",
+            "6:19",
+            "`/run/c.ctl` is no host with a port",
+            "or unix:/run/clamav/clamd.ctl",
+        ),
+        ("spamassassin: {user: a b}", "6:22", "`a b` is no user name for spamd", "without spaces"),
+        ("spamassassin: {rule_dirs: [5]}", "6:28", "entry 1 of `rule_dirs` must be", "spamd's live rule folders"),
+    ],
+)
+def test_a_setting_of_another_form_is_told_what_would_be_right(line: str, where: str, message: str, hint: str) -> None:
+    key = line.partition(":")[0]
+    lines = [line if good.startswith(f"{key}:") else good for good in GOOD_SETTINGS.splitlines()]
+    text = "\n".join(lines if line in lines else [*lines, line]) + "\n"
+    with pytest.raises(Problems) as found:
+        validate(parse(Text("mailguard.yaml", text)), Settings)
+    (problem,) = found.value.problems
+    assert f"{problem.line}:{problem.column}" == where
+    assert problem.message.startswith(message)
+    assert hint in problem.hint
+
+
+@pytest.mark.parametrize("entry", ["198.18.0.1", "198.18.0.0/15", "2001:db8::/32", "::1", "10.0.0.0/255.0.0.0"])
+def test_a_network_as_people_write_it(entry: str) -> None:
+    text = GOOD_SETTINGS + f"own_relays: ['{entry}']\n"
+    assert validate(parse(Text("mailguard.yaml", text)), Settings).own_relays == [ip_network(entry)]
+
+
+def test_a_problem_in_one_line_is_plain_words() -> None:
+    problem = Problem("p.yaml", 3, 5, "this cannot be", "leave it", "    this: x", 4, ("one", "two"))
+    assert problem.in_one_line == "p.yaml:3:5: this cannot be; because one, then two; hint: leave it"
+    assert Problem("p.yaml", 3, 5, "no", source_line="no").in_one_line == "p.yaml:3:5: no"

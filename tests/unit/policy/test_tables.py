@@ -222,7 +222,7 @@ def test_the_quick_way_to_read_a_network_agrees_with_ipaddress(entry: str) -> No
 
 
 def test_what_nearly_all_write_is_read_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(lists, "ip_network")
+    monkeypatch.delattr(lists, "parse_network")
     from_entries(["198.18.1.10", "198.18.0.0/15", "2001:db8::1", "2001:db8::/32"])
 
 
