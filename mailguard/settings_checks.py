@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Iterator
 
 from mailguard.config import Admin, Listener, Settings
+from mailguard.dns.servers import Server, system_servers
 from mailguard.net.local import Bindable, look_up
 from mailguard.positions import Document, Path, Problem
 from mailguard.spool import why_unusable
@@ -21,6 +22,7 @@ def problems_here(document: Document, settings: Settings) -> list[Problem]:
     return [
         *_spool_folder(document, settings),
         *_rule_folders(document, settings),
+        *_resolvers(document, settings),
         *_listening(document, settings, listening),
         *_backends(document, settings, listening.values()),
     ]
@@ -41,10 +43,27 @@ def _rule_folders(document: Document, settings: Settings) -> Iterator[Problem]:
             yield document.problem(("spamassassin", "rule_dirs", number), message, hint)
 
 
+def _resolvers(document: Document, settings: Settings) -> Iterator[Problem]:
+    servers = settings.dns.servers
+    for number, server in enumerate(servers):
+        try:
+            Server.parse(server)
+        except ValueError as error:
+            yield document.problem(("dns", "servers", number), str(error))
+    try:
+        if not servers:
+            system_servers()
+    except ValueError as error:
+        yield document.problem(("dns", "servers"), f"there is no resolver to ask: {error}", "name one in `dns.servers`")
+
+
 def _listening(document: Document, settings: Settings, listening: dict[str, Bindable]) -> Iterator[Problem]:
     """Addresses that are no host's, or listened on twice; the others are added to ``listening`` under their setting."""
     listeners = [(f"entry {i + 1} of `listen`", ("listen", i, "address"), one) for i, one in enumerate(settings.listen)]
-    wanted: list[tuple[str, Path, Listener | Admin]] = [("`admin`", ("admin", "address"), settings.admin), *listeners]
+    wanted: list[tuple[str, Path, Listener | Admin]] = [
+        ("`admin.address`", ("admin", "address"), settings.admin),
+        *listeners,
+    ]
     for name, path, one in wanted:
         try:
             here = look_up(one.address)

@@ -76,9 +76,10 @@ def _summary(policy: CompiledPolicy) -> str:
 
 
 def command(
-    policy: Annotated[Path | None, typer.Option(help="Check this policy.")] = None,
+    policy: Annotated[Path | None, typer.Option(readable=False, help="Check this policy.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help=f"Check this configuration; without any option {DEFAULT_CONFIG}.")
+        Path | None,
+        typer.Option(readable=False, help=f"Check this configuration; without any option {DEFAULT_CONFIG}."),
     ] = None,
 ) -> None:
     """Check configuration and policy: every problem, with file, line and column."""

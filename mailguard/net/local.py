@@ -1,16 +1,53 @@
-"""Addresses of this machine: what a configured address binds to, and whether two of them meet.
+"""Addresses of this machine: what a configured address binds to, whether two of them meet, why one cannot be had.
 
-Blocking: a host that is a name is looked up by the system. Failure: OSError, also for what is no name at all.
+Blocking: a host that is a name is looked up by the system. Failure: OSError, also for what is no name at all;
+whoever listens makes it a :class:`CannotListen`, which says what to do.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
+from typing import Any, Final
 
 from mailguard.config import split_address
+
+_PRIVILEGED: Final = 1024
+"""Ports below it take a privilege (ip(7), ip_unprivileged_port_start)."""
+
+_REMEDIES: Final[Mapping[int, str]] = {
+    errno.EADDRINUSE: "something listens there already: `ss -ltnp` tells what",
+    errno.EADDRNOTAVAIL: "no interface of this machine has this address: `ip address` shows those that it has",
+    errno.EAFNOSUPPORT: "this machine has no addresses of this family",
+}
+
+
+class CannotListen(Exception):
+    """An address cannot be listened on; the text names it, the setting that wants it, and what to do.
+
+    Args:
+        setting: the setting, in words.
+        address: as configured.
+        error: what the system says.
+    """
+
+    def __init__(self, setting: str, address: str, error: OSError) -> None:
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or str(error)  # getaddrinfo(3)'s are negative
+        remedy = _remedy(number, address)
+        super().__init__(f"cannot listen on {address} ({setting}): {reason}" + (f"; {remedy}" if remedy else ""))
+
+
+def _remedy(number: int, address: str) -> str:
+    if number in (errno.EACCES, errno.EPERM):
+        if split_address(address)[1] < _PRIVILEGED:
+            return "a port under 1024 takes CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE)"
+        return "a security module of this machine (SELinux, AppArmor) forbids it"
+    return _REMEDIES.get(number, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,12 @@ class Problem:
         carets = "^" * max(1, min(self.width, len(line) - column))
         return [f"  {number} | {line}", f"  {' ' * len(number)} | {padding}{carets}"]
 
+    @property
+    def in_one_line(self) -> str:
+        """For a log: place, message, steps and hint in plain words, without the source line."""
+        steps = "; because " + ", then ".join(self.path) if self.path else ""
+        return f"{self.where}: {self.message}{steps}" + (f"; hint: {self.hint}" if self.hint else "")
+
     def __str__(self) -> str:
         lines = [f"{self.where}: {self.message}", *self._excerpt()]
         lines += [f"    {'because' if i == 0 else '   then'}: {step}" for i, step in enumerate(self.path)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mailguard import settings_checks
 from mailguard.policy_files import load_settings
 from mailguard.positions import Problems
 
@@ -45,7 +46,7 @@ def test_the_settings_to_begin_with_work(tmp_path: Path) -> None:
     [
         ("[::1]:2525", "0.0.0.0:2525", "6:15: 0.0.0.0:2525 is listened on already by entry 1 of `listen`"),
         ("[::1]:2525", "127.0.0.1:2525", "6:15: 127.0.0.1:2525 is listened on already by entry 1 of `listen`"),
-        ("[::1]:2525", "127.0.0.1:9625", "6:15: 127.0.0.1:9625 is listened on already by `admin`"),
+        ("[::1]:2525", "127.0.0.1:9625", "6:15: 127.0.0.1:9625 is listened on already by `admin.address`"),
         ("[::1]:2525", "a..b:25", "6:15: a..b:25 cannot be listened on: no name of a host"),
         ("127.0.0.1:10025", "127.0.0.1:2525", "10:15: 127.0.0.1:2525 is mailguard itself, which listens there"),
         ("127.0.0.1:10025", "127.0.0.1:0", "10:15: `address` cannot be read: nobody can be asked on port 0"),
@@ -100,3 +101,20 @@ def test_the_policy_is_named_by_an_absolute_path(tmp_path: Path, monkeypatch: py
     (tmp_path / "mailguard.yaml").write_text(SETTINGS.replace("policy.yaml", "b/../policy.yaml"))
     monkeypatch.chdir(tmp_path)
     assert load_settings(Path("mailguard.yaml")).policy == tmp_path / "b/../policy.yaml"
+
+
+def test_a_resolver_must_be_an_address(tmp_path: Path) -> None:
+    assert told(tmp_path, SETTINGS + 'dns: {servers: ["127.0.0.1:53", "127.0.0.256:53"]}\n') == [
+        "12:33: '127.0.0.256:53' is no resolver: an IP address and a port, as in 127.0.0.1:53"
+    ]
+
+
+def test_without_any_resolver_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> None:
+        raise ValueError("/etc/resolv.conf names no resolver")
+
+    monkeypatch.setattr(settings_checks, "system_servers", nobody)
+    assert told(tmp_path, SETTINGS + "dns: {timeout: 1.0}\n") == [
+        "12:1: there is no resolver to ask: /etc/resolv.conf names no resolver"
+    ]
+    assert told(tmp_path, SETTINGS + 'dns: {servers: ["127.0.0.1:53"]}\n') == []
