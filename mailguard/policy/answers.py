@@ -119,6 +119,11 @@ class ListTable:
         weights = [entry.weight for entry in self.listings]
         return Range(min(0.0, *weights), max(0.0, *weights), 0.0)
 
+    @property
+    def white(self) -> bool:
+        """Whether it can only speak for a client: no entry weighs against one, and some for it."""
+        return self.bounds.high <= 0 and self.bounds.low < 0
+
     def unmatched(self, answer: Answer[Codes]) -> list[IPv4Address]:
         """The codes of an answer that the table does not know; they weigh nothing."""
         answer = usable(answer)

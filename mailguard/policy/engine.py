@@ -17,13 +17,26 @@ Pure, and it raises nothing for facts of the declared types.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
 
-from mailguard.facts import Client, DnsblZone, Envelope, Mailbox, Message, Source, Stage, VirusResult
+from mailguard.facts import (
+    NOT_ASKED,
+    Answer,
+    Client,
+    Codes,
+    DnsblZone,
+    Envelope,
+    Mailbox,
+    Message,
+    Source,
+    Stage,
+    VirusResult,
+)
+from mailguard.policy.answers import ListTable, usable
 from mailguard.policy.expression import Constant, Doubt, View
 from mailguard.policy.reading import Reading, virus_kind
 from mailguard.policy.rules import Fallback, Profiles, Rule, World, always_reachable
@@ -257,13 +270,17 @@ class CompiledPolicy:
 
     def unmatched(self, client: Client) -> list[tuple[str, IPv4Address]]:
         """Lists and the codes they answered that their tables do not know: they weigh nothing, and are counted."""
-        world = self.trial or self.force
-        return [
-            (table.zone.name, code)
-            for table in world.scales.lists
-            if (answer := client.dnsbl.get(table.zone.name)) is not None
-            for code in table.unmatched(answer)
-        ]
+        return [(table.zone.name, code) for table, answer in self._asked(client) for code in table.unmatched(answer)]
+
+    def white_lists(self, client: Client) -> list[tuple[str, Answer[Codes]]]:
+        """Zone and answer of each list that was asked about ``client`` and can only speak for it."""
+        return [(table.zone.zone, usable(answer)) for table, answer in self._asked(client) if table.white]
+
+    def _asked(self, client: Client) -> Iterator[tuple[ListTable, Answer[Codes]]]:
+        for table in (self.trial or self.force).scales.lists:
+            answer = client.dnsbl.get(table.zone.name, NOT_ASKED)
+            if answer != NOT_ASKED:
+                yield table, answer
 
 
 def _tags(verdict: Verdict) -> Members:

@@ -192,7 +192,7 @@ class Session:
 
     def _transmission(self, transaction: Transaction) -> message.Transmission:
         """How the message came to us, for Received and Authentication-Results."""
-        client = transaction.accepted[0].client
+        client, own_relay = transaction.accepted[0].client, self._questions.own_relay
         return message.Transmission(
             hostname=self._settings.hostname,
             reference=transaction.reference,
@@ -200,7 +200,8 @@ class Session:
             helo=self._hello.name,
             with_=message.protocol(extended=self._hello.extended, smtputf8=transaction.smtputf8),
             at=self._services.now(),
-            reverse=None if self._questions.own_relay else client.reverse_dns,
+            reverse=None if own_relay else client.reverse_dns,
+            dnswl=() if own_relay else self._services.policy.white_lists(client),
         )
 
     async def _deliver(self, transaction: Transaction, ready: Content) -> Reply:
