@@ -226,6 +226,9 @@ class Limits(Section):
         20, "connections to backends for one client (IPv4 /32, IPv6 /64)", unit="connections", ge=1
     )
     backend_failures: int = setting(3, "failures in a row after which a backend counts as dead", unit="failures", ge=1)
+    policy_timeout: float = setting(
+        60.0, "loading the policy again, at SIGHUP; after that the old one stays", unit="s", gt=0
+    )
     drain_timeout: float = setting(60.0, "sessions in the middle of a message, at shutdown", unit="s", ge=0)
 
 

@@ -2,7 +2,7 @@
 
 A worker loads the policy, refuses to start on a bad one or before an open relay, listens, watches lists and
 backends, and drains when told to. ``reload`` replaces the policy by one reference; sessions keep the one that they
-began with.
+began with. Whatever stands in the new policy, and however long it takes to read, the sessions go on (decision 0007).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from mailguard import __version__, metrics
 from mailguard.admin import Admin, Health
@@ -20,6 +20,7 @@ from mailguard.checks.dnsbl import Dnsbl
 from mailguard.config import Settings, split_address
 from mailguard.dns.resolver import Resolver
 from mailguard.log import logger
+from mailguard.net.aside import Aside
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.policy_files import load_for
 from mailguard.positions import Problems
@@ -34,6 +35,8 @@ from mailguard.smtp.listener import SmtpListener, listen
 
 _RESTART_DELAY = 5.0
 """Seconds before a watcher that died of a bug is started again."""
+MAX_LOGGED: Final = 20
+"""Problems of a policy that are logged, a line each; `mailguard check` tells all."""
 
 
 def assemble(settings: Settings, policy: CompiledPolicy) -> Services:
@@ -70,6 +73,8 @@ class Worker:
         self._listeners: list[SmtpListener] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._draining = False
+        self._aside = Aside("policy")
+        self._reload_wanted = asyncio.Event()
         self.ports: list[int] = []
         self.admin_port = 0
 
@@ -89,7 +94,7 @@ class Worker:
             await self.stop()
             raise
         services = self._services
-        for watch in (services.dnsbl.watch, services.relay.watch, services.spamassassin.watch):
+        for watch in (services.dnsbl.watch, services.relay.watch, services.spamassassin.watch, self._reload_when_told):
             self._watchers.append(asyncio.create_task(_watched(watch)))
         metrics.BUILD_INFO.labels(__version__).set(1)
         _loaded(services.policy)
@@ -103,20 +108,37 @@ class Worker:
         for listener in self._listeners:
             logger.info("listening", address=listener.address, version=__version__)
 
-    def reload(self) -> bool:
-        """Load the policy again; a bad one changes nothing, is logged, and a metric says so.
+    def reload_soon(self) -> None:
+        """Load the policy again; once more after a load that is under way, however often this is called meanwhile."""
+        self._reload_wanted.set()
+
+    async def _reload_when_told(self) -> None:
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
+            await self.reload()
+
+    async def reload(self) -> bool:
+        """Load the policy again; one that is bad or takes too long changes nothing, is logged, and a metric says so.
 
         Returns:
             Whether the new policy is the running one.
         """
+        limit = self._settings.limits.policy_timeout
         try:
-            policy = load_for(self._settings)
+            policy = await self._aside.run(lambda: load_for(self._settings), limit)
+            self._services.dnsbl.reconfigure(policy.lists)
         except Problems as problems:
-            metrics.POLICY_SUCCESS.set(0)
-            for problem in problems.problems:
-                logger.error("policy refused", error=str(problem))
+            _refused([problem.in_one_line for problem in problems.problems[:MAX_LOGGED]], len(problems.problems))
             return False
-        self._services.dnsbl.reconfigure(policy.lists)
+        except TimeoutError:
+            _refused([f"{self._settings.policy}: it was not loaded within `limits.policy_timeout`, {limit:g} s"], 1)
+            return False
+        except Exception:  # noqa: BLE001  a bug in what reads a policy must not end the service
+            metrics.POLICY_SUCCESS.set(0)
+            metrics.ERRORS.inc()
+            logger.exception("internal error")
+            return False
         self._services = replace(self._services, policy=policy)
         _loaded(policy)
         return True
@@ -143,6 +165,15 @@ class Worker:
         await asyncio.gather(*self._watchers, return_exceptions=True)
         await self._services.relay.finish()
         await self._admin.stop()
+
+
+def _refused(problems: list[str], count: int) -> None:
+    """Say that the policy is not taken; ``problems`` are the first of ``count``."""
+    metrics.POLICY_SUCCESS.set(0)
+    for problem in problems:
+        logger.error("policy refused", error=problem)
+    if count > len(problems):
+        logger.error("policy refused", error=f"{count - len(problems)} more: `mailguard check` tells all", count=count)
 
 
 def _loaded(policy: CompiledPolicy) -> None:

@@ -32,7 +32,7 @@ async def _serve(settings: Settings) -> None:
     worker = Worker(settings)
     await worker.start()
     while await told.get() == signal.SIGHUP:
-        worker.reload()
+        worker.reload_soon()
     log.logger.info("draining")
     await worker.stop(drain=settings.limits.drain_timeout)
     log.logger.info("stopped")

@@ -75,8 +75,16 @@ MUTANTS: tuple[Mutant, ...] = (
         BAD_POLICY,
         "a-policy-that-does-not-load-goes-live",
         "mailguard/worker.py",
-        '                logger.error("policy refused", error=str(problem))\n            return False\n',
-        '                logger.error("policy refused", error=str(problem))\n            return True\n',
+        "len(problems.problems))\n            return False\n",
+        "len(problems.problems))\n            return True\n",
+        _SESSION,
+    ),
+    Mutant(
+        BAD_POLICY,
+        "a-policy-is-loaded-while-the-sessions-wait",
+        "mailguard/worker.py",
+        "await self._aside.run(lambda: load_for(self._settings), limit)",
+        "load_for(self._settings)",
         _SESSION,
     ),
 )

@@ -186,7 +186,7 @@ async def test_a_bad_policy_never_goes_live(start_mailguard: StartMailguard, tmp
     service = await start_mailguard(policy=policy)
     policy.write_text(good + "\nunknown_key: true\n")
     with capture_logs() as lines:
-        assert service.worker.reload() is False
+        assert await service.worker.reload() is False
     assert any(line["event"] == "policy refused" and "unknown_key" in line["error"] for line in lines)
     async with await service.connect(client_address) as client:
         assert (await submit(client, mail().octets)).content.startswith(b"250 ")
