@@ -190,7 +190,12 @@ class Limits(Section):
     max_recipients: int = setting(100, "recipients in one transaction", unit="recipients", ge=100)
     max_received: int = setting(100, "Received lines; more is a loop", unit="lines", ge=30)
     max_errors: int = setting(10, "errors before 421", unit="errors", ge=1)
-    max_commands_without_mail: int = setting(100, "commands outside a transaction before 421", unit="commands", ge=10)
+    max_commands_without_mail: int = setting(
+        100,
+        "commands before 421, but RCPTs that were taken, since the last message that arrived whole",
+        unit="commands",
+        ge=10,
+    )
     max_connections: int = setting(1000, "connections at the same time", unit="connections", ge=1)
     max_connections_per_client: int = setting(
         50, "connections of one client (IPv4 /32, IPv6 /64)", unit="connections", ge=1
@@ -198,7 +203,9 @@ class Limits(Section):
     greeting_wait: float = setting(
         3.0, "wait before the greeting, where the policy asks about early talkers; 0: never", unit="s", ge=0, le=6
     )
-    envelope_deadline: float = setting(5.0, "all questions about client and envelope, from connect", unit="s", gt=0)
+    envelope_deadline: float = setting(
+        5.0, "each question about client and envelope, from when it can be asked: connect, EHLO, MAIL", unit="s", gt=0
+    )
     proxy_header_timeout: float = setting(
         5.0, "waiting for the PROXY header of a peer that must send one", unit="s", gt=0
     )
