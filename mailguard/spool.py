@@ -50,6 +50,7 @@ class _Memory:
     def __init__(self, octets: bytearray) -> None:
         self._view = memoryview(octets)
         self.file: FileIO | None = None
+        self.directory: Path | None = None
 
     def read(self, start: int, count: int) -> bytes:
         return bytes(self._view[start : start + count])
@@ -59,10 +60,11 @@ class _Memory:
 
 
 class _File:
-    """A body in an unlinked file, held read-only: clamd may be handed the descriptor, and must not change the mail."""
+    """A body in an unlinked file, held read-only: whoever is handed the descriptor must not change the mail."""
 
-    def __init__(self, file: FileIO) -> None:
+    def __init__(self, file: FileIO, directory: Path | None) -> None:
         self.file: FileIO | None = file
+        self.directory = directory
 
     def read(self, start: int, count: int) -> bytes:
         if self.file is None:
@@ -148,6 +150,10 @@ class Content:
         head = self._head[:count]
         wanted = min(count - len(head), self._end - self._start)
         return head + self._body().read(self._start, wanted) if wanted > 0 else head
+
+    def new_file(self) -> Spool:
+        """An empty spool in the folder of this content's file, with nothing in memory: for a copy as a file."""
+        return Spool(0, self._body().directory)
 
     def with_head(self, head: bytes, skip: int) -> Content:
         """This content with ``head`` in place of its first ``skip`` octets. The body is shared; close both.
@@ -272,7 +278,7 @@ class Spool:
             writer, reader = self._files
             self._files = None
             writer.close()
-            body = _File(reader)
+            body = _File(reader, self._directory)
         else:
             raise SpoolFull("the spool is closed")
         return Content(_Shared(body), self.size)

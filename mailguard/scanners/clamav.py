@@ -3,10 +3,15 @@
 Only three sentences are answers: ``stream: OK``, ``stream: NAME FOUND`` and ``... ERROR``, each ended by NUL because
 the command began with ``z``. Silence, half a sentence or any other word is Unknown, never "clean".
 
-A message that the spool holds in a file goes to clamd as a file descriptor (FILDES, over the unix socket): no octet is
-copied, and StreamMaxLength does not apply. What clamd then sees is the message as received, without our Received line,
-which no signature looks at. All others go by INSTREAM, in chunks. Where clamd cannot use the descriptor (AppArmor, a
-container), the message is streamed after all.
+What clamd gets always begins with :data:`TOP`, a kibibyte of constant header fields. clamd takes MIME parts out of
+what it believes to be mail and of nothing else, and it decides that by the first 1024 octets: a message of its own
+choosing could look like a tar archive there, or like nothing at all, and its attachments would pass for clean
+(docs/decisions/0046).
+
+A message that the spool holds in a file goes to clamd as a file descriptor (FILDES, over the unix socket), for which
+StreamMaxLength does not apply: as a copy in a file of its own, since ours begins with what the client sent. All others
+go by INSTREAM, in chunks. Where clamd cannot use the descriptor (AppArmor, a container), or there is no room for the
+copy, the message is streamed after all.
 
 What clamd could not look at whole is Unknown with cause UNSCANNABLE: over StreamMaxLength, out of its MaxScanTime, and
 ``Heuristics.Limits.Exceeded.*``, which it says only under ``AlertExceedsMax yes``; without that setting it calls a
@@ -23,7 +28,8 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,10 +39,14 @@ from mailguard import config
 from mailguard.facts import NOT_ASKED, Answer, Cause, Known, Unknown, VirusResult
 from mailguard.scanners.bounded import Bounded
 from mailguard.scanners.exchange import ScannerDown, connected, receive, send, split_address
-from mailguard.spool import Content
+from mailguard.spool import Content, Spool, SpoolFull
 
 CHUNK: Final = 131_072
 """Octets of one INSTREAM chunk."""
+
+TOP: Final = b"Received: by mailguard\r\n" + b"X-Mailguard-Padding: %b\r\n" % (b"-" * 55) * 13
+"""What clamd sees first: mail beyond doubt, up to the last octet by which it tells types of files (filetypes.c,
+MAGIC_BUFFER_SIZE)."""
 
 MAX_REPLY: Final = 4096
 """Octets of one reply; a signature's name is far shorter."""
@@ -80,6 +90,28 @@ def _stream(content: Content) -> Iterator[bytes]:
         yield struct.pack("!L", len(chunk))
         yield chunk
     yield struct.pack("!L", 0)
+
+
+@asynccontextmanager
+async def _file_of(content: Content) -> AsyncIterator[int | None]:
+    """Descriptor of a file with the whole of ``content``, closed at the end; None where there is no room for it."""
+    with closing(content.new_file()) as spool:
+        if not await _filled(spool, content):
+            yield None
+            return
+        with spool.finish() as copy:
+            yield copy.fileno()
+
+
+async def _filled(spool: Spool, content: Content) -> bool:
+    """Copy ``content`` into ``spool``, piece by piece, so that others go on meanwhile; whether there was room."""
+    for chunk in content.chunks(CHUNK):
+        try:
+            spool.write(chunk)
+        except SpoolFull:
+            return False
+        await asyncio.sleep(0)
+    return True
 
 
 async def _send_descriptor(connection: socket.socket, descriptor: int) -> None:
@@ -141,12 +173,19 @@ class Clamav:
         return reply == b"PONG\0"
 
     async def _ask(self, address: str, content: Content) -> Answer[VirusResult]:
-        descriptor = content.fileno()
-        if descriptor is not None and address.startswith("unix:"):
-            reply = await self._by_descriptor(address, descriptor)
-            if not reply.endswith(b" ERROR\0"):
-                return read_reply(reply)
-        return await self._by_stream(address, content)
+        with content.with_head(TOP, 0) as mail:
+            if mail.fileno() is not None and address.startswith("unix:"):
+                reply = await self._by_file(address, mail)
+                if not reply.endswith(b" ERROR\0"):
+                    return read_reply(reply)
+            return await self._by_stream(address, mail)
+
+    async def _by_file(self, address: str, mail: Content) -> bytes:
+        """clamd's reply to FILDES, or an error in its manner where there is no file to hand over."""
+        async with _file_of(mail) as descriptor:
+            if descriptor is None:
+                return b"no room for a copy ERROR\0"
+            return await self._by_descriptor(address, descriptor)
 
     async def _by_stream(self, address: str, content: Content) -> Answer[VirusResult]:
         async with connected(address) as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import DOUBT, RECEIVED, Mutant
 
 _POINTS = ("tests/unit/spamrules/test_points.py",)
+_CLAMD = ("tests/unit/scanners/test_clamav.py",)
 _SPAMD = ("tests/unit/scanners/test_spamassassin.py",)
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -38,6 +39,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "mailguard/scanners/clamav.py",
         'return Unknown(f"clamav: reply cut off: {_shown(octets)}" if octets else "clamav: closed without a reply")',
         "return Known(VirusResult())",
-        ("tests/unit/scanners/test_clamav.py",),
+        _CLAMD,
+    ),
+    Mutant(
+        DOUBT,
+        "clamd-sees-first-what-the-client-wrote",
+        "mailguard/scanners/clamav.py",
+        "with content.with_head(TOP, 0) as mail:",
+        'with content.with_head(b"", 0) as mail:',
+        _CLAMD,
+    ),
+    Mutant(
+        DOUBT,
+        "clamd-gets-the-file-as-received",
+        "mailguard/scanners/clamav.py",
+        "yield copy.fileno()",
+        "yield content.fileno()",
+        _CLAMD,
     ),
 )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import io
+import re
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ from mailguard import config
 from mailguard.facts import Answer, Cause, Known, Unknown, VirusResult
 from mailguard.lab import Lab
 from mailguard.lab.clamd import EICAR, SIGNATURE, Clamd
+from mailguard.scanners import clamav
 from mailguard.scanners.clamav import Clamav, probe
 from mailguard.spool import Content, Spool
 
@@ -85,19 +89,61 @@ async def test_clean(address: str, octets: bytes, memory: int) -> None:
 
 @pytest.mark.parametrize(("last", "expected"), [(EICAR, FOUND), (b"nothing", CLEAN)])
 async def test_a_spooled_message_of_20_mb_goes_as_a_file(
-    clamd: Clamd, last: bytes, expected: Answer[VirusResult]
+    clamd: Clamd, last: bytes, expected: Answer[VirusResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(clamav, "_stream", None)
     message = attached(b"x" * 14_000_000 + last) + b"padding\r\n" * 100_000
     assert len(message) > 20_000_000
-    scanner = Clamav(config.Clamav(address=clamd.address), clock)
-    with finished(message, MIB) as content, with_our_head(content) as scored:
-        scored.chunks = None  # type: ignore[assignment,method-assign]
-        answer = await scanner.scan(scored, asyncio.get_running_loop().time() + 60)
-    assert answer == expected
+    assert await scan(clamd.address, message, MIB) == expected
 
 
-def with_our_head(content: Content) -> Content:
-    return content.with_head(b"Received: from x by y\r\n", 0)
+HEAD = (
+    b"Return-Path: <a@example.org>\r\nReceived: from example.org (unknown [198.18.0.1])\r\n"
+    b"\tby mx.test.invalid with ESMTP id 1;\r\n\tSat, 01 Aug 2026 10:00:05 +0000\r\n"
+)
+
+
+def at(offset: int, octets: bytes) -> bytes:
+    """Our head and one field of the client's that holds ``octets`` at ``offset``."""
+    head = HEAD + b"Keywords: "
+    return head.ljust(offset, b"x") + octets + b"\r\n"
+
+
+def odd_case(message: bytes) -> bytes:
+    """``message`` with its field names in upper and lower case where clamd's magic for mail expects the other."""
+    return re.sub(rb"(?m)^[A-Z][A-Za-z-]+(?=: )", lambda found: found[0].swapcase(), message)
+
+
+DISGUISED = {
+    "as it is": attached(EICAR),
+    "odd names": odd_case(attached(EICAR)),
+    "odd names, our head": HEAD + odd_case(attached(EICAR)),
+    "tar": at(257, b"ustar") + attached(EICAR),
+    "partition table": at(512, b"EFI PART") + attached(EICAR),
+    "boot record": at(510, b"\x55\xaa") + attached(EICAR),
+    "pdf": b"X-A: %PDF-1.4\r\n" + attached(EICAR),
+}
+
+
+@pytest.mark.parametrize("name", DISGUISED)
+@pytest.mark.parametrize("padding", [1000, 1_300_000])
+@pytest.mark.parametrize("memory", [64 * MIB, 0], ids=["in memory", "in a file"])
+async def test_mail_that_looks_like_something_else(address: str, name: str, padding: int, memory: int) -> None:
+    """clamd decodes attachments only of what it takes for mail by its first octets, which are ours and constant."""
+    message = DISGUISED[name] + b"a line of no interest at all.\r\n" * (padding // 31)
+    assert await scan(address, message, memory) == FOUND
+
+
+async def test_no_room_for_a_copy(clamd: Clamd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the message is streamed: the disk is no reason not to scan."""
+    with finished(attached(EICAR), 0) as content:
+        monkeypatch.setattr(Spool, "_open", no_space)
+        scanner = Clamav(config.Clamav(address=clamd.address), clock)
+        assert await scanner.scan(content, asyncio.get_running_loop().time() + 60) == FOUND
+
+
+def no_space(_: Spool) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_on_uvloop(clamd: Clamd) -> None:
@@ -138,7 +184,13 @@ async def test_over_stream_max_length(small: Clamd, kind: str, octets: int) -> N
 
 
 async def test_up_to_stream_max_length(small: Clamd) -> None:
-    assert await scan(small.address, b"x" * MIB) == CLEAN
+    assert await scan(small.address, b"x" * (MIB - len(clamav.TOP))) == CLEAN
+
+
+async def test_what_we_put_on_top_counts(small: Clamd) -> None:
+    answer = await scan(small.address, b"x" * (MIB - len(clamav.TOP) + 1))
+    assert isinstance(answer, Unknown)
+    assert answer.cause is Cause.UNSCANNABLE
 
 
 async def test_stream_max_length_does_not_bind_a_file(small: Clamd) -> None:
@@ -152,31 +204,24 @@ async def test_what_is_over_clamds_limits_is_not_called_clean(small: Clamd) -> N
     assert "Heuristics.Limits.Exceeded" in answer.why
 
 
-class Killing:
-    """A message that kills clamd when its second chunk is asked for: clamd has the first and waits for more."""
-
-    size = 2 * MIB
-
-    def __init__(self, clamd: Clamd) -> None:
-        self._clamd = clamd
-
-    def fileno(self) -> None:
-        return None
-
-    def chunks(self, size: int) -> Iterator[bytes]:
-        yield b"x" * size
-        self._clamd.kill()
-        yield b"x" * size
-
-
-async def test_clamd_killed_in_the_middle_of_a_scan(own_lab: Lab) -> None:
+async def test_clamd_killed_in_the_middle_of_a_scan(own_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     clamd = own_lab.clamd()
     scanner = Clamav(config.Clamav(address=clamd.address), clock)
     end = asyncio.get_running_loop().time() + 60
-    answer = await scanner.scan(Killing(clamd), end)  # type: ignore[arg-type]
+
+    def killing(_: Content) -> Iterator[bytes]:
+        """clamd has the first chunk and waits for more."""
+        yield b"zINSTREAM\0" + struct.pack("!L", 4) + b"From"
+        clamd.kill()
+        yield struct.pack("!L", 4) + b": x\n"
+
+    monkeypatch.setattr(clamav, "_stream", killing)
+    with finished(EICAR) as content:
+        answer = await scanner.scan(content, end)
     assert isinstance(answer, Unknown)
     assert answer.cause is Cause.DOWN
     assert not await scanner.alive()
+    monkeypatch.undo()
     clamd.start()
     assert await scanner.alive()
     assert await scan(clamd.address, EICAR) == FOUND

@@ -242,3 +242,13 @@ def test_like_bytes(chunks: list[bytes], limit: int, head: bytes, skip: int, siz
         assert b"".join(content.chunks(size)) == whole
         assert b"".join(changed.chunks(size)) == head + whole[skip:]
         assert changed.size == len(head + whole[skip:])
+
+
+def test_a_copy_lies_in_the_same_folder_and_never_in_memory(tmp_path: Path) -> None:
+    with filled(SAMPLE, 0, directory=tmp_path) as content, content.with_head(b"H", 0) as changed:
+        copy = changed.new_file()
+        copy.write(b"x")
+        with copy.finish() as other:
+            assert other.fileno() is not None
+            assert b"".join(other.chunks()) == b"x"
+    assert copy._directory == tmp_path

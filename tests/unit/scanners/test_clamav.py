@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
+import socket
 from collections.abc import Callable
+from io import FileIO
+from pathlib import Path
 
 import pytest
 
 from mailguard import config, metrics
 from mailguard.facts import NOT_ASKED, Answer, Cause, Known, Unknown, VirusResult
-from mailguard.scanners.clamav import Clamav, probe, read_reply
+from mailguard.message import parse_head
+from mailguard.scanners.clamav import TOP, Clamav, probe, read_reply
 from mailguard.scanners.exchange import ScannerDown, split_address
 from mailguard.spool import Content
 from tests.unit.scanners.conftest import Fake, deadline, hang_up, says, silent
@@ -117,7 +123,39 @@ async def test_what_is_sent(fake: Fake, content: MakeContent) -> None:
 
     server = await fake(script)
     assert await scan(server.address, content(message)) == Known(VirusResult())
-    assert received == message
+    assert received == TOP + message
+
+
+def test_all_by_which_clamd_tells_types_is_ours() -> None:
+    assert len(TOP) >= 1024
+    assert TOP.startswith(b"Received: ")
+    assert parse_head(TOP + b"\r\n").size == len(TOP)
+
+
+async def test_the_file_handed_over_is_what_would_be_streamed(tmp_path: Path, content: MakeContent) -> None:
+    """Not the spool's own file, which begins with what the client sent; and nobody can write to it."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "clamd"))
+    listener.listen()
+    listener.settimeout(10)
+
+    def take() -> tuple[bytes, bool]:
+        with listener, listener.accept()[0] as connection:
+            command = connection.recv(8)
+            _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
+            with FileIO(descriptors[0]) as file:
+                octets = file.read()
+                writable = fcntl.fcntl(file, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR)
+            connection.sendall(b"fd[9]: A FOUND\0")
+        assert command == b"zFILDES\0"
+        return octets, bool(writable)
+
+    seen = asyncio.create_task(asyncio.to_thread(take))
+    message = b"fROM: x\r\n\r\n" * 30_000
+    with content(message, in_file=True) as spooled:
+        answer = await scan(f"unix:{tmp_path}/clamd", spooled.with_head(b"Subject: x\r\n", 9))
+    assert answer == Known(VirusResult("A"))
+    assert await seen == (TOP + b"Subject: x\r\n" + message[9:], False)
 
 
 async def test_the_reply_counts_although_sending_failed(fake: Fake, content: MakeContent) -> None:
