@@ -17,6 +17,7 @@ import uvloop
 
 from mailguard import log
 from mailguard.config import Settings
+from mailguard.net.local import CannotListen
 from mailguard.policy_files import load_settings
 from mailguard.positions import Problems
 from mailguard.relay import OpenRelay
@@ -38,7 +39,9 @@ async def _serve(settings: Settings) -> None:
     log.logger.info("stopped")
 
 
-def serve(config: Annotated[Path, typer.Option(help="The configuration file.")] = DEFAULT_CONFIG) -> None:
+def serve(
+    config: Annotated[Path, typer.Option(readable=False, help="The configuration file.")] = DEFAULT_CONFIG,
+) -> None:
     """Run mailguard in the foreground; SIGTERM drains and ends it, SIGHUP loads the policy again."""
     try:
         settings = load_settings(config)
@@ -50,6 +53,6 @@ def serve(config: Annotated[Path, typer.Option(help="The configuration file.")] 
     except OpenRelay as error:
         typer.echo(f"mailguard: {error}", err=True)
         raise typer.Exit(os.EX_CONFIG) from None
-    except OSError as error:
-        typer.echo(f"mailguard: cannot listen: {error}", err=True)
+    except CannotListen as error:
+        typer.echo(f"mailguard: {error}", err=True)
         raise typer.Exit(os.EX_UNAVAILABLE) from None

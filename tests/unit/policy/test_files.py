@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -165,6 +166,7 @@ def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
 def test_settings_name_the_policy_beside_them(tmp_path: Path) -> None:
     path = tmp_path / "mailguard.yaml"
     path.write_text(SETTINGS)
+    _policy(tmp_path)
     settings = load_settings(path)
     assert settings.policy == tmp_path / "policy.yaml"
     assert settings.relay_domains == ["example.com"]
@@ -229,6 +231,23 @@ class TestCheck:
         os.mkfifo(tmp_path / "pipe")
         status, _, err = self.run("--policy", tmp_path / "pipe")
         assert (status, "pipe:1:1: this file cannot be read: it is no regular file" in err) == (os.EX_CONFIG, True)
+
+    def test_a_configuration_that_may_not_be_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As for another user's file of mode 600; played, since nothing is closed to root."""
+        config = tmp_path / "mailguard.yaml"
+        config.write_text(SETTINGS)
+
+        def forbidden(*_: object) -> int:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(os, "access", lambda *_, **__: False)
+        monkeypatch.setattr(policy_files, "_open_regular", forbidden)
+        for command in ("check", "serve"):
+            result = CliRunner().invoke(app, [command, "--config", str(config)])
+            assert (result.exit_code, result.stderr.split("\n")[0]) == (
+                78,
+                f"{config}:1:1: this file cannot be read: permission denied",
+            )
 
     def test_a_configuration_whose_policy_is_missing(self, tmp_path: Path) -> None:
         config = tmp_path / "mailguard.yaml"

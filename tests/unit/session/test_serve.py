@@ -107,6 +107,7 @@ async def place(tmp_path: Path, sink: Sink) -> AsyncIterator[Place]:
 
 async def test_sigterm_drains_and_ends_with_0(place: Place) -> None:
     served = await place.serve()
+    assert "address=127.0.0.1:" in await served.until('event="admin listening"')
     await served.until("event=listening")
     async with (
         await Client.connect("127.0.0.1", place.port) as idle,
@@ -127,7 +128,10 @@ async def test_sighup_loads_the_policy_again(place: Place) -> None:
     await served.until('event="policy loaded"')
     place.policy("rules: [")
     served.process.send_signal(signal.SIGHUP)
-    assert "policy.yaml:2:1: " in await served.until('event="policy refused"')
+    refused = await served.until('event="policy refused"')
+    assert "policy.yaml:2:1: " in refused
+    assert "\\n" not in refused
+    assert "^" not in refused
     place.policy(POLICY.replace("unwanted.example", "example.org"))
     served.process.send_signal(signal.SIGHUP)
     await served.until('event="policy refused"')
@@ -179,7 +183,10 @@ async def test_a_port_that_is_taken_ends_with_69(place: Place) -> None:
         taken.listen()
         status, output = await (await place.serve()).ended()
     assert status == os.EX_UNAVAILABLE
-    assert f"127.0.0.1:{place.port}" in output or "in use" in output
+    assert output.splitlines()[-1] == (
+        f"mailguard: cannot listen on 127.0.0.1:{place.port} (entry 1 of `listen`): Address already in use; "
+        "something listens there already: `ss -ltnp` tells what"
+    )
     assert "Traceback" not in output
 
 
@@ -190,6 +197,7 @@ async def test_the_admin_port_that_is_taken_ends_with_69_too(place: Place) -> No
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         status, output = await (await place.serve(admin={"address": address})).ended()
     assert status == os.EX_UNAVAILABLE
+    assert f"mailguard: cannot listen on {address} (`admin.address`): Address already in use" in output
     assert "Traceback" not in output
     assert not place.listens()
 
