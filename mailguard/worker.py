@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from mailguard import __version__, metrics
 from mailguard.admin import Admin, Health
@@ -21,6 +21,7 @@ from mailguard.config import Settings, split_address
 from mailguard.dns.resolver import Resolver
 from mailguard.log import logger
 from mailguard.net.aside import Aside
+from mailguard.net.local import CannotListen
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.policy_files import load_for
 from mailguard.positions import Problems
@@ -32,6 +33,8 @@ from mailguard.session import Services, Session
 from mailguard.session.spooling import Spooling
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.listener import SmtpListener, listen
+
+Started = TypeVar("Started")
 
 _RESTART_DELAY = 5.0
 """Seconds before a watcher that died of a bug is started again."""
@@ -84,7 +87,7 @@ class Worker:
         Raises:
             Problems: the policy does not load.
             OpenRelay: a backend takes mail for anybody.
-            OSError: an address cannot be listened on. After any of these nothing listens.
+            CannotListen: an address cannot be listened on. After any of these nothing listens.
         """
         self._services = assemble(self._settings, load_for(self._settings))
         await self._services.relay.refuse_open_relays()
@@ -101,10 +104,13 @@ class Worker:
 
     async def _listen(self) -> None:
         slots = Slots(self._settings.limits)
-        self.admin_port = await self._admin.start()
-        for wanted in self._settings.listen:
-            self._listeners.append(await listen(self._settings, wanted, lambda: Session(self._services), slots))
+        admin = self._settings.admin.address
+        self.admin_port = await _bound("`admin.address`", admin, self._admin.start())
+        for number, wanted in enumerate(self._settings.listen, start=1):
+            starting = listen(self._settings, wanted, lambda: Session(self._services), slots)
+            self._listeners.append(await _bound(f"entry {number} of `listen`", wanted.address, starting))
         self.ports = [listener.port for listener in self._listeners]
+        logger.info("admin listening", address=f"{admin.rpartition(':')[0]}:{self.admin_port}")
         for listener in self._listeners:
             logger.info("listening", address=listener.address, version=__version__)
 
@@ -174,6 +180,18 @@ def _refused(problems: list[str], count: int) -> None:
         logger.error("policy refused", error=problem)
     if count > len(problems):
         logger.error("policy refused", error=f"{count - len(problems)} more: `mailguard check` tells all", count=count)
+
+
+async def _bound(setting: str, address: str, starting: Awaitable[Started]) -> Started:
+    """What ``starting`` gives.
+
+    Raises:
+        CannotListen: it could not have the address.
+    """
+    try:
+        return await starting
+    except OSError as error:
+        raise CannotListen(setting, address, error) from error
 
 
 def _loaded(policy: CompiledPolicy) -> None:
