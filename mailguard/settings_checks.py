@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from pathlib import Path as FilePath
 
 from mailguard.config import Admin, Listener, Settings
 from mailguard.dns.servers import Server, system_servers
@@ -20,12 +21,25 @@ def problems_here(document: Document, settings: Settings) -> list[Problem]:
     """All that is wrong on this machine with ``settings``, which were read from ``document``."""
     listening: dict[str, Bindable] = {}
     return [
+        *_policy(document, settings),
         *_spool_folder(document, settings),
         *_rule_folders(document, settings),
         *_resolvers(document, settings),
         *_listening(document, settings, listening),
         *_backends(document, settings, listening.values()),
     ]
+
+
+def _policy(document: Document, settings: Settings) -> Iterator[Problem]:
+    """A policy that is not there; what is wrong in one that is, is told when it is loaded."""
+    path = FilePath(document.text.file).parent / settings.policy
+    try:
+        path.stat()
+    except OSError as error:
+        hint = "it is relative to this file's folder; to begin with, copy policies/default.yaml there"
+        yield document.problem(("policy",), f"the policy {path} cannot be read: {(error.strerror or '').lower()}", hint)
+    except ValueError:
+        yield document.problem(("policy",), "this cannot be the name of a file", "name the policy, as in policy.yaml")
 
 
 def _spool_folder(document: Document, settings: Settings) -> Iterator[Problem]:

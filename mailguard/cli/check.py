@@ -42,8 +42,7 @@ def check(policy: Path | None, config: Path | None) -> int:
         _policy(settings.policy, lambda: load_for(settings), problems)
     if not problems:
         return os.EX_OK
-    count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
-    typer.echo(f"{Problems(problems)}\n\n{count}", err=True)
+    typer.echo(f"{Problems(problems)}\n\n{_counted(len(problems), 'problem')}", err=True)
     return os.EX_CONFIG
 
 
@@ -69,10 +68,14 @@ def _policy(path: Path, load_it: Callable[[], CompiledPolicy], problems: list[Pr
 
 def _summary(policy: CompiledPolicy) -> str:
     everything = policy.trial or policy.force
-    envelope, content = (len(everything.stages[stage].rules) for stage in Stage)
-    counts = f"{envelope} envelope rules, {content} content rules, {len(everything.scales.lists)} lists"
+    counts = [_counted(len(everything.stages[stage].rules), f"{stage.name.lower()} rule") for stage in Stage]
+    counts.append(_counted(len(everything.scales.lists), "DNS list"))
     observed = ", some only observed" if policy.trial is not None else ""
-    return f"{counts}{observed}, {policy.cases} cases passed, digest {policy.digest[:12]}"
+    return f"{', '.join(counts)}{observed}, {_counted(policy.cases, 'case')} passed, digest {policy.digest[:12]}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def command(

@@ -30,6 +30,7 @@ def told(folder: Path, text: str) -> list[str]:
     """Line, column and message of each problem with the settings ``text``."""
     path = folder / "mailguard.yaml"
     path.write_text(text)
+    (folder / "policy.yaml").touch()
     try:
         load_settings(path)
     except Problems as problems:
@@ -84,7 +85,7 @@ def test_the_spool_folder_is_tried(tmp_path: Path) -> None:
     assert said.startswith("12:12: no message can be kept in this folder: ")
     assert said.endswith("/gone: No such file or directory")
     assert told(tmp_path, SETTINGS + f"spool_dir: {tmp_path}\n") == []
-    assert [path.name for path in tmp_path.iterdir()] == ["mailguard.yaml"]
+    assert {path.name for path in tmp_path.iterdir()} == {"mailguard.yaml", "policy.yaml"}
 
 
 def test_rule_folders_must_be_there(tmp_path: Path) -> None:
@@ -99,6 +100,8 @@ def test_rule_folders_must_be_there(tmp_path: Path) -> None:
 
 def test_the_policy_is_named_by_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mailguard.yaml").write_text(SETTINGS.replace("policy.yaml", "b/../policy.yaml"))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "policy.yaml").touch()
     monkeypatch.chdir(tmp_path)
     assert load_settings(Path("mailguard.yaml")).policy == tmp_path / "b/../policy.yaml"
 
@@ -118,3 +121,20 @@ def test_without_any_resolver_nothing_starts(tmp_path: Path, monkeypatch: pytest
         "12:1: there is no resolver to ask: /etc/resolv.conf names no resolver"
     ]
     assert told(tmp_path, SETTINGS + 'dns: {servers: ["127.0.0.1:53"]}\n') == []
+
+
+def test_a_policy_that_is_missing_is_told_where_it_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mailguard.yaml"
+    path.write_text(SETTINGS)
+    with pytest.raises(Problems) as found:
+        load_settings(path)
+    assert str(found.value) == (
+        f"{path}:3:9: the policy {tmp_path}/policy.yaml cannot be read: no such file or directory\n"
+        "  3 | policy: policy.yaml\n"
+        "    |         ^^^^^^^^^^^\n"
+        "    hint: it is relative to this file's folder; to begin with, copy policies/default.yaml there"
+    )
+
+
+def test_a_policy_that_no_file_can_be_named(tmp_path: Path) -> None:
+    assert told(tmp_path, SETTINGS.replace("policy.yaml", '"\\0"')) == ["3:9: this cannot be the name of a file"]

@@ -185,7 +185,7 @@ class TestCheck:
         status, out, err = self.run("--config", config)
         assert (status, err) == (0, "")
         assert "mailguard.yaml: ok, mx.example.com for example.com" in out
-        assert "policy.yaml: ok, 1 envelope rules, 0 content rules, 0 lists, 0 cases passed, digest" in out
+        assert "policy.yaml: ok, 1 envelope rule, 0 content rules, 0 DNS lists, 0 cases passed, digest" in out
 
     def test_everything_wrong_is_told_at_once(self, tmp_path: Path) -> None:
         policy = _policy(tmp_path, text=RULES.replace("client.ip in", "client.pi in"), entries="bad@\n")
@@ -254,4 +254,5 @@ class TestCheck:
         config.write_text(SETTINGS)
         status, _, err = self.run("--config", config)
         assert status == 78
-        assert "policy.yaml:1:1: this file cannot be read: no such file or directory" in err
+        assert f"{config}:6:9: the policy {tmp_path}/policy.yaml cannot be read: no such file or directory" in err
+        assert "copy policies/default.yaml there" in err
