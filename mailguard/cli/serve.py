@@ -16,6 +16,7 @@ import typer
 import uvloop
 
 from mailguard import log
+from mailguard.cli.descriptors import fitted
 from mailguard.config import Settings
 from mailguard.net.local import CannotListen
 from mailguard.policy_files import load_settings
@@ -46,7 +47,7 @@ def serve(
     try:
         settings = load_settings(config)
         log.configure(settings.log.format, settings.log.level)
-        uvloop.run(_serve(settings))
+        uvloop.run(_serve(fitted(settings)))
     except Problems as problems:
         typer.echo(str(problems), err=True)
         raise typer.Exit(os.EX_CONFIG) from None

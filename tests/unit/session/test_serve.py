@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 import yaml
 
 from tests.support.client import Client
-from tests.support.mail import mail, submit
+from tests.support.mail import mail, submit, transaction
 from tests.support.sink import Sink
 from tests.unit.session.conftest import POLICY
 
@@ -70,13 +72,15 @@ class Place:
     def policy(self, text: str) -> None:
         (self.folder / "policy.yaml").write_text(text)
 
-    async def serve(self, **changes: Any) -> Served:
+    async def serve(self, before: Callable[[], None] | None = None, **changes: Any) -> Served:
+        """Start it with ``changes`` to the settings; ``before`` is run in the process before it."""
         configuration = self.folder / "mailguard.yaml"
         configuration.write_text(yaml.safe_dump(self.settings | changes))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "mailguard", "serve", "--config", str(configuration)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            preexec_fn=before,
         )
         self.running.append(Served(process))
         return self.running[-1]
@@ -139,6 +143,78 @@ async def test_sighup_loads_the_policy_again(place: Place) -> None:
     served.process.send_signal(signal.SIGHUP)
     await served.until('event="policy loaded"')
     assert served.process.returncode is None
+
+
+def _listing(name: str) -> str:
+    return POLICY + f"lists: {{welcome: {{file: {name}}}}}\n"
+
+
+HOSTILE = {
+    "NUL": (_listing('"a\\0b"'), "this cannot be the name of a file"),
+    "pipe": (_listing("pipe"), "this file cannot be read: it is no regular file"),
+    "sequences": ("mailguard_policy: " + "[" * 200_000, "nested deeper than 24 levels"),
+    "mappings": ("mailguard_policy: " + "{a: " * 50_000, "nested deeper than 24 levels"),
+    "tags": ("".join(f"%TAG !a{n}! x:\n" for n in range(60_000)) + "---\na: 1\n", "`%TAG` is a directive"),
+    "problems": (POLICY + "no: no\n" * 20_000, "more: `mailguard check` tells all"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), HOSTILE.values(), ids=HOSTILE)
+async def test_no_policy_ends_or_freezes_the_service(place: Place, text: str, said: str) -> None:
+    os.mkfifo(place.folder / "pipe")
+    served = await place.serve()
+    await served.until('event="policy loaded"')
+    async with asyncio.timeout(2 * BOUND), await Client.connect("127.0.0.1", place.port) as client:
+        await client.reply()
+        place.policy(text)
+        served.process.send_signal(signal.SIGHUP)
+        assert (await client.command(b"EHLO mail.example.org"))[0].startswith(b"250")
+        while said not in await served.until('event="policy refused"'):
+            pass
+        assert (await transaction(client, mail().octets)).content.startswith(b"250 ")
+    place.policy(POLICY.replace("unwanted.example", "new.example"))
+    served.process.send_signal(signal.SIGHUP)
+    await served.until('event="policy loaded"')
+    assert served.process.returncode is None
+
+
+async def test_a_long_list_is_loaded_beside_the_sessions(place: Place) -> None:
+    entries = (f"{n >> 16}.{n >> 8 & 255}.{n & 255}.1\n" for n in range(900_000))
+    (place.folder / "long.txt").write_text("".join(entries))
+    served = await place.serve()
+    await served.until('event="policy loaded"')
+    place.policy(_listing("long.txt"))
+    served.process.send_signal(signal.SIGHUP)
+    async with asyncio.timeout(BOUND), await Client.connect("127.0.0.1", place.port) as client:
+        assert (await submit(client, mail().octets)).content.startswith(b"250 ")
+    await served.until('event="policy loaded"')
+
+
+def _limited(hard: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(64, hard), hard))
+
+
+async def test_with_few_file_descriptors_it_takes_fewer_connections(place: Place) -> None:
+    dns = {"max_questions": 10, "servers": ["127.0.0.1:9"]}
+    served = await place.serve(_limited(121), dns=dns, limits={"max_connections": 30})
+    line = await served.until('event="too few file descriptors"')
+    assert "level=warning" in line
+    assert "`limits.max_connections` is 30, and the 121 file descriptors" in line
+    assert "count=7" in line  # (121 - 64 - 10 - 2 * (8 + 5)) // 3
+    await served.until("event=listening")
+    async with asyncio.timeout(BOUND), contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await Client.connect("127.0.0.1", place.port)) for _ in range(7)]
+        assert [(await client.reply())[0][:4] for client in clients] == [b"220 "] * 7
+        late = await stack.enter_async_context(await Client.connect("127.0.0.1", place.port))
+        assert (await late.reply())[0].startswith(b"421 ")
+
+
+async def test_the_soft_limit_on_file_descriptors_is_raised(place: Place) -> None:
+    dns = {"max_questions": 10, "servers": ["127.0.0.1:9"]}
+    served = await place.serve(_limited(190), dns=dns, limits={"max_connections": 30})  # exactly enough
+    await served.until('event="policy loaded"')
+    assert "too few file descriptors" not in served.log
+    assert resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE) == (190, 190)
 
 
 @pytest.mark.parametrize(

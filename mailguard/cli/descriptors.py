@@ -1,0 +1,52 @@
+"""File descriptors: the process takes all that it is allowed, and no more connections than those are enough for.
+
+A service is often started with a soft limit of 1024 (for programs that use ``select(2)``, which mailguard does not)
+below a much higher hard one, so the soft limit is raised first. Where even the hard limit is too low, connections
+beyond what fits would fail anywhere in the middle: a client without a backend for it, a message without a spool, a
+question to a list without a socket, each of which defers mail. A lower ``limits.max_connections`` says 421 at the door
+instead.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import Final
+
+from mailguard.config import Settings
+from mailguard.log import logger
+
+SESSION: Final = 3
+"""Descriptors of a session: the client's socket, the backend's, and the spool's file."""
+SCAN: Final = 2
+"""Descriptors of a scan: the scanner's socket, and for clamd a copy of the message."""
+SPARE: Final = 64
+"""Standard streams, event loop, listeners, admin pages, probes, policy files, clients that are being turned away."""
+
+
+def fitted(settings: Settings) -> Settings:
+    """``settings``, with fewer connections where this process may not have descriptors for all; a warning says so."""
+    allowed = raise_limit()
+    fits = connections_within(settings, allowed)
+    if settings.limits.max_connections <= fits:
+        return settings
+    logger.warning(
+        "too few file descriptors",
+        error=f"`limits.max_connections` is {settings.limits.max_connections}, and the {allowed} file descriptors that "
+        f"this process may open are enough for {fits}: that many are taken (raise LimitNOFILE or `ulimit -Hn`)",
+        count=fits,
+    )
+    return settings.model_copy(update={"limits": settings.limits.model_copy(update={"max_connections": fits})})
+
+
+def raise_limit() -> int:
+    """Raise the soft limit on open files to the hard one; returns it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def connections_within(settings: Settings, descriptors: int) -> int:
+    """Connections that ``descriptors`` are enough for beside what all share; at least one."""
+    scans = settings.clamav.connections + settings.spamassassin.connections
+    shared = SPARE + settings.dns.max_questions + SCAN * scans
+    return max(1, (descriptors - shared) // SESSION)
