@@ -62,7 +62,7 @@ def test_a_backend_behind_a_wildcard_is_ourselves_where_its_address_is_ours(tmp_
     assert told(tmp_path, everywhere.replace("127.0.0.1:10025", "127.0.0.9:2525")) == [
         "10:15: 127.0.0.9:2525 is mailguard itself, which listens there"
     ]
-    assert told(tmp_path, everywhere.replace("127.0.0.1:10025", "198.18.0.99:2525")) == []
+    assert told(tmp_path, everywhere.replace("127.0.0.1:10025", "203.0.113.99:2525")) == []
 
 
 def test_a_backend_whose_name_is_unknown_now_is_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

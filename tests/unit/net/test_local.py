@@ -31,7 +31,7 @@ def test_which_addresses_clash(one: str, other: str, clash: bool) -> None:
     ("here", "there", "answers"),
     [
         ("0.0.0.0:25", "127.0.0.3:25", True),
-        ("0.0.0.0:25", "198.18.0.99:25", False),
+        ("0.0.0.0:25", "203.0.113.99:25", False),
         ("127.0.0.1:25", "127.0.0.1:25", True),
         ("127.0.0.1:25", "127.0.0.2:25", False),
     ],
@@ -42,7 +42,7 @@ def test_where_a_connection_comes_out(here: str, there: str, answers: bool) -> N
 
 def test_an_address_of_this_machine() -> None:
     assert is_own(look_up("127.0.0.1:1"))
-    assert not is_own(look_up("198.18.0.99:1"))
+    assert not is_own(look_up("203.0.113.99:1"))
 
 
 @pytest.mark.parametrize("name", ["a..b:25", "x" * 64 + ":25"])
