@@ -42,7 +42,7 @@ servers:
 	@sh $(setup)/packages.sh python3-venv $(servers)
 
 run: servers venv
-	@$(bin)/mailguard demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT)) $(if $(BREAK),--break $(BREAK))
+	@$(bin)/mailguard demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(PORT),--port $(PORT)) $(if $(BREAK),--break $(BREAK))
 
 test: check test-real
 

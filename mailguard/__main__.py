@@ -1,11 +1,19 @@
-"""``python -m mailguard`` and the ``mailguard`` command."""
+"""``python -m mailguard`` and the ``mailguard`` command. Exit status 130 where Ctrl-C came before a command began."""
 
-from mailguard.cli import app
+import sys
+
+INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        from mailguard.cli import app  # here: it takes a moment, in which Ctrl-C shall be no traceback
+
+        app()
+    except KeyboardInterrupt:
+        print("\nmailguard: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -2,37 +2,41 @@
 
 Exim, clamd, spamd and a DNS list behind unbound run on loopback in a scratch folder; mailguard stands before them on
 127.0.0.1:2525 with the policy that it ships. Each message is looked for where Exim put it, by its Message-ID.
-Exit status: 0 where all five came out as they must, 1 where not, 69 where a server is missing or the port is taken.
+Exit status: 0 where all five came out as they must, 1 where not, 69 where a server is missing or the port is taken, 130
+where it is interrupted before the results are shown.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import smtplib
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from mailguard.lab import Lab, LabError
+from mailguard.cli.demo_results import Result, show
+from mailguard.lab import Lab, LabError, world
 from mailguard.lab.client import Outcome, send
-from mailguard.lab.exim import Delivered
 from mailguard.lab.letters import RECIPIENT, SENDER, Letter, five
 from mailguard.lab.mailguard import Mailguard
 
 PORT = 2525
 DELIVERY_TIMEOUT = 15.0
 """Seconds in which a message that was taken must be in a mailbox, and its log line written."""
+INTERRUPTED = 130
+"""The exit status of what Ctrl-C ended, as shells have it: 128 and the number of SIGINT."""
+_YOU = "you@example.org"
 
 
 class Break(StrEnum):
@@ -41,30 +45,6 @@ class Break(StrEnum):
     CLAMD = "clamd"
     ZONE = "zone"
     JUNK_ROUTER = "junk-router"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one letter: the reply, mailguard's log line about it, and where it was found."""
-
-    letter: Letter
-    outcome: Outcome
-    line: dict[str, Any]
-    delivered: list[Delivered]
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """The folders in which it lies, of all mailboxes."""
-        return tuple(mail.folder for mail in self.delivered)
-
-    @property
-    def as_expected(self) -> bool:
-        """Whether the reply is right, and it lies exactly once in a right folder, or nowhere where it was refused."""
-        if self.outcome.code not in self.letter.codes:
-            return False
-        if not self.letter.folders:
-            return not self.folders
-        return len(self.folders) == 1 and self.folders[0] in self.letter.folders
 
 
 def demo(
@@ -78,29 +58,45 @@ def demo(
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end the servers in order
     try:
-        _require_free(port)
-        with Lab() as lab:
+        with _claimed(port), Lab() as lab:
             mailguard = _start(lab, port, without, console)
             results = [_try(letter, lab, mailguard) for letter in five()]
-            fine = _show(results, console)
+            fine = show(results, console)
             if not once:
                 _stay(lab, mailguard, console)
     except LabError as error:
-        typer.echo(f"mailguard: {error}", err=True)
+        typer.echo(f"mailguard: {str(error).rstrip()}", err=True)
         raise typer.Exit(os.EX_UNAVAILABLE) from None
+    except KeyboardInterrupt:
+        typer.echo("\nmailguard: interrupted; all that the demo had started is ended and removed", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if not once:
+        console.print("\nEnded: every server of the demo, with its mailboxes and logs, is gone. Thank you for looking.")
     raise typer.Exit(0 if fine else 1)
 
 
-def _require_free(port: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+@contextlib.contextmanager
+def _claimed(port: int) -> Iterator[None]:
+    """Keep other demos off ``port`` until the end: mailguard itself takes it only when all servers behind it run.
+
+    The claim is a socket with a name in Linux's abstract namespace (unix(7)), which is the network namespace's as the
+    port is, and goes with the process.
+
+    Raises:
+        LabError: another demo has it, or something listens there.
+    """
+    with socket.socket(socket.AF_UNIX) as claim, socket.socket(socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            claim.bind(f"\0mailguard-demo-{port}")
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise LabError(
                 f"127.0.0.1:{port}: {error.strerror}. Another `make run`? See `ss -ltnp sport = :{port}`, "
                 "or choose another one with `make run PORT=...`."
             ) from None
+        probe.close()
+        yield
 
 
 def _start(lab: Lab, port: int, without: Break | None, console: Console) -> Mailguard:
@@ -145,62 +141,33 @@ def _log_line(mailguard: Mailguard, letter: Letter, outcome: Outcome) -> dict[st
         time.sleep(0.05)
 
 
-def _show(results: list[Result], console: Console) -> bool:
-    """Print the table; whether all is as expected."""
-    table = Table(title="mailguard before a real Exim, clamd, spamd and DNS lists", show_lines=True)
-    for column, ratio in {"message": 3, "reply": 5, "verdict: rule": 3, "found in": 2, "right": 2}.items():
-        table.add_column(column, overflow="fold", ratio=ratio)
-        if column == "reply":
-            table.add_column("reference", no_wrap=True)
-    for result in results:
-        table.add_row(*_cells(result))
-    console.print(table)
-    fine = all(result.as_expected for result in results)
-    if fine:
-        console.print("All five came out as they must.")
-    else:
-        wrong = sum(not result.as_expected for result in results)
-        console.print(f"[bold red]{wrong} of {len(results)} did not come out as they must.[/]")
-    return fine
-
-
-def _cells(result: Result) -> tuple[str, ...]:
-    letter, outcome, line = result.letter, result.outcome, result.line
-    cells = (
-        f"{letter.title}\nfrom {letter.client}",
-        f"{outcome.command}: {outcome.code} {outcome.said}",
-        str(line.get("ref", "-")),
-        f"{line.get('action', '-')}: {line.get('rule') or 'no rule'}",
-        ", ".join(result.folders) or "not delivered",
-    )
-    right = "[green]yes[/]" if result.as_expected else f"[bold red]no, expected {_expectation(letter)}[/]"
-    return (*map(escape, cells), right)
-
-
-def _expectation(letter: Letter) -> str:
-    codes = " or ".join(map(str, letter.codes))
-    return f"{codes}, {' or '.join(letter.folders) or 'not delivered'}"
-
-
-def _own_message(port: int) -> str:
+def own_message(port: int) -> str:
     """A command that sends a message, of a program that is on this machine."""
     if shutil.which("swaks"):
-        return f"swaks --server 127.0.0.1:{port} --from you@example.org --to {RECIPIENT}"
-    script = f"import smtplib; smtplib.SMTP('127.0.0.1', {port}).sendmail('you@example.org', '{RECIPIENT}', 'Hello')"
-    return f'{sys.executable} -c "{script}"'
+        return f"swaks --server 127.0.0.1:{port} --from {_YOU} --to {RECIPIENT}"
+    script = f"import smtplib; print(smtplib.SMTP('127.0.0.1', {port}).sendmail('{_YOU}', '{RECIPIENT}', 'Hello'))"
+    return f'{shlex.quote(sys.executable)} -c "{script}"'
+
+
+def message_of_another(proxy_port: int, client: str) -> str:
+    """A command that sends a message as if it came from the address ``client``, and prints the reply."""
+    arguments = f"{proxy_port}, '{client}', '{world.host_name(client)}', '{_YOU}', '{RECIPIENT}'"
+    script = f"from mailguard.lab.client import send; print(send({arguments}, b'Hello\\r\\n'))"
+    return f'{shlex.quote(sys.executable)} -c "{script}"'
 
 
 def _stay(lab: Lab, mailguard: Mailguard, console: Console) -> None:
     """Say how to go on, and wait for Ctrl-C."""
     lines = {
-        "Send one of your own": _own_message(mailguard.port),
-        "... as another client": f'port {mailguard.proxy_port}, first line "PROXY TCP4 198.18.7.7 127.0.0.1 4000 25"',
+        "Send one of your own": own_message(mailguard.port),
+        "... as a listed client": message_of_another(mailguard.proxy_port, world.LISTED_TWICE),
         "Mailboxes": str(lab.exim().mail),
         "What is counted": f"{mailguard.admin_url}/metrics",
         "What is logged": f"tail -f {mailguard.log}",
         "Configuration": str(mailguard.configuration),
         "End": "Ctrl-C (everything above goes with it)",
     }
+    console.print()
     for title, text in lines.items():
         console.print(f"[bold]{title:22}[/] {escape(text)}", soft_wrap=True, highlight=False)
     with contextlib.suppress(KeyboardInterrupt):

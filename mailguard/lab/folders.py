@@ -95,6 +95,18 @@ def _bindable(port: int) -> bool:
     return True
 
 
+def answers_datagram(port: int, question: bytes) -> bool:
+    """Whether anything comes back from the loopback UDP port ``port`` for ``question``, within half a second."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(0.5)
+        try:
+            client.connect(("127.0.0.1", port))
+            client.send(question)
+            return bool(client.recv(512))
+        except OSError:
+            return False
+
+
 def shipped(relative: str) -> Path:
     """A file or folder that comes with mailguard, like ``deploy/exim``, from the source tree or the installed package.
 

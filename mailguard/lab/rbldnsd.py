@@ -6,7 +6,6 @@ It speaks UDP alone; :mod:`mailguard.lab.unbound` stands before it, as a resolve
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from mailguard.lab import world
-from mailguard.lab.folders import free_port, give, is_root
+from mailguard.lab.folders import answers_datagram, free_port, give, is_root
 from mailguard.lab.process import LabError
 from mailguard.lab.server import Server
 
@@ -58,14 +57,7 @@ class Rbldnsd(Server):
     @override
     def answers(self) -> bool:
         """Whether any reply comes: a version question needs no zone."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(0.5)
-            try:
-                client.connect(("127.0.0.1", self.port))
-                client.send(b"\0\1\0\0\0\1\0\0\0\0\0\0\7version\4bind\0\0\x10\0\3")
-                return bool(client.recv(512))
-            except OSError:
-                return False
+        return answers_datagram(self.port, b"\0\1\0\0\0\1\0\0\0\0\0\0\7version\4bind\0\0\x10\0\3")
 
     def write(self, zone: str, kind: str, content: str) -> None:
         """Replace the ``kind`` of data of ``zone`` and wait until rbldnsd serves it.

@@ -5,7 +5,6 @@ Nothing leaves the machine: the root is a static zone. A list can be made to fai
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from mailguard.lab import world
-from mailguard.lab.folders import free_port
+from mailguard.lab.folders import answers_datagram, free_port
 from mailguard.lab.process import LabError, find_program
 from mailguard.lab.server import Server
 
@@ -87,14 +86,7 @@ class Unbound(Server):
     @override
     def answers(self) -> bool:
         """Whether a question about the root comes back."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(0.5)
-            try:
-                client.connect(("127.0.0.1", self.port))
-                client.send(b"\0\1\1\0\0\1\0\0\0\0\0\0\0\0\6\0\1")
-                return bool(client.recv(512))
-            except OSError:
-                return False
+        return answers_datagram(self.port, b"\0\1\1\0\0\1\0\0\0\0\0\0\0\0\6\0\1")
 
     def control(self, *arguments: str) -> str:
         """Run one command of unbound-control(8) and give its output.
