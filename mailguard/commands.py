@@ -95,9 +95,10 @@ class RcptTo:
 class Extensions:
     """Which end-to-end extensions are offered (smtp.md, "Extensions"): all configured backends must do them.
 
-    ``size`` is the SIZE offered in octets (RFC 1870), 0 for none.
+    ``size`` is the SIZE offered in octets (RFC 1870), 0 for none; ``dsn`` stands for DSN (RFC 3461).
     """
 
     size: int = 0
     eightbitmime: bool = False
     smtputf8: bool = False
+    dsn: bool = False
