@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mailguard.caseless import lowered
 from mailguard.facts import Mailbox
 
 
@@ -41,8 +42,8 @@ class Path:
 
     @property
     def mailbox(self) -> Mailbox:
-        """For policy and log: unquoted, UTF-8 (RFC 6531 3.3), the domain in lower case."""
-        return Mailbox(_unquoted(self.local).decode(), self.domain.decode().lower())
+        """For policy and log: unquoted, UTF-8 (RFC 6531 3.3), the domain in lower case (``caseless``)."""
+        return Mailbox(_unquoted(self.local).decode(), lowered(self.domain.decode()))
 
     @property
     def needs_smtputf8(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints
 
+from mailguard.caseless import lowered
 from mailguard.positions import form, read_network
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -19,17 +20,19 @@ NetworkEntry: TypeAlias = Annotated[Network, PlainValidator(read_network)]
 _LABELS = r"([^\s@.*]{1,63}\.)*[^\s@.*]{1,63}"
 HostName: TypeAlias = Annotated[
     str,
-    StringConstraints(to_lower=True, max_length=253),
+    StringConstraints(max_length=253),
     form(_LABELS, "is no host name", "such as mx.example.com, without a dot at the end"),
+    AfterValidator(lowered),
 ]
 Domain: TypeAlias = Annotated[
     str,
-    StringConstraints(to_lower=True, max_length=254),
+    StringConstraints(max_length=254),
     form(
         r"\.?" + _LABELS,
         "is no domain",
         "such as example.com, or .example.com for its subdomains; no `*`, no `@`, no dot at the end",
     ),
+    AfterValidator(lowered),
 ]
 """``example.com``, or ``.example.com`` for its subdomains alone, as Postfix writes them."""
 _HOST_PORT = r"([^\s:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, ip_address
 from typing import Final, TypeVar
 
+from mailguard.caseless import lowered
 from mailguard.facts import (
     FACTS,
     Answer,
@@ -181,7 +182,7 @@ class _Given:
             _mailbox("" if null else self._text("sender.address")),
             Mailbox(
                 str(self.facts.get("recipient.local", recipient.local)),
-                str(self.facts.get("recipient.domain", recipient.domain)).lower(),
+                lowered(str(self.facts.get("recipient.domain", recipient.domain))),
             ),
             self._answer(("sender.unresolvable",), lambda: self._get("sender.unresolvable") is not True),
         )
@@ -211,7 +212,7 @@ def _answered(value: Given) -> Codes:
 
 def _mailbox(address: str) -> Mailbox:
     local, at, domain = address.rpartition("@")
-    return Mailbox(local, domain.lower()) if at else Mailbox(address, "")
+    return Mailbox(local, lowered(domain)) if at else Mailbox(address, "")
 
 
 def facts_of_case(policy: CompiledPolicy, given: Mapping[str, Given]) -> tuple[Client, Envelope, Message]:

@@ -14,6 +14,7 @@ from enum import Enum, auto
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Protocol, TypeAlias
 
+from mailguard.caseless import lowered
 from mailguard.facts import FACTS, FactType
 from mailguard.policy.lists import AddressList, Kind
 from mailguard.policy.truth import Members, Range, Truth, Value, conjunction, disjunction, negation, settled
@@ -113,7 +114,7 @@ def as_value(constant: Constant) -> Value:
 
 
 def _folded(value: Value | None, fold: bool) -> Value | None:
-    return value.casefold() if fold and isinstance(value, str) else value
+    return lowered(value) if fold and isinstance(value, str) else value
 
 
 def _same(left: Value | None, right: Value | None) -> Truth:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mailguard.caseless import lowered
 from mailguard.facts import FACTS
 from mailguard.positions import did_you_mean
 
@@ -48,7 +49,7 @@ def _not_as_address(fact: str, text: str) -> tuple[str, str] | None:
     local, at, domain = text.rpartition("@")
     message = f"`{fact}` is never '{text}'"
     if not at:
-        if fact == "recipient.address" and text.casefold() == _WITHOUT_DOMAIN:
+        if fact == "recipient.address" and lowered(text) == _WITHOUT_DOMAIN:
             return None
         part = "domain" if "." in text else "local"
         return message, f"an address is 'user@example.com'; or write {fact.replace('address', part)} == '{text}'"

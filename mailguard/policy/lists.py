@@ -1,7 +1,8 @@
 """Address lists of a policy: networks, domains and mailboxes, one a line or inline, looked up at the speed of a set.
 
 ``example.com`` is that domain alone, ``.example.com`` its subdomains alone (as Postfix writes them),
-``user@example.com`` one mailbox, ``198.18.0.0/15`` a network. Case does not matter. A ``#`` begins a comment.
+``user@example.com`` one mailbox, ``198.18.0.0/15`` a network. Case does not matter
+(``mailguard.caseless``). A ``#`` begins a comment.
 
 A file may hold a million entries, and is read while mail is served: what people write in one way is read the quick
 way, and everything else by :mod:`ipaddress`.
@@ -16,6 +17,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final
 
+from mailguard.caseless import lowered
 from mailguard.positions import NoNetwork, Problem, Text, parse_network
 
 _DOMAIN: Final = re.compile(r"\.?([^\s@.*/:#]{1,63}\.)*[^\s@.*/:#]{1,63}")
@@ -48,7 +50,7 @@ class BadEntry(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AddressList:
-    """Networks by version and prefix length, domains, parents of subdomains, mailboxes; texts casefolded."""
+    """Networks by version and prefix length, domains, parents of subdomains, mailboxes; texts in lower case."""
 
     networks: dict[tuple[int, int], set[int]] = field(default_factory=dict)
     domains: set[str] = field(default_factory=set)
@@ -65,7 +67,7 @@ class AddressList:
 
     def has_domain(self, domain: str) -> bool:
         """Whether ``domain`` is listed, or a domain above it with its subdomains."""
-        name = domain.casefold().rstrip(".")
+        name = lowered(domain).rstrip(".")
         if name in self.domains:
             return True
         while "." in name:
@@ -76,7 +78,7 @@ class AddressList:
 
     def has_mailbox(self, mailbox: str) -> bool:
         """Whether the mailbox is listed, or its domain."""
-        return mailbox.casefold() in self.mailboxes or self.has_domain(mailbox.rpartition("@")[2])
+        return lowered(mailbox) in self.mailboxes or self.has_domain(mailbox.rpartition("@")[2])
 
     def add(self, entry: str) -> None:
         """Add one entry.
@@ -96,7 +98,7 @@ class AddressList:
         elif entry.startswith("*."):
             raise BadEntry(f"`{entry}` is no domain", f"subdomains are written `{entry[1:]}`")
         elif _DOMAIN.fullmatch(entry):
-            name = entry.casefold()
+            name = lowered(entry)
             (self.parents if name.startswith(".") else self.domains).add(name.lstrip("."))
         else:
             raise BadEntry(f"`{entry}` is no network, domain or mailbox", "one entry a line, without spaces")
@@ -106,9 +108,9 @@ class AddressList:
         if not _DOMAIN.fullmatch(domain) or domain.startswith("."):
             raise BadEntry(f"`{entry}` is no mailbox", "a mailbox is `user@example.com`")
         if local:
-            self.mailboxes.add(entry.casefold())
+            self.mailboxes.add(lowered(entry))
         else:
-            self.domains.add(domain.casefold())
+            self.domains.add(lowered(domain))
 
     def _add_network(self, network: IPv4Network | IPv6Network) -> None:
         length = network.prefixlen

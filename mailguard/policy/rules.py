@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
+from mailguard.caseless import lowered
 from mailguard.facts import FACTS, Cause, Mailbox, Source, Stage
 from mailguard.policy.expression import Condition, Constant, facts_of
 from mailguard.policy.reading import Scales
@@ -21,7 +22,7 @@ ALWAYS_REACHABLE: Final = frozenset({"postmaster", "abuse"})
 
 def always_reachable(recipient: Mailbox) -> bool:
     """Whether ``recipient``, which is inside our domains, is a postmaster or abuse address."""
-    return recipient.local.casefold() in ALWAYS_REACHABLE
+    return lowered(recipient.local) in ALWAYS_REACHABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class RecipientMatch:
-    """Recipients that share a profile: ``@example.com``, ``user@example.com`` (casefolded), or ``*`` for everybody."""
+    """Recipients that share a profile: ``@example.com``, ``user@example.com``, all in lower case, or ``*`` for all."""
 
     patterns: frozenset[str]
     profile: str
@@ -132,8 +133,8 @@ class RecipientMatch:
         """Whether ``recipient`` is one of them."""
         if "*" in self.patterns:
             return True
-        domain = f"@{recipient.domain.casefold()}"
-        return domain in self.patterns or f"{recipient.local.casefold()}{domain}" in self.patterns
+        domain = f"@{lowered(recipient.domain)}"
+        return domain in self.patterns or f"{lowered(recipient.local)}{domain}" in self.patterns
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from mailguard.caseless import lowered
 from mailguard.positions import Refusal, form
 from mailguard.verdict import Action
 
@@ -54,7 +55,7 @@ Zone: TypeAlias = Annotated[
         "is no DNS zone",
         "as in zen.spamhaus.org",
     ),
-    AfterValidator(str.lower),
+    AfterValidator(lowered),
 ]
 ReplyCodes: TypeAlias = Annotated[
     str, form(r"[45][0-9]{2} [45]\.[0-9]{1,3}\.[0-9]{1,3}", "is no reply code", "two codes: 550 5.7.1")

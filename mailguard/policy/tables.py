@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Final
 
+from mailguard.caseless import lowered
 from mailguard.facts import FACTS, DnsblZone, FactType, Source
 from mailguard.policy import texts
 from mailguard.policy.answers import BadCode, CodePattern, Listing, ListTable
@@ -133,7 +134,7 @@ def profiles(document: Document, schema: PolicyFile, problems: list[Problem]) ->
         if entry.profile not in schema.profiles:
             problems.append(_no_profile(document, index, entry.profile, tuple(schema.profiles)))
         _check_patterns(document, index, entry.match, problems)
-        matches.append(RecipientMatch(frozenset(p.casefold() for p in entry.match), entry.profile))
+        matches.append(RecipientMatch(frozenset(lowered(p) for p in entry.match), entry.profile))
     _check_everybody(document, matches, problems)
     return Profiles(schema.profiles, tuple(matches))
 

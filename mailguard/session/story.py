@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 
 from mailguard import message, metrics
+from mailguard.caseless import lowered
 from mailguard.commands import Extensions, MailFrom, RcptTo
 from mailguard.facts import Answer, Envelope, Mailbox
 from mailguard.reference import new_reference
@@ -30,7 +31,7 @@ from mailguard.verdict import Verdict
 def is_ours(recipient: Mailbox, relay_domains: list[str]) -> bool:
     """Whether we take mail for ``recipient``: never an open relay. ``<postmaster>`` is ours (RFC 5321 4.5.1)."""
     if not recipient.domain:
-        return recipient.local.lower() == "postmaster"
+        return lowered(recipient.local) == "postmaster"
     return any(
         recipient.domain == ours or (ours.startswith(".") and recipient.domain.endswith(ours)) for ours in relay_domains
     )

@@ -24,6 +24,14 @@ MUTANTS: tuple[Mutant, ...] = (
         _SESSION,
     ),
     Mutant(
+        RELAY,
+        "letters-that-look-alike-are-ours",
+        "mailguard/caseless.py",
+        "text.lower() if text.isascii() else text.translate(_LOWER)",
+        "text.casefold()",
+        ("tests/unit/test_caseless.py", "tests/unit/session/test_session.py"),
+    ),
+    Mutant(
         CLIENT_ONLY,
         "the-lists-are-asked-about-our-own-relays",
         "mailguard/session/questions.py",

@@ -18,6 +18,7 @@ from mailguard.commands import MailFrom, Parameter, Path, RcptTo
             "bücher.example",
             "<jürgen@bücher.example>".encode(),
         ),
+        (Path(b"a", "EXAMPLE.\u212aIM".encode()), "a", "example.\u212aim", "<a@EXAMPLE.\u212aIM>".encode()),
         (Path(), "", "", b"<>"),
         (Path(b"Postmaster"), "Postmaster", "", b"<Postmaster>"),
     ],

@@ -36,11 +36,15 @@ REFERENCE = re.compile(rb"\(([2-9B-Z]{9}-\d+)\)$")
         ("postmaster", "elsewhere.example", False),
         ("postmaster", "", True),
         ("POSTMASTER", "", True),
+        ("po\u017ftmaster", "", False),
+        ("user", "\u212aiosk.example", False),
+        ("user", "sub.\u212aiosk.example", False),
+        ("user", "kio\u017fk.example", False),
         ("user", "[198.18.0.1]", False),
     ],
 )
 def test_whom_we_take_mail_for(local: str, domain: str, ours: bool) -> None:
-    assert is_ours(Mailbox(local, domain), ["example.com", ".example.net"]) is ours
+    assert is_ours(Mailbox(local, domain), ["example.com", ".example.net", "kiosk.example", ".kiosk.example"]) is ours
 
 
 async def _connection_over(lines: list[dict[str, object]]) -> None:
