@@ -48,10 +48,10 @@ def make_folder(path: Path, owner: str | None = None) -> Path:
     return path
 
 
-def give(path: Path, owner: str | None) -> None:
-    """Make ``path`` belong to ``owner`` where we are root."""
+def give(path: Path, owner: str | None, group: str | None = None) -> None:
+    """Make ``path`` belong to ``owner``, and to ``group`` where one is named, where we are root."""
     if owner and is_root():
-        shutil.chown(path, owner)
+        shutil.chown(path, owner, group)
 
 
 def require_reachable(path: Path) -> None:
