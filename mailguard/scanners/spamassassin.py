@@ -7,9 +7,11 @@ tried again after a while.
 ``content_score`` leaves out the positive points of tainted rules (:mod:`mailguard.spamrules`). What a rule may look at
 besides the content is granted message by message: the envelope sender where mailguard.cf makes SpamAssassin take it
 from our Return-Path; the connecting client where SpamAssassin's last external relay is that client, and is public, for
-``-lastexternal`` lists skip private addresses; the whole message where it was not cut.
+``-lastexternal`` lists skip private addresses; the whole message where its body was not cut.
 
-A message over ``max_size`` is scored by its first octets, cut at a line end (docs/decisions/0042).
+Of a long message spamd sees the header section and the beginning of the body (:mod:`mailguard.scanners.excerpt`). Where
+it saw no whole header section, or stopped before it had tried every rule, what acquits may be missing and what hits may
+hit for that: every rule is tainted (docs/decisions/0074).
 
 Failure: Unknown, never a score of 0. DOWN where spamd is dead, overloaded or talks nonsense; UNSCANNABLE where it is up
 but too slow for this message. SpoolLost goes up to the caller. Units: seconds, octets, points.
@@ -26,6 +28,7 @@ from mailguard import config, metrics
 from mailguard.facts import NOT_ASKED, Answer, Cause, ClientAddress, Known, SpamResult, Unknown
 from mailguard.log import logger
 from mailguard.scanners.bounded import Bounded
+from mailguard.scanners.excerpt import Excerpt, excerpt
 from mailguard.scanners.exchange import ScannerDown, connected, receive, send
 from mailguard.scanners.spam_output import Output, from_headers, from_report
 from mailguard.scanners.spamd_protocol import PING, BadReply, Scored, is_pong, parse_reply, request
@@ -41,6 +44,10 @@ MAX_ADDED: Final = 262_144
 HEADERS_RETRY: Final = 300.0
 """Seconds until HEADERS is tried again where mailguard.cf was not in force."""
 
+ENDED_EARLY: Final = frozenset({"TIME_LIMIT_EXCEEDED", "SHORTCIRCUIT"})
+"""What SpamAssassin reports when it stopped before the last rule: out of time, which Received lines can use up
+(Plugin/Check.pm), or at the word of one rule, which may be about Received lines (Plugin/Shortcircuit.pm)."""
+
 _MAX_NAMES: Final = 1000
 """Names of unknown rules kept, so that each is logged once."""
 
@@ -54,23 +61,14 @@ _SKIPPED: Final = tuple(
 """Addresses that ``-lastexternal`` lists skip to ask about the next relay instead (Constants::IP_PRIVATE)."""
 
 
-def granted(output: Output, client: ClientAddress, truncated: bool) -> Evidence:
+def granted(output: Output, client: ClientAddress, body_cut: bool) -> Evidence:
     """What rules may have looked at in this scan without being tainted by it."""
-    kinds = Evidence.CONTENT if truncated else Evidence.WHOLE
+    kinds = Evidence.CONTENT if body_cut else Evidence.WHOLE
     if output.settings:
         kinds |= Evidence.ENVELOPE
         if output.relay == client and not any(client.ip in network for network in _SKIPPED):
             kinds |= Evidence.CLIENT
     return kinds
-
-
-def cut(content: Content, limit: int) -> tuple[bytes, bool]:
-    """The octets to score, and whether that is not all of ``content``; cut behind a line end where there is one."""
-    octets = content.prefix(limit)
-    if content.size <= limit:
-        return octets, False
-    end = octets.rfind(b"\r\n")
-    return (octets[: end + 2] if end > 0 else octets), True
 
 
 class Spamassassin:
@@ -121,13 +119,13 @@ class Spamassassin:
         await self._source.watch()
 
     async def _judge(self, address: str, content: Content, client: ClientAddress) -> Answer[SpamResult]:
-        message, truncated = cut(content, self._settings.max_size)
+        shown = excerpt(content, self._settings.max_size)
         try:
-            scored, output = await self._points(address, message)
+            scored, output = await self._points(address, shown.octets)
         except BadReply as error:
             cause = Cause.UNSCANNABLE if error.gave_up else Cause.DOWN
             return Unknown(f"spamassassin: {error}", cause)
-        return Known(self._result(scored, output, granted(output, client, truncated), truncated))
+        return Known(self._result(scored, output, client, shown))
 
     async def _points(self, address: str, message: bytes) -> tuple[Scored, Output]:
         if self._clock() >= self._report_until:
@@ -147,14 +145,16 @@ class Spamassassin:
             reply, _ = await receive(connection, len(message) + MAX_ADDED)
         return parse_reply(reply)
 
-    def _result(self, scored: Scored, output: Output, kinds: Evidence, truncated: bool) -> SpamResult:
+    def _result(self, scored: Scored, output: Output, client: ClientAddress, shown: Excerpt) -> SpamResult:
         names = {hit.rule for hit in output.hits}
-        tainted = self._tainted(names, output, kinds)
+        tainted = self._tainted(names, output, granted(output, client, shown.body_cut))
+        if shown.header_cut or names & ENDED_EARLY:
+            tainted = frozenset(names)
         if not explained(scored.score, output.hits):
             tainted = frozenset(names)
             logger.warning("spam points do not add up", spam=scored.score, count=len(output.hits))
         content = content_score(scored.score, output.hits, tainted)
-        return SpamResult(scored.score, content, scored.required, _sums(output.hits), tainted, truncated)
+        return SpamResult(scored.score, content, scored.required, _sums(output.hits), tainted, shown.cut)
 
     def _tainted(self, names: AbstractSet[str], output: Output, kinds: Evidence) -> frozenset[str]:
         source = self._source

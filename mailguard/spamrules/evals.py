@@ -34,34 +34,42 @@ _GROUPS: Final[tuple[tuple[Evidence, str, str], ...]] = (
     (_W, "compares all alternatives; a cut makes them differ", "multipart_alternative_difference"),
     (_W, "compares all alternatives; a cut makes them differ", "multipart_alternative_difference_count"),
     (_W, "length of the pristine body", "check_body_length"),
-    (_C, "lines of the decoded body", "check_blank_line_ratio tvd_vertical_words check_stock_info"),
-    (_C, "lengths in the first text part", "plaintext_body_length plaintext_sig_length plaintext_body_sig_ratio"),
+    (_W, "shares of the decoded body", "check_blank_line_ratio tvd_vertical_words"),
+    (_C, "lines of the decoded body", "check_stock_info"),
+    (_W, "lengths in the first text part", "plaintext_body_length plaintext_sig_length plaintext_body_sig_ratio"),
     # MIMEEval
-    (_C, "MIME structure and types of the parts", "check_for_mime check_for_mime_html check_for_mime_html_only"),
-    (_C, "MIME structure and types of the parts", "check_mime_multipart_ratio check_ma_non_text check_base64_length"),
-    (_C, "characters of the text parts", "check_for_ascii_text_illegal check_abundant_unicode_ratio check_qp_ratio"),
-    (_C, "charset of the text parts", "check_for_faraway_charset check_for_uppercase"),
+    (_W, "MIME structure without what was cut off", "check_for_mime check_for_mime_html_only"),
+    (_W, "shares of the MIME parts", "check_mime_multipart_ratio"),
+    (_C, "MIME structure and types of the parts", "check_for_mime_html check_ma_non_text"),
+    (_W, "the longest line", "check_base64_length"),
+    (_C, "characters of the text parts", "check_for_ascii_text_illegal"),
+    (_W, "shares of the text parts", "check_abundant_unicode_ratio check_qp_ratio check_for_uppercase"),
+    (_C, "charset of the text parts", "check_for_faraway_charset"),
     # HTMLEval
     (_W, "balance of tags; a cut leaves them open", "html_tag_balance"),
-    (_C, "rendered HTML", "html_image_only html_image_ratio html_charset_faraway html_tag_exists html_test html_eval"),
-    (_C, "rendered HTML", "html_text_match html_text_not_match html_range html_title_subject_ratio check_iframe_src"),
+    (_W, "lengths and shares in rendered HTML", "html_image_only html_image_ratio html_eval html_range"),
+    (_W, "what is not in rendered HTML", "html_text_not_match html_title_subject_ratio"),
+    (_C, "rendered HTML", "html_charset_faraway html_tag_exists html_test html_text_match check_iframe_src"),
     # ImageInfo, PDFInfo, OLEVBMacro, AntiVirus
-    (_C, "attached images", "image_count pixel_coverage image_size_exact image_size_range image_named"),
-    (_C, "attached images", "image_name_regex image_to_text_ratio"),
-    (_C, "attached PDFs", "pdf_count pdf_image_count pdf_pixel_coverage pdf_image_size_exact pdf_image_size_range"),
-    (_C, "attached PDFs", "pdf_named pdf_name_regex pdf_image_to_text_ratio pdf_match_md5 pdf_match_fuzzy_md5"),
-    (_C, "attached PDFs", "pdf_match_details pdf_is_encrypted pdf_is_empty_body"),
+    (_C, "attached images", "image_size_exact image_size_range image_named image_name_regex"),
+    (_W, "number and area of all images", "image_count pixel_coverage image_to_text_ratio"),
+    (_C, "attached PDFs", "pdf_image_size_exact pdf_image_size_range pdf_named pdf_name_regex pdf_match_md5"),
+    (_C, "attached PDFs", "pdf_match_fuzzy_md5 pdf_match_details pdf_is_encrypted"),
+    (_W, "number and area of all PDFs", "pdf_count pdf_image_count pdf_pixel_coverage pdf_image_to_text_ratio"),
+    (_W, "whether there is text beside a PDF", "pdf_is_empty_body"),
     (_C, "attached documents", "check_olemacro check_oleobject check_olertfobject check_olemacro_csv"),
-    (_C, "attached documents", "check_olemacro_malice check_olemacro_renamed check_olemacro_encrypted"),
-    (_C, "attached documents", "check_olemacro_zip_password check_olemacro_download_exe"),
+    (_C, "attached documents", "check_olemacro_malice check_olemacro_renamed check_olemacro_download_exe"),
     (_C, "attached documents", "check_olemacro_redirect_uri check_olemacro_mhtml_uri"),
+    (_W, "what cannot be unpacked", "check_olemacro_encrypted check_olemacro_zip_password"),
     (_C, "names and types of attachments", "check_microsoft_executable check_suspect_name"),
     # URIs of the body (and of DKIM-Signature)
     (_C, "URIs of the body", "check_uridnsbl check_uri_detail check_uri_local_bl check_for_http_redirector"),
-    (_C, "URIs of the body", "check_https_ip_mismatch check_https_http_mismatch check_uri_truncated check_phishing"),
+    (_C, "URIs of the body", "check_https_ip_mismatch check_phishing"),
+    (_W, "an anchor to its end", "check_https_http_mismatch check_uri_truncated"),
     (_C, "URIs of the body", "check_uri_host_listed check_uri_host_in_blocklist check_uri_host_in_blacklist"),
     (_C, "URIs of the body", "check_uri_host_in_welcomelist check_uri_host_in_whitelist check_hashbl_uris"),
-    (_C, "text of the body", "check_hashbl_bodyre check_language check_body_8bits check_freemail_body"),
+    (_C, "text of the body", "check_hashbl_bodyre check_body_8bits"),
+    (_W, "text of the body; not where it is too much", "check_language check_freemail_body"),
     (_C, "where short URIs of the body lead", "short_url short_url_redir short_url_200 short_url_404 short_url_code"),
     (_C, "where short URIs of the body lead", "short_url_chained short_url_maxchain short_url_loop"),
     # HeaderEval
@@ -86,7 +94,8 @@ _GROUPS: Final[tuple[tuple[Evidence, str, str], ...]] = (
     (_R, "the relays", "check_for_forged_received_ip_helo check_for_no_rdns_dotcom_helo"),
     # WLBLEval, FreeMail, FromNameSpoof, AccessDB, VBounce
     (_E, "From and EnvelopeFrom", "check_from_in_blocklist check_from_in_blacklist check_from_in_list"),
-    (_E, "From and EnvelopeFrom", "check_freemail_from check_freemail_replyto"),
+    (_E, "From and EnvelopeFrom", "check_freemail_from"),
+    (_W | _E, "From, EnvelopeFrom, and addresses in the body", "check_freemail_replyto"),
     (_C, "Reply-To", "check_replyto_in_list"),
     (_R, "recipients, out of Received too", "check_to_in_blocklist check_to_in_blacklist check_to_in_list"),
     (_R, "recipients, out of Received too", "check_to_in_welcomelist check_to_in_whitelist check_to_in_more_spam"),
@@ -138,6 +147,21 @@ EVALS: Final = {
 }  # fmt: skip
 """Every reviewed function but those whose arguments decide."""
 
+HEADER_ALONE: Final = frozenset(
+    {
+        "check_for_faraway_charset_in_headers", "subject_is_all_caps", "check_ratware_name_id",
+        "check_for_unique_subject_id", "check_subject_in_welcomelist", "check_subject_in_whitelist",
+        "check_subject_in_blocklist", "check_subject_in_blacklist", "sorted_recipients", "similar_recipients",
+        "check_for_missing_to_header", "check_for_to_in_subject", "check_for_matching_env_and_hdr_from",
+        "check_equal_from_domains", "check_ratware_envelope_from", "check_from_in_blocklist", "check_from_in_blacklist",
+        "check_from_in_list", "check_freemail_from", "check_replyto_in_list", "have_any_bounce_relays", "check_rbl",
+        "check_rbl_txt", "check_rbl_accreditor", "check_rbl_from_host", "check_rbl_from_domain", "check_rbl_envfrom",
+        "check_rbl_ns_from", "check_dns_sender", "check_illegal_chars", "check_header_count_range",
+        "check_freemail_header",
+    }
+)  # fmt: skip
+"""Functions that never look into the body: a cut of it cannot make them miss."""
+
 _BY_HEADER: Final = frozenset({"check_illegal_chars", "check_header_count_range", "check_freemail_header"})
 """Read the header field that their first argument names."""
 
@@ -148,7 +172,7 @@ _PARSE_FLAGS: Final = {
     "missing_head_body_separator": _W,
     "missing_mime_head_body_separator": _W,
     "missing_mime_headers": _W,
-    "mime_epilogue_exists": _C,
+    "mime_epilogue_exists": _C,  # epilogues can only be cut off
 }
 """Arguments of check_msg_parse_flags that Received lines cannot cause; ``truncated_header`` they can."""
 

@@ -30,7 +30,7 @@ _TAGS: Final = {
     "DKIMDOMAIN": Evidence.WHOLE,
     "DKIMIDENTITY": Evidence.WHOLE,
     "DKIMSELECTOR": Evidence.WHOLE,
-    "LANGUAGES": Evidence.CONTENT,
+    "LANGUAGES": Evidence.WHOLE,
     "SENDERDOMAIN": Evidence.ENVELOPE,
     "LASTEXTERNALIP": Evidence.CLIENT,
     "LASTEXTERNALREVIP": Evidence.CLIENT,

@@ -7,6 +7,8 @@ from tests.mutants.mutant import DOUBT, RECEIVED, Mutant
 _POINTS = ("tests/unit/spamrules/test_points.py",)
 _CLAMD = ("tests/unit/scanners/test_clamav.py",)
 _SPAMD = ("tests/unit/scanners/test_spamassassin.py",)
+_EXCERPT = ("tests/unit/scanners/test_excerpt.py",)
+_DERIVE = ("tests/unit/spamrules/test_derive.py",)
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -32,6 +34,46 @@ MUTANTS: tuple[Mutant, ...] = (
         "if output.relay == client and not any(client.ip in network for network in _SKIPPED):",
         "if output.relay == client:",
         _SPAMD,
+    ),
+    Mutant(
+        RECEIVED,
+        "received-lines-push-the-rest-behind-the-cut",
+        "mailguard/scanners/excerpt.py",
+        "head = _head_size(content)",
+        "head = 1",
+        _EXCERPT,
+    ),
+    Mutant(
+        RECEIVED,
+        "half-a-header-section-convicts",
+        "mailguard/scanners/spamassassin.py",
+        "if shown.header_cut or names & ENDED_EARLY:",
+        "if names & ENDED_EARLY:",
+        _SPAMD,
+    ),
+    Mutant(
+        RECEIVED,
+        "half-a-scan-convicts",
+        "mailguard/scanners/spamassassin.py",
+        "if shown.header_cut or names & ENDED_EARLY:",
+        "if shown.header_cut:",
+        _SPAMD,
+    ),
+    Mutant(
+        DOUBT,
+        "what-was-cut-off-is-missing",
+        "mailguard/scanners/spamassassin.py",
+        "kinds = Evidence.CONTENT if body_cut else Evidence.WHOLE",
+        "kinds = Evidence.WHOLE",
+        _SPAMD,
+    ),
+    Mutant(
+        DOUBT,
+        "a-meta-may-want-what-was-cut-off",
+        "mailguard/spamrules/derive.py",
+        "    _add_absences(rules)\n    _spread(rules)",
+        "    _spread(rules)",
+        _DERIVE,
     ),
     Mutant(
         DOUBT,

@@ -288,5 +288,5 @@ def test_the_shipped_list_is_that_of_the_installed_rules() -> None:
     shipped = TaintList.load()
     assert digest(files) == shipped.digest, "other rules are installed: derive the list again"
     assert TaintList.derive(files, shipped.spamassassin) == shipped
-    free = sum(found.evidence == Evidence.CONTENT for found in shipped.rules.values())
-    assert free / len(shipped.rules) > 0.65
+    free = sum(not found.evidence & ~Evidence.WHOLE for found in shipped.rules.values())
+    assert free / len(shipped.rules) > 0.65, "free in a message that was not cut"

@@ -10,8 +10,9 @@ import pytest
 
 from mailguard import config, metrics
 from mailguard.facts import NOT_ASKED, Answer, Cause, ClientAddress, Known, SpamResult, Unknown
+from mailguard.message import MAX_HEAD
 from mailguard.scanners.spam_output import Output
-from mailguard.scanners.spamassassin import HEADERS_RETRY, Spamassassin, cut, granted
+from mailguard.scanners.spamassassin import ENDED_EARLY, HEADERS_RETRY, Spamassassin, granted
 from mailguard.spamrules.definitions import RuleFile
 from mailguard.spamrules.evidence import Evidence
 from mailguard.spamrules.taint import TaintList
@@ -103,7 +104,7 @@ async def test_a_private_client_makes_lists_ask_about_another_host(
 
 
 @pytest.mark.parametrize(
-    ("output", "truncated", "expected"),
+    ("output", "body_cut", "expected"),
     [
         (Output((), True, relay=CLIENT), False, Evidence.CLIENT | Evidence.ENVELOPE | Evidence.WHOLE),
         (Output((), True, relay=CLIENT), True, Evidence.CLIENT | Evidence.ENVELOPE),
@@ -111,8 +112,8 @@ async def test_a_private_client_makes_lists_ask_about_another_host(
         (Output((), False, relay=CLIENT), False, Evidence.WHOLE),
     ],
 )
-def test_granted(output: Output, truncated: bool, expected: Evidence) -> None:
-    assert granted(output, CLIENT, truncated) == expected
+def test_granted(output: Output, body_cut: bool, expected: Evidence) -> None:
+    assert granted(output, CLIENT, body_cut) == expected
 
 
 @pytest.mark.parametrize("versions", [("4.1.0", ""), ("4.0.1", "99")])
@@ -170,30 +171,47 @@ async def test_the_shipped_list_does_not_hold_where_no_version_is_known(fake: Fa
     assert found.content_score <= 0
 
 
-async def test_a_long_message_is_cut_at_a_line_end(fake: Fake, content: MakeContent) -> None:
-    received = bytearray()
+def scored(scores: str, total: float, received: bytearray) -> Script:
+    """Read the whole request into ``received``, then answer with these points."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length:")[1].split()[0])
         received.extend(await reader.readexactly(length))
-        body = "X-Spam-Tests-Scores: DKIM=1,FREE=1\r\nX-Spam-Mailguard: 1 version=4.0.1 rules=\r\n\r\n"
-        writer.write(reply(body, 2.0))
+        body = f"X-Spam-Tests-Scores: {scores}\r\nX-Spam-Mailguard: 1 version=4.0.1 rules=\r\n\r\n"
+        writer.write(reply(body, total))
 
-    server = await fake(script)
-    message = b"0123456789\r\n" * 1000
-    found = await known(scorer(server.address, max_size=1024), content(message))
+    return script
+
+
+async def test_a_long_body_is_cut(fake: Fake, content: MakeContent) -> None:
+    received = bytearray()
+    server = await fake(scored("DKIM=1,ENV=0.5,FREE=1,BACK=-2", 0.5, received))
+    head = b"Received: " + b"r" * 2000 + b"\r\nSubject: s\r\n\r\n"
+    taint = TaintList.derive([RULES, RuleFile("20.cf", "full BACK eval:check_dkim_valid_author_sig()\n")])
+    message = content(head + b"0123456789\r\n" * 1000)
+    found = await known(scorer(server.address, taint, max_size=1024), message)
     assert found.truncated
-    assert found.tainted == {"DKIM"}, "the cut alone breaks a signature"
-    assert bytes(received) == message[:1020]
+    assert found.tainted == {"DKIM", "BACK"}, "the cut alone breaks a signature"
+    assert found.content_score == -0.5, "what acquits stays"
+    assert bytes(received) == head + b"0123456789\r\n" * 85
 
 
-def test_cut(content: MakeContent) -> None:
-    with content(b"a\r\n" * 100) as message:
-        assert cut(message, 300) == (b"a\r\n" * 100, False)
-        assert cut(message, 299) == (b"a\r\n" * 99, True)
-    with content(b"a" * 100) as message:
-        assert cut(message, 50) == (b"a" * 50, True)
+async def test_a_header_section_that_was_not_seen_whole_taints_everything(fake: Fake, content: MakeContent) -> None:
+    received = bytearray()
+    server = await fake(scored("FREE=6,DKIM=1,BACK=-1", 6.0, received))
+    found = await known(scorer(server.address), content(b"Received: r\r\n" * (MAX_HEAD // 13 + 1) + b"\r\nend"))
+    assert len(received) <= MAX_HEAD
+    assert found.truncated
+    assert (found.tainted, found.content_score) == ({"FREE", "DKIM", "BACK"}, -1.0)
+
+
+@pytest.mark.parametrize("sign", sorted(ENDED_EARLY))
+async def test_a_scan_that_ended_early_taints_everything(fake: Fake, content: MakeContent, sign: str) -> None:
+    server = await fake(headers(f"FREE=6,{sign}=0.001", 6.0))
+    found = await known(scorer(server.address), content(b"end"))
+    assert found.tainted == {"FREE", sign}
+    assert found.content_score <= 0
 
 
 @pytest.mark.parametrize(

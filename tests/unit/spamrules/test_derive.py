@@ -6,7 +6,7 @@ import pytest
 
 from mailguard.spamrules.definitions import RuleFile
 from mailguard.spamrules.derive import derive_rules
-from mailguard.spamrules.evals import EVALS, parse_call, review
+from mailguard.spamrules.evals import EVALS, HEADER_ALONE, Call, parse_call, review
 from mailguard.spamrules.evidence import Evidence
 
 CONTENT, ENVELOPE, CLIENT, WHOLE, RECEIVED = (
@@ -48,6 +48,21 @@ def evidence(text: str, rule: str = "A") -> Evidence:
         ("body A /Received: from/", CONTENT),
         ("rawbody A /x/", CONTENT),
         ("uri A m{^https?://}", CONTENT),
+        ("uri A m{^https?://[^/]+$}i", WHOLE),
+        ("uri A m;/x$;i", WHOLE),
+        ("uri A m,/x$,", WHOLE),
+        ("body A /cost \\$[0-9]/", CONTENT),
+        ("body A /cost[.$]/", CONTENT),
+        ("body A /end$/", WHOLE),
+        ("body A /end\\z/", WHOLE),
+        ("body A /(?:a|b$)/", WHOLE),
+        ("body A /sale(?!s)/", WHOLE),
+        ("body A /(?<!s)ale(?=x)(?:y)/", CONTENT),
+        ("rawbody A /x(?! y)/", WHOLE),
+        ("mimeheader A Content-Type !~ /x/", WHOLE),
+        ("mimeheader A Content-Type =~ /x$/", WHOLE),
+        ("uri_detail A text !~ /x/", WHOLE),
+        ("header A Subject =~ /x(?!y)$/", CONTENT),
         ("full A /x/", RECEIVED),
         ("mimeheader A Content-Type =~ /x/", CONTENT),
         ("mimeheader A ALL =~ /x/", RECEIVED),
@@ -71,7 +86,11 @@ def test_one_line(line: str, expected: Evidence) -> None:
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        ("html_range('length', '1', '2')", CONTENT),
+        ("html_range('length', '1', '2')", WHOLE),
+        ("html_test('tag')", CONTENT),
+        ("check_for_mime_html_only()", WHOLE),
+        ("check_freemail_replyto('reply')", WHOLE | ENVELOPE),
+        ("check_dkim_adsp('*')", WHOLE),
         ("check_bayes('0.99', '1.00')", RECEIVED),
         ("check_for_shifted_date('-3', 'undef')", RECEIVED),
         ("check_outlook_message_id()", RECEIVED),
@@ -127,6 +146,50 @@ def test_taint_passes_through_metas_and_the_reason_is_the_path() -> None:
     assert rules["A"].evidence == RECEIVED
     assert rules["A"].reason == "__B <- __C <- reads Received"
     assert rules["X"].evidence == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("meta", "expected"),
+    [
+        ("B", CONTENT),
+        ("(B && H)", CONTENT),
+        ("(B + C) > 1", CONTENT),
+        ("(B + C) >= 2 && H", CONTENT),
+        ("(B + C > 1.5)", CONTENT),
+        ("B && !H", CONTENT),
+        ("B && ! H", CONTENT),
+        ("!B", WHOLE),
+        ("H && ! B", WHOLE),
+        ("!(H || B)", WHOLE),
+        ("!!B", WHOLE),
+        ("H && (B < 2)", WHOLE),
+        ("H && (2 > B)", WHOLE),
+        ("H > 1 + B", WHOLE),
+        ("(B == 1)", WHOLE),
+        ("(B != 1)", WHOLE),
+        ("H - B", WHOLE),
+        ("H ^ B", WHOLE),
+        ("(B ? 0 : 1)", WHOLE),
+        ("!rules_matching(B*)", WHOLE),
+        ("!N", WHOLE),
+        ("!E", WHOLE),
+        ("!F", CONTENT),
+        ("P", WHOLE),
+    ],
+)
+def test_what_a_cut_can_make_hit_needs_the_whole_message(meta: str, expected: Evidence) -> None:
+    """What a cut takes away makes a rule miss, and so makes another hit that wants it missing."""
+    text = (
+        f"meta A {meta}\nmeta N H && B\nmeta P Q\nmeta Q !B\nbody B /x/\nrawbody C /x/\nheader H To =~ /x/\n"
+        "full E eval:check_for_mime_html()\nheader F eval:subject_is_all_caps()\n"
+    )
+    assert evidence(text) == expected
+
+
+def test_functions_that_see_the_header_alone_were_reviewed() -> None:
+    for function in HEADER_ALONE:
+        assert review(Call(function, ("Subject",))).reason != "not reviewed"
+        assert not review(Call(function, ("Subject",))).evidence & WHOLE
 
 
 def test_evidence_of_several_kinds_is_united() -> None:
