@@ -5,20 +5,30 @@ files in the order of their names, with the files that they include. Folders in 
 (``/var/lib/spamassassin/VERSION`` after sa-update, else ``/usr/share/spamassassin``), then the site's
 (``/etc/spamassassin``).
 
+Whatever lies in such a folder, or is named by an ``include``, costs a bounded time and a bounded memory: only regular
+files are read (behind a symbolic link too), opened without waiting, as far as the bounds below allow and no octet
+further, whatever size they claim to have.
+
 Blocking: some megabytes; give it to a thread. Failure: :class:`RulesUnreadable`; half a set of rules is worse than
 none, for a redefinition might be in the other half.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from mailguard.spamrules.definitions import RuleFile, includes
 
-MAX_SIZE: Final = 64 * 1024 * 1024
-"""Octets of all files together; SpamAssassin's own rules have two million."""
+MAX_SIZE: Final = 16 * 1024 * 1024
+"""Octets of all files together, each time that one is included counted; SpamAssassin's own rules have two million."""
+
+MAX_FILES: Final = 10_000
+"""Files together, and names in one folder; SpamAssassin's own rules have seventy."""
 
 MAX_DEPTH: Final = 5
 """Files that include each other."""
@@ -32,38 +42,67 @@ def read_rule_dirs(folders: Sequence[Path]) -> list[RuleFile]:
     """The rule files of ``folders`` in load order, named relative to their folder.
 
     Raises:
-        RulesUnreadable: a folder or file cannot be read, holds no rules, or is too large.
+        RulesUnreadable: a folder or file cannot be read or is none, there are no rules, or too many.
     """
-    found: list[RuleFile] = []
-    room = MAX_SIZE
+    reader = _Reader()
     for path, name in _paths(folders):
-        for file in _read(path, name, 0, room):
-            room -= len(file.text)
-            found.append(file)
-    if not found:
+        reader.add(path, name)
+    if not reader.found:
         raise RulesUnreadable("no rule files in " + ", ".join(map(str, folders)))
-    return found
+    return reader.found
 
 
 def _paths(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     for folder in folders:
-        try:
-            names = sorted(path.name for path in folder.iterdir())
-        except OSError as error:
-            raise RulesUnreadable(f"{folder}: {error.strerror}") from error
+        names = _names(folder)
         for suffix in (".pre", ".cf"):
             yield from ((folder / name, name) for name in names if name.endswith(suffix) and not name.startswith("."))
 
 
-def _read(path: Path, name: str, depth: int, room: int) -> Iterator[RuleFile]:
+def _names(folder: Path) -> list[str]:
     try:
-        if path.stat().st_size > room:
-            raise RulesUnreadable(f"{path}: more than {MAX_SIZE} octets of rules")
-        file = RuleFile(name, path.read_bytes().decode("latin-1"))
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in islice(entries, MAX_FILES + 1)]
     except OSError as error:
-        raise RulesUnreadable(f"{path}: {error.strerror}") from error
-    yield file
-    for included in includes(file):
-        if depth == MAX_DEPTH:
-            raise RulesUnreadable(f"{path}: files include each other too deep")
-        yield from _read(path.parent / included, included, depth + 1, room - len(file.text))
+        raise RulesUnreadable(f"{folder}: {error.strerror}") from error
+    if len(names) > MAX_FILES:
+        raise RulesUnreadable(f"{folder}: more than {MAX_FILES} files")
+    return sorted(names)
+
+
+class _Reader:
+    """The files read so far, and the room that they leave for more."""
+
+    def __init__(self) -> None:
+        self.found: list[RuleFile] = []
+        self._room = MAX_SIZE
+
+    def add(self, path: Path, name: str, depth: int = 0) -> None:
+        """Read one file and those that it includes."""
+        if len(self.found) == MAX_FILES:
+            raise RulesUnreadable(f"{path}: more than {MAX_FILES} files of rules")
+        octets = _octets(path, self._room + 1)
+        if len(octets) > self._room:
+            raise RulesUnreadable(f"{path}: more than {MAX_SIZE} octets of rules")
+        self._room -= len(octets)
+        file = RuleFile(name, octets.decode("latin-1"))
+        self.found.append(file)
+        for included in includes(file):
+            if depth == MAX_DEPTH:
+                raise RulesUnreadable(f"{path}: files include each other too deep")
+            self.add(path.parent / included, included, depth + 1)
+
+
+def _octets(path: Path, count: int) -> bytes:
+    """The first ``count`` octets of a regular file, read without ever waiting for another process (open(2))."""
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise RulesUnreadable(f"{path}: no regular file")
+            return file.read(count)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name of an included file
+        raise RulesUnreadable(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)

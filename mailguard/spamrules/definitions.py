@@ -41,7 +41,7 @@ _COMMENT: Final = re.compile(r"(?<!\\)#.*$")
 _LANG: Final = re.compile(r"lang\s+\S+\s+", re.IGNORECASE)
 _NAME: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]{0,127}")
 _UPDATE: Final = re.compile(r"^# UPDATE version (\d+)$", re.MULTILINE)
-_INCLUDE: Final = re.compile(r"^\s*include\s+(\S.*?)\s*$", re.MULTILINE | re.IGNORECASE)
+_INCLUDE: Final = re.compile(r"^[ \t\r]*include[ \t]+(\S.*)$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def update_versions(files: Iterable[RuleFile]) -> str:
 
 def includes(file: RuleFile) -> list[str]:
     """The files that ``file`` includes, as it writes them."""
-    return _INCLUDE.findall(file.text)
+    return [path.rstrip() for path in _INCLUDE.findall(file.text)]
 
 
 def definitions(file: RuleFile) -> Iterator[Definition]:
