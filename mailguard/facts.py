@@ -117,6 +117,15 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSession:
+    """TLS on the client's connection, as the handshake agreed: ``TLSv1.3``, ``TLS_AES_256_GCM_SHA384``, 256."""
+
+    version: str
+    cipher: str
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Helo:
     """What the client called itself, as sent (RFC 5321 4.1.1.1); ``resolves``: has it an A, AAAA or MX record."""
 
@@ -208,7 +217,11 @@ class SpamResult:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """The message after its content is here (provenance: content, but for what ``FACTS`` marks as received)."""
+    """The message after its content is here (provenance: content, but for what ``FACTS`` marks as received).
+
+    ``size``: octets as it came, but for its Received fields. As far as a header section is read
+    (``message.MAX_HEAD``), that is: who has fields beyond is refused by Exim, whatever this says.
+    """
 
     size: int
     virus: Answer[VirusResult] = NOT_ASKED
@@ -401,7 +414,14 @@ FACTS: Final[Mapping[str, FactSpec]] = {
         _fact("recipient.address", FactType.TEXT, _ENV, "user@example.com", "the forward-path of this recipient"),
         _fact("recipient.local", FactType.TEXT, _ENV, "user", "the recipient's local part"),
         _fact("recipient.domain", FactType.TEXT, _ENV, "example.com", "the recipient's domain"),
-        _fact("message.size", FactType.NUMBER, _CNT, 2048.0, "size of the content as received", unit="octets"),
+        _fact(
+            "message.size",
+            FactType.NUMBER,
+            _CNT,
+            2048.0,
+            "size of the message as it came, its Received fields not counted",
+            unit="octets",
+        ),
         _fact(
             "virus.status",
             FactType.TEXT,

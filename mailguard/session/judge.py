@@ -32,7 +32,7 @@ async def judge(services: Services, scanned: Content, size: int, first: Accepted
 
     Args:
         scanned: the message as the scanners shall see it.
-        size: octets of the message as received.
+        size: octets of the message as it came, but for its Received fields: a fact that may refuse counts none.
     """
     deadline = asyncio.get_running_loop().time() + services.settings.limits.scan_deadline
     virus, spam = await both(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import BAD_POLICY, CLIENT_ONLY, EXPLAINED, NO_LOSS, RELAY, Mutant
+from tests.mutants.mutant import BAD_POLICY, CLIENT_ONLY, EXPLAINED, NO_LOSS, RECEIVED, RELAY, Mutant
 
 _SESSION = ("tests/unit/session",)
 
@@ -22,6 +22,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "    if not recipient.domain:\n        return",
         '    if not recipient.domain or recipient.local == "postmaster":\n        return',
         _SESSION,
+    ),
+    Mutant(
+        RECEIVED,
+        "received-fields-make-a-message-larger",
+        "mailguard/session/story.py",
+        'content.size - sum(map(len, head.named(b"received")))',
+        "content.size",
+        ("tests/unit/session/test_session.py",),
     ),
     Mutant(
         RELAY,

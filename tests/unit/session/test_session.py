@@ -126,6 +126,20 @@ async def test_a_loop_is_refused(service: Service) -> None:
     assert passing.content.startswith(b"250 ")
 
 
+async def test_received_fields_do_not_count_in_the_size_that_a_policy_sees(start: Start) -> None:
+    limited = POLICY.replace(
+        "  content:\n", "  content:\n    - {name: big, if: message.size > 5000, then: reject}\n", 1
+    )
+    service = await start(limited)
+    trail = [f"Received: from a{i} by b{i} ({'x' * 70});\r\n\tSat, 21 Nov 2026 09:00:00 +0000" for i in range(90)]
+    other = [field.replace("Received", "X-Trace") for field in trail]
+    async with await service.connect() as client:
+        travelled = await submit(client, mail(headers=trail).octets)
+        padded = await transaction(client, mail(headers=other).octets)
+    assert travelled.content.startswith(b"250 ")
+    assert padded.content.startswith(b"554 5.7.1 ")
+
+
 async def test_no_room_for_the_message_defers_it(start: Start, tmp_path: Path) -> None:
     service = await start(spool_dir=tmp_path / "missing", limits={"max_message_memory": 1000})
     with capture_logs() as lines:
