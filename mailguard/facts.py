@@ -199,7 +199,7 @@ class SpamResult:
         required: spamd's own threshold (``required_score``), for X-Spam-Status.
         rules: points by rule name.
         tainted: the names in ``rules`` that may look at Received evidence.
-        truncated: spamd saw only a prefix of the message.
+        truncated: spamd did not see the whole message.
     """
 
     score: float
