@@ -173,7 +173,7 @@ class Spamassassin(Section):
     )
     timeout: float = setting(40.0, "one scoring, waiting for a free child included", unit="s", gt=0)
     connections: int = setting(5, "scorings at the same time (spamd's --max-children)", unit="scans", ge=1)
-    max_size: int = setting(512 * 1024, "a longer message is scored by its first octets", unit="octets", ge=1024)
+    max_size: int = setting(512 * 1024, "of a longer body the first octets are scored", unit="octets", ge=1024)
     user: SpamdUser = setting("", "user name sent to spamd; empty: none")
     rule_dirs: list[Path] = setting(
         [], "spamd's live rule folders, where readable: the tainted rules are derived from them afresh"
