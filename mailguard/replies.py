@@ -122,8 +122,10 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
         250, "2.1.5", "Recipient ok", "RCPT TO was taken without a text from the backend", "RFC 5321 4.1.1.3"
     ),
     "data_go": ReplySpec(354, "", "End data with <CR><LF>.<CR><LF>", "DATA", "RFC 5321 4.1.1.4"),
+    "chunk_ok": ReplySpec(250, "2.0.0", "{octets} octets received", "BDAT, not the last one", "RFC 3030 2"),
     "reset": ReplySpec(250, "2.0.0", "Reset", "RSET", "RFC 5321 4.1.1.5"),
     "noop": ReplySpec(250, "2.0.0", "Ok", "NOOP", "RFC 5321 4.1.1.9"),
+    "tls_go": ReplySpec(220, "2.0.0", "Ready to start TLS", "STARTTLS; the handshake follows", "RFC 3207 4"),
     "bye": ReplySpec(221, "2.0.0", "{hostname} closing connection", "QUIT", "RFC 5321 4.1.1.10"),
     "vrfy": ReplySpec(252, "2.5.0", "Cannot verify; send a message and it will be tried", "VRFY", "RFC 5321 3.5.3"),
     "expn": ReplySpec(502, "5.5.1", "EXPN is not offered", "EXPN", "RFC 5321 3.5.3"),
@@ -154,6 +156,7 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
     "not_implemented": ReplySpec(
         502, "5.5.1", "Command not implemented", "a known command that mailguard does not offer", "RFC 5321 4.2.4"
     ),
+    "tls_is_on": ReplySpec(503, "5.5.1", "TLS is on already", "STARTTLS in TLS", "RFC 3207 4.2"),
     "non_ascii_path": ReplySpec(
         553, "5.6.7", "Address needs SMTPUTF8", "a UTF-8 path without SMTPUTF8", "RFC 6531 3.5"
     ),
@@ -247,7 +250,7 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
         550, "5.5.2", "Message holds bare CR or LF", "bare line ends, when `bare_line_ends: refuse`", "RFC 5321 2.3.8"
     ),
     "no_recipients": ReplySpec(
-        554, "5.5.1", "No valid recipients", "DATA where every recipient was refused (pipelined)", "RFC 2920 3.1"
+        554, "5.5.1", "No valid recipients", "DATA or BDAT where every recipient was refused (pipelined)", "RFC 2920 3.1"
     ),
     "data_ok": ReplySpec(
         250, "2.0.0", "Message accepted", "the backend took the message without a text", "RFC 5321 4.2.5"

@@ -10,6 +10,10 @@ bounds are judged here and answered here; whether a valid command is taken is fo
 
 Two counts end a conversation with 421: errors (a command that is unknown, malformed, or out of order; not a refusal by
 the story), and commands without mail (all but RCPTs that were taken, since the last message that arrived whole).
+
+The octets of a BDAT follow it at once (RFC 3030 2), so they are read before it is answered, whatever the answer is; no
+state changes before. What is wrong with a chunk is wrong with its whole transaction, and each chunk that the client had
+under way already is told the same.
 """
 
 from __future__ import annotations
@@ -23,8 +27,11 @@ from mailguard.commands import Extensions
 from mailguard.config import Limits
 from mailguard.replies import Reply, reply
 from mailguard.smtp import grammar
+from mailguard.smtp.chunkreader import ChunkReader
+from mailguard.smtp.content import ContentReader
 from mailguard.smtp.dotreader import DotReader
 from mailguard.smtp.events import (
+    ClientNamed,
     Closed,
     Content,
     DataAsked,
@@ -35,10 +42,13 @@ from mailguard.smtp.events import (
     MailGiven,
     Question,
     RcptGiven,
+    TlsAsked,
     TransactionDropped,
 )
+from mailguard.smtp.keywords import Hop, Offer, keywords
 from mailguard.smtp.lines import CommandLines, Fault
 from mailguard.smtp.states import AFTER_REFUSAL, NOT_OFFERED, OUT_OF_ORDER, TABLE, State, Verb
+from mailguard.smtp.xclient import read_xclient
 
 _STAGES: Final[Mapping[Verb, str]] = {
     Verb.EHLO: "helo",
@@ -46,11 +56,16 @@ _STAGES: Final[Mapping[Verb, str]] = {
     Verb.MAIL: "mail",
     Verb.RCPT: "rcpt",
     Verb.DATA: "data",
+    Verb.BDAT: "data",
     Verb.END: "content",
 }
 
+_IN_TRANSACTION: Final = (State.SENDER, State.REFUSED, State.RECIPIENTS, State.CONTENT, State.CHUNKS)
+
 MAX_SKIPPED: Final = 65536
 """Octets of one faulty command line; a client that sends more without a line end is cut off."""
+SMALL_CHUNK: Final = 512
+"""A chunk of fewer octets, unless it is the last, counts as a command without mail: it costs us about as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,24 @@ class Said:
     own: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a command is not carried out; ``mistake``: it counts as an error of the client."""
+
+    said: Said
+    mistake: bool = False
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """The chunk that is read now: octets in all and ``left``; ``refusal``: known before, for when they are here."""
+
+    size: int
+    last: bool
+    left: int
+    refusal: _Refusal | None = None
+
+
 class Conversation:
     """One conversation, from after the greeting to its end.
 
@@ -69,13 +102,18 @@ class Conversation:
         state: see :class:`State`.
         commands: command lines so far.
         errors: those that were unknown, malformed, or out of order.
+        hop: what is offered besides; set before the first octet.
     """
 
     def __init__(self, limits: Limits, hostname: str) -> None:
         self._limits = limits
         self._hostname = hostname
         self._lines = CommandLines(limits.max_command_line)
-        self._reader = DotReader(limits.max_data_line)
+        self._dots = DotReader(limits.max_data_line)
+        self._chunks = ChunkReader(limits.max_data_line)
+        self._chunk: _Chunk | None = None
+        self._failure: _Refusal | None = None
+        self._chunked = 0
         self._offered = Extensions()
         self._events: deque[Event] = deque()
         self._said: list[Said] = []
@@ -87,18 +125,19 @@ class Conversation:
         self.state = State.START
         self.commands = 0
         self.errors = 0
+        self.hop = Hop()
 
     # --- for the one who drives it ------------------------------------------------------------------------------
 
     @property
     def in_transaction(self) -> bool:
         """Whether a MAIL was taken whose transaction is not over."""
-        return self.state in (State.SENDER, State.REFUSED, State.RECIPIENTS, State.CONTENT)
+        return self.state in _IN_TRANSACTION
 
     @property
     def in_content(self) -> bool:
         """Whether what comes next is content."""
-        return self.state is State.CONTENT
+        return self.state is State.CONTENT or self._chunk is not None
 
     @property
     def command_waiting(self) -> bool:
@@ -138,11 +177,15 @@ class Conversation:
         if isinstance(question, HeloGiven) and answer.positive:
             self._offered = offered if offered is not None and question.extended else Extensions()
             answer = self._with_keywords(answer) if question.extended else answer
-        self._said.append(Said(answer, _STAGES[verb], own=False))
+        said = Said(answer, _STAGES[verb], own=False)
+        if self._chunk is None or answer.closes:  # a BDAT is answered when its octets are here
+            self._said.append(said)
         if answer.closes:
             self._close(End.REFUSED)
         elif answer.positive:
             self._taken(verb, question)
+        elif self._chunk is not None:
+            self._refuse_chunk(self._chunk, _Refusal(said))
         else:
             self._refused(verb)
 
@@ -151,6 +194,18 @@ class Conversation:
         self._asked = None
         self._say(last)
         self._close(end)
+
+    def in_tls(self) -> Conversation:
+        """The conversation behind the handshake: it knows nothing of what was said or sent before (RFC 3207 4.2)."""
+        after = Conversation(self._limits, self._hostname)
+        after.commands, after.errors, after._without_mail = self.commands, self.errors, self._without_mail
+        return after
+
+    def for_another_client(self) -> Conversation:
+        """The conversation behind XCLIENT: a new one, which begins with what was pipelined behind the command."""
+        after = Conversation(self._limits, self._hostname)
+        after.receive(self._lines.take())
+        return after
 
     def replies(self) -> list[Said]:
         """The replies to send since the last call, in order."""
@@ -163,8 +218,10 @@ class Conversation:
         """Look at what is here next; whether there was anything."""
         if self.state is State.CLOSED:
             return False
+        if self._chunk is not None:
+            return self._read_chunk(self._chunk)
         if self.state is State.CONTENT:
-            return self._content(self._lines.take_all())
+            return self._content()
         line = self._lines.next()
         if line is None:
             return self._endless_line()
@@ -176,23 +233,27 @@ class Conversation:
         return True
 
     def _command(self, word: str, argument: bytes) -> None:
-        verb = Verb(word) if word in _COMMANDS else None
-        self._without_mail += verb is not Verb.RCPT
+        verb = Verb(word) if self._is_offered(word) else None
+        self._without_mail += verb not in (Verb.RCPT, Verb.BDAT)
         if self._without_mail > self._limits.max_commands_without_mail and verb is not Verb.QUIT:
             self.close(reply("too_many_commands"), End.ERRORS)
         elif verb is None:
             self._error(reply("not_implemented" if word in NOT_OFFERED else "unknown_command"))
-        elif verb not in TABLE[self.state]:
-            self._out_of_order(verb)
+        elif verb not in TABLE[self.state] and verb is not Verb.BDAT:
+            self._tell(self._out_of_order(verb))
         else:
             self._legal(verb, argument)
 
-    def _out_of_order(self, verb: Verb) -> None:
+    def _is_offered(self, word: str) -> bool:
+        if word == Verb.STARTTLS:
+            return self.hop.starttls or self.hop.tls
+        return self.hop.xclient if word == Verb.XCLIENT else word in _COMMANDS
+
+    def _out_of_order(self, verb: Verb) -> _Refusal:
         # RFC 2920 3.1: the DATA of a pipelined group whose recipients were all refused is no mistake of the client.
-        if verb is Verb.DATA and self.state is State.REFUSED:
-            self._say(reply("no_recipients"), verb)
-        else:
-            self._error(OUT_OF_ORDER[self.state], verb)
+        if self.state is State.REFUSED and verb in (Verb.DATA, Verb.BDAT):
+            return _Refusal(Said(reply("no_recipients"), _STAGES[verb], own=True))
+        return self._mistake(OUT_OF_ORDER[self.state], verb)
 
     def _legal(self, verb: Verb, argument: bytes) -> None:
         try:
@@ -207,12 +268,14 @@ class Conversation:
             self._events.append(TransactionDropped())
         elif isinstance(question, MailGiven):
             self._smtputf8 = question.command.parameter("SMTPUTF8") is not None
-            self._recipients = 0
+            self._recipients = self._chunked = 0
+            self._draining = False
         elif verb is Verb.RCPT:
             self._recipients += 1
         elif verb is Verb.DATA:
-            self._reader = DotReader(self._limits.max_data_line)
-            self._draining = False
+            self._dots = DotReader(self._limits.max_data_line)
+        elif verb is Verb.BDAT:
+            self._chunks = ChunkReader(self._limits.max_data_line)
         self.state = TABLE[self.state][verb]
 
     def _refused(self, verb: Verb) -> None:
@@ -220,24 +283,33 @@ class Conversation:
         self.state = AFTER_REFUSAL.get((self.state, verb), self.state)
 
     def _say(self, what: Reply, verb: Verb | None = None) -> None:
-        self._said.append(Said(what, _STAGES.get(verb, "other") if verb else "other", own=True))
+        self._said.append(_own(what, verb))
 
     def _error(self, what: Reply, verb: Verb | None = None) -> None:
-        """Say ``what``, an error of the client; or, when there were too many, that there were."""
-        self.errors += 1
+        self._tell(self._mistake(what, verb))
+
+    def _mistake(self, what: Reply, verb: Verb | None = None) -> _Refusal:
+        return _Refusal(_own(what, verb), mistake=True)
+
+    def _tell(self, refusal: _Refusal) -> None:
+        """Say why a command is not carried out; or, when it is one error too many, that there were too many."""
+        self.errors += refusal.mistake
         if self.errors > self._limits.max_errors:
             self.close(reply("too_many_errors"), End.ERRORS)
         else:
-            self._say(what, verb)
+            self._said.append(refusal.said)
 
     def _ask(self, verb: Verb, question: Question) -> None:
         self._asked = verb, question
         self._events.append(question)
 
     def _close(self, end: End) -> None:
+        self._end(Closed(end))
+
+    def _end(self, last: Closed | TlsAsked | ClientNamed) -> None:
         self.state = State.CLOSED
         self._events.clear()
-        self._events.append(Closed(end))
+        self._events.append(last)
 
     def _endless_line(self) -> bool:
         if self._lines.skipped <= MAX_SKIPPED:
@@ -253,14 +325,21 @@ class Conversation:
     def _helo(self, argument: bytes) -> None:
         self._ask(Verb.HELO, HeloGiven(grammar.helo_name(argument, Verb.HELO), extended=False))
 
+    def _starttls(self, argument: bytes) -> None:
+        grammar.no_argument(argument, Verb.STARTTLS)
+        if self.hop.tls:
+            self._error(reply("tls_is_on"), Verb.STARTTLS)
+            return
+        self._say(reply("tls_go"))
+        self._lines.take()  # sent in plain text: a command injected on the way must not be found here later
+        self._end(TlsAsked())
+
+    def _xclient(self, argument: bytes) -> None:
+        self._end(ClientNamed(read_xclient(argument)))
+
     def _with_keywords(self, answer: Reply) -> Reply:
-        """The 250 to EHLO with what is offered (RFC 5321 4.1.1.1), hop-local extensions first."""
-        offered = self._offered
-        keywords = ["PIPELINING", "ENHANCEDSTATUSCODES"]
-        keywords += [f"SIZE {offered.size}"] if offered.size else []
-        keywords += ["8BITMIME"] if offered.eightbitmime else []
-        keywords += ["SMTPUTF8"] if offered.smtputf8 else []
-        return replace(answer, lines=(*answer.lines, *keywords))
+        """The 250 to EHLO with what is offered."""
+        return replace(answer, lines=(*answer.lines, *keywords(Offer(self._offered, self._limits, self.hop))))
 
     def _mail(self, argument: bytes) -> None:
         command = grammar.mail_from(argument, self._offered)
@@ -280,6 +359,35 @@ class Conversation:
     def _data(self, argument: bytes) -> None:
         grammar.no_argument(argument, Verb.DATA)
         self._ask(Verb.DATA, DataAsked())
+
+    def _bdat(self, argument: bytes) -> None:
+        """BDAT, in order or not: its octets are on their way."""
+        try:
+            size, marker = grammar.chunk_size(argument)
+        except grammar.Refused as refused:
+            # Where the chunk ends nobody knows: what the client sends as content must not be taken for commands.
+            self.errors += 1
+            self._say(refused.reply, Verb.BDAT)
+            self._close(End.ERRORS)
+            return
+        self._chunk = chunk = _Chunk(size, marker.upper() == b"LAST", left=size)
+        self._without_mail += size < SMALL_CHUNK and not chunk.last
+        if refusal := self._chunk_refusal(marker):
+            self._refuse_chunk(chunk, refusal)
+        elif self.state is State.RECIPIENTS:
+            self._ask(Verb.BDAT, DataAsked())
+
+    def _chunk_refusal(self, marker: bytes) -> _Refusal | None:
+        """What is wrong with a chunk whatever its octets are."""
+        if self.state is State.FAILED:
+            return self._failure
+        if Verb.BDAT not in TABLE[self.state]:
+            return self._out_of_order(Verb.BDAT)
+        try:
+            grammar.last_or_nothing(marker)
+        except grammar.Refused as refused:
+            return self._mistake(refused.reply, Verb.BDAT)
+        return None
 
     def _rset(self, argument: bytes) -> None:
         grammar.no_argument(argument, Verb.RSET)
@@ -315,22 +423,47 @@ class Conversation:
     def _too_large(self) -> Reply:
         return reply("too_large", limit=self._max_size)
 
-    def _content(self, octets: bytes) -> bool:
+    @property
+    def _reader(self) -> ContentReader:
+        return self._dots if self.state is State.CONTENT else self._chunks
+
+    def _content(self) -> bool:
+        """Look at what is here of the content behind DATA."""
+        if self._cut_off(self._dots.size):
+            return True
+        octets = self._lines.take()
         if not octets:
             return False
-        chunk = self._reader.feed(octets)
-        refusal = self._content_refusal()
-        if self._reader.size > 2 * self._max_size:  # draining is bounded too
-            self._say(self._too_large(), Verb.END)
-            self._close(End.ERRORS)
-            return True
-        if refusal is None and chunk:
-            self._events.append(Content(chunk))
-        elif refusal is not None and not self._draining:
+        self._hand_on(self._dots.feed(octets))
+        if self._dots.ended and self._dots.size <= self._most_drained:
+            self._lines.receive(self._dots.rest)  # what follows the content are commands
+            self._end_of_data(self._content_refusal())
+        return True
+
+    def _hand_on(self, content: bytes) -> None:
+        """Give ``content`` to the story, while nothing is wrong with the message."""
+        if self._content_refusal() is not None:
+            self._drop()
+        elif content:
+            self._events.append(Content(content))
+
+    def _drop(self) -> None:
+        """Tell the story, once, that there will be no message; what comes of it is read and thrown away."""
+        if not self._draining and self.in_transaction:
             self._draining = True
             self._events.append(TransactionDropped())
-        if self._reader.ended:
-            self._end_of_data(refusal)
+
+    @property
+    def _most_drained(self) -> int:
+        """Octets of content that are read and thrown away at the most, to stay in step with the client."""
+        return 2 * self._max_size
+
+    def _cut_off(self, octets: int) -> bool:
+        """Close if so many ``octets`` of content are too many even to throw away; whether they are."""
+        if octets <= self._most_drained:
+            return False
+        self._say(self._too_large(), Verb.END)
+        self._close(End.ERRORS)
         return True
 
     def _content_refusal(self) -> Reply | None:
@@ -342,8 +475,7 @@ class Conversation:
         return None
 
     def _end_of_data(self, refusal: Reply | None) -> None:
-        """The message is whole: ask, or refuse it now that it is drained; what follows it are commands."""
-        self._lines.receive(self._reader.rest)
+        """The message is whole: ask, or refuse it now that it is drained."""
         self._without_mail = 0
         if refusal is None:
             self._ask(Verb.END, EndOfData(self._reader.size, self._reader.bare_line_ends))
@@ -351,13 +483,64 @@ class Conversation:
             self._say(refusal, Verb.END)
             self._refused(Verb.END)
 
+    # --- chunks -------------------------------------------------------------------------------------------------
+
+    def _refuse_chunk(self, chunk: _Chunk, refusal: _Refusal) -> None:
+        """``chunk`` will not be taken, nor any other of its transaction."""
+        chunk.refusal = refusal
+        self._drop()
+
+    def _read_chunk(self, chunk: _Chunk) -> bool:
+        """Look at what is here of ``chunk``."""
+        if self._cut_off(self._chunked):
+            return True
+        if not chunk.left:
+            self._chunk = None
+            self._chunk_is_here(chunk)
+            return True
+        octets = self._lines.take(chunk.left)
+        chunk.left -= len(octets)
+        self._chunked += len(octets)
+        if chunk.refusal is None:
+            self._hand_on(self._chunks.feed(octets))
+        return bool(octets)
+
+    def _chunk_is_here(self, chunk: _Chunk) -> None:
+        """All octets of ``chunk`` were read: now it is answered."""
+        if chunk.refusal is None and chunk.last:
+            self._hand_on(self._chunks.finish())
+        if chunk.refusal is None and (wrong := self._content_refusal()) is not None:
+            chunk.refusal = _Refusal(_own(wrong, Verb.END))
+        if chunk.refusal is not None:
+            self._fail(chunk.refusal, last=chunk.last)
+        elif chunk.last:
+            self._end_of_data(None)
+        else:
+            self._say(reply("chunk_ok", octets=chunk.size), Verb.BDAT)
+
+    def _fail(self, refusal: _Refusal, *, last: bool) -> None:
+        """Say ``refusal``, and again to each chunk that was under way already; the transaction is void."""
+        self._failure = refusal
+        self._refused(Verb.BDAT)
+        if last:
+            self._refused(Verb.END)
+        self._tell(refusal)
+
+
+def _own(what: Reply, verb: Verb | None = None) -> Said:
+    """A reply that the conversation gives."""
+    return Said(what, _STAGES.get(verb, "other") if verb else "other", own=True)
+
 
 _COMMANDS: Final[Mapping[Verb, Callable[[Conversation, bytes], None]]] = {
     Verb.EHLO: Conversation._ehlo,
     Verb.HELO: Conversation._helo,
+    Verb.STARTTLS: Conversation._starttls,
+    Verb.XCLIENT: Conversation._xclient,
     Verb.MAIL: Conversation._mail,
     Verb.RCPT: Conversation._rcpt,
     Verb.DATA: Conversation._data,
+    Verb.BDAT: Conversation._bdat,
     Verb.RSET: Conversation._rset,
     Verb.NOOP: Conversation._noop,
     Verb.VRFY: Conversation._vrfy,

@@ -26,6 +26,10 @@ MAX_DOMAIN: Final = 255
 """Octets of a domain or EHLO name (RFC 5321 4.5.3.1.2)."""
 MAX_LABEL: Final = 63
 """Octets of one label of a domain (RFC 1035 2.3.4)."""
+MAX_DIGITS: Final = 20
+"""Digits of a number of octets (RFC 1870 4)."""
+CHUNK: Final = "BDAT octets [LAST]"
+"""How BDAT is written, for the reply to one that is not."""
 
 _ALNUM: Final = (string.ascii_letters + string.digits).encode()
 _HIGH: Final = bytes(range(0x80, 0x100))  # of UTF-8 sequences, whose validity _utf8 checks first
@@ -97,6 +101,28 @@ def rcpt_to(argument: bytes, offered: Extensions, *, smtputf8: bool) -> RcptTo:
     if path.needs_smtputf8 and not smtputf8:
         raise Refused(reply("non_ascii_path"))
     return command
+
+
+def chunk_size(argument: bytes) -> tuple[int, bytes]:
+    """The octets that follow a BDAT command (RFC 3030 2), and what stands behind their number.
+
+    Raises:
+        Refused: 501 5.5.4; how many octets follow is not known then.
+    """
+    digits, _, rest = argument.strip(b" ").partition(b" ")
+    if not (digits.isdigit() and len(digits) <= MAX_DIGITS):
+        _syntax(CHUNK)
+    return int(digits), rest.strip(b" ")
+
+
+def last_or_nothing(marker: bytes) -> None:
+    """Refuse what stands behind the octets of a BDAT command and is not LAST.
+
+    Raises:
+        Refused: 501 5.5.4.
+    """
+    if marker.upper() not in (b"", b"LAST"):
+        _syntax(CHUNK)
 
 
 def no_argument(argument: bytes, verb: str) -> None:
@@ -263,7 +289,7 @@ MAIL_PARAMETERS: Final[Mapping[str, ParameterSpec]] = {
     "SIZE": ParameterSpec(
         "SIZE=octets",
         lambda offered: offered.size > 0,
-        lambda value: value is not None and value.isdigit() and len(value) <= 20,
+        lambda value: value is not None and value.isdigit() and len(value) <= MAX_DIGITS,
         "RFC 1870 4",
     ),
     "BODY": ParameterSpec(

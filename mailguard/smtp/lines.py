@@ -47,9 +47,12 @@ class CommandLines:
         self._data = self._data[self._position :] + octets
         self._position = 0
 
-    def take_all(self) -> bytes:
-        """All octets not taken yet, for a reader of content."""
-        octets, self._data, self._position = self._data[self._position :], b"", 0
+    def take(self, at_most: int | None = None) -> bytes:
+        """The octets not taken yet, all or ``at_most`` so many, for a reader of content."""
+        end = len(self._data) if at_most is None else min(self._position + at_most, len(self._data))
+        octets, self._position = self._data[self._position : end], end
+        if end == len(self._data):
+            self._data, self._position = b"", 0
         return octets
 
     def next(self) -> bytes | Fault | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import BUG, EXACT, EXPLAINED, NO_LOSS, Mutant
 
 _DOT = ("tests/unit/smtp/test_dotreader.py",)
+_CHUNK = ("tests/unit/smtp/test_chunkreader.py",)
 _GRAMMAR = ("tests/unit/smtp/test_grammar.py",)
 _LINES = ("tests/unit/smtp/test_lines.py",)
 _CONVERSATION = ("tests/unit/smtp/test_conversation.py",)
@@ -16,17 +17,17 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         EXACT,
         "bare-line-ends-pass",
-        "mailguard/smtp/dotreader.py",
-        r'content.replace(_CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", _CRLF)',
+        "mailguard/smtp/content.py",
+        r'content.replace(CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", CRLF)',
         "content",
-        _DOT,
+        (*_DOT, *_CHUNK),
     ),
     Mutant(
         EXACT,
         "dots-are-dropped-behind-bare-line-ends",
         "mailguard/smtp/dotreader.py",
-        "content = raw.replace(_STUFFED, _CRLF)",
-        r'content = raw.replace(_STUFFED, _CRLF).replace(b"\n.", b"\n")',
+        "content = raw.replace(_STUFFED, CRLF)",
+        r'content = raw.replace(_STUFFED, CRLF).replace(b"\n.", b"\n")',
         _DOT,
     ),
     Mutant(

@@ -80,7 +80,7 @@ def test_a_line_without_end_is_not_kept() -> None:
     for _ in range(1000):
         lines.receive(b"x" * 1000)
         drain(lines)
-    assert len(lines.take_all()) == 0
+    assert len(lines.take()) == 0
     assert lines.skipped == 1_000_000
 
 
@@ -89,5 +89,8 @@ def test_what_was_not_taken_goes_to_the_reader_of_content() -> None:
     lines.receive(b"DATA\r\nhello\r\n.\r\n")
     assert lines.next() == b"DATA"
     assert lines.line_waiting
-    assert lines.take_all() == b"hello\r\n.\r\n"
+    assert lines.take(4) == b"hell"
+    assert lines.line_waiting
+    assert lines.take() == b"o\r\n.\r\n"
     assert not lines.line_waiting
+    assert lines.take(4) == b""

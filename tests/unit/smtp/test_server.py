@@ -52,6 +52,7 @@ async def test_a_message(server: Server) -> None:
             b"250-mx.example.com",
             b"250-PIPELINING",
             b"250-ENHANCEDSTATUSCODES",
+            b"250-CHUNKING",
             b"250-SIZE 1048576",
             b"250-8BITMIME",
             b"250 SMTPUTF8",

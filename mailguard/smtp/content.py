@@ -1,0 +1,55 @@
+r"""What the readers of content have in common: line ends made alike, the size, the longest line; pure.
+
+**Every bare CR and bare LF is made CR LF before anybody sees it** (RFC 5321 2.3.8), so that no server behind us can
+take octets of a message for an end of data, however lenient it is. Only bulk primitives of bytes touch the content, no
+loop over its lines and no regular expression.
+
+Nothing raises: a broken bound is a flag, for a refusal at the end of the content, so that the dialogue stays in step.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CRLF: Final = b"\r\n"
+
+
+class ContentReader:
+    """The content of one message so far.
+
+    Attributes:
+        size: octets of it, without stuffing, line ends as handed out.
+        bare_line_ends: a bare CR or LF was met, and made CR LF.
+        line_too_long: a line, CR LF included, was longer than the bound.
+    """
+
+    __slots__ = ("_line", "_max_line", "bare_line_ends", "line_too_long", "size")
+
+    def __init__(self, max_line: int) -> None:
+        self._max_line = max_line
+        self._line = 0
+        self.size = 0
+        self.bare_line_ends = False
+        self.line_too_long = False
+
+    def _canonical(self, content: bytes) -> bytes:
+        """``content``, which neither begins nor ends within a CR LF, with every line end made CR LF."""
+        pairs = content.count(CRLF)
+        if content.count(b"\n") != pairs or content.count(b"\r") != pairs:
+            self.bare_line_ends = True
+            content = content.replace(CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", CRLF)
+        self.size += len(content)
+        self._measure(content)
+        return content
+
+    def _measure(self, content: bytes) -> None:
+        """Set ``line_too_long``, by leaps of the longest line that is allowed."""
+        start, bound = -self._line, self._max_line
+        while len(content) - start > bound:
+            end = content.rfind(b"\n", max(start, 0), max(start + bound, 0))
+            if end < 0:
+                self.line_too_long = True
+                break
+            start = end + 1
+        last = content.rfind(b"\n")
+        self._line = len(content) - last - 1 if last >= 0 else self._line + len(content)

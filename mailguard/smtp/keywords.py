@@ -1,0 +1,65 @@
+"""What the answer to EHLO offers, as one table in the order of its lines (RFC 5321 4.1.1.1); pure.
+
+Hop-local extensions are ours: most are always offered, those in :class:`Hop` where the connection is fit for them.
+End-to-end ones are promises that the backends must keep, and stand in :class:`~mailguard.commands.Extensions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from mailguard.commands import Extensions
+from mailguard.config import Limits
+from mailguard.smtp import xclient
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What is offered on one connection and not on another.
+
+    Attributes:
+        starttls: a TLS handshake may follow (RFC 3207); ``tls``: one has.
+        xclient: the client may say by XCLIENT whom it relays for.
+    """
+
+    starttls: bool = False
+    tls: bool = False
+    xclient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What an answer to EHLO depends on."""
+
+    end_to_end: Extensions
+    limits: Limits
+    hop: Hop = Hop()
+
+
+def _always(_offer: Offer) -> str:
+    return ""
+
+
+def _where(offered: bool, parameters: str = "") -> str | None:
+    return parameters if offered else None
+
+
+KEYWORDS: Final[Mapping[str, Callable[[Offer], str | None]]] = {
+    "PIPELINING": _always,
+    "ENHANCEDSTATUSCODES": _always,
+    "CHUNKING": _always,
+    "STARTTLS": lambda offer: _where(offer.hop.starttls and not offer.hop.tls),
+    "XCLIENT": lambda offer: _where(offer.hop.xclient, f" {' '.join(xclient.NAMES)}"),
+    "SIZE": lambda offer: _where(offer.end_to_end.size > 0, f" {offer.end_to_end.size}"),
+    "8BITMIME": lambda offer: _where(offer.end_to_end.eightbitmime),
+    "SMTPUTF8": lambda offer: _where(offer.end_to_end.smtputf8),
+}
+"""By keyword: its parameters with a space in front, or None where it is not offered."""
+
+
+def keywords(offer: Offer) -> tuple[str, ...]:
+    """The lines of the answer, behind the first."""
+    found = ((keyword, parameters(offer)) for keyword, parameters in KEYWORDS.items())
+    return tuple(keyword + parameters for keyword, parameters in found if parameters is not None)
