@@ -7,17 +7,14 @@ Both take the head that the client sent, stripped, and give the octets that repl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from mailguard.commands import Path
 from mailguard.facts import Answer, ClientAddress, Codes, Known, Message, ReverseDns
 from mailguard.message import fields
-from mailguard.message.head import Head, field_name
-
-ENVELOPE_FIELDS: Final = frozenset({b"return-path", b"x-envelope-from", b"envelope-sender"})
-"""Fields that SpamAssassin takes for the envelope sender, in lower case."""
+from mailguard.message.head import Head
+from mailguard.message.sought import ENVELOPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +66,7 @@ def for_scanners(head: Head, transmission: Transmission, sender: Path) -> bytes:
     The client's own Return-Path and the like are left out of this copy: below a Received line they make SpamAssassin
     distrust ours too (its ``get_envelope_from``), and a spammer could so switch SPF off.
     """
-    kept = tuple(field for field in head.fields if field_name(field) not in ENVELOPE_FIELDS)
-    head = replace(head, fields=kept)
+    head = head.without(lambda piece: piece.name in ENVELOPE)
     return fields.return_path(sender) + transmission.received() + head.octets + head.separator
 
 

@@ -12,19 +12,11 @@ take for ours is gone. What no reader takes for ours (another letter that only l
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
-from mailguard.message.head import Head, field_name, field_value
-
-FORGED_PREFIXES: Final = (b"x-spam-", b"x-mailguard-")
-"""Names that begin so are ours, in lower case."""
-
-FORGED_NAMES: Final = frozenset({b"x-virus-scanned", b"x-mailguard"})
-"""Names that are ours, in lower case."""
-
-MAX_HOST: Final = 1020
-"""Octets of the longest name that could be ours: 255 characters of at most four octets (RFC 5321 4.5.3.1.2)."""
+from mailguard.message.head import Head
+from mailguard.message.our_name import OurName
+from mailguard.message.sought import RESULTS, Piece, field_value, is_ours
 
 MAX_LOOK: Final = 4096
 """Octets of an Authentication-Results value that are parsed; one whose authserv-id is beyond counts as malformed."""
@@ -35,26 +27,23 @@ _TSPECIALS: Final = frozenset(b'()<>@,;:\\"/[]?=')
 
 def strip_forged(head: Head, hostname: str) -> Head:
     """``head`` without the fields that are ours alone; ``hostname`` is our authserv-id."""
-    ours = _host(hostname.encode())
-    return replace(head, fields=tuple(field for field in head.fields if not _is_forged(field, ours)))
+    ours = OurName.of(hostname)
+    return head.without(lambda piece: _is_forged(piece, ours))
 
 
-def _is_forged(field: bytes, ours: bytes) -> bool:
-    name = field_name(field)
-    if name == b"authentication-results":
-        return _bears(field_value(field), ours)
-    return name in FORGED_NAMES or name.startswith(FORGED_PREFIXES)
+def _is_forged(piece: Piece, ours: OurName) -> bool:
+    return _bears(field_value(piece.octets), ours) if piece.name == RESULTS else is_ours(piece.name)
 
 
-def _bears(value: bytes, ours: bytes) -> bool:
-    """Whether ``value`` of an Authentication-Results field claims to be from host ``ours``.
+def _bears(value: bytes, ours: OurName) -> bool:
+    """Whether ``value`` of an Authentication-Results field claims to be from us.
 
     One that does not follow the grammar so far does where it names us anywhere: some reader may be more lenient.
     """
     identifier = authserv_id(value[:MAX_LOOK])
     if identifier is None:
-        return ours in value.replace(b"\\", b"").lower()
-    return len(identifier) <= MAX_HOST and _host(identifier) == ours
+        return ours.stands_in(value.replace(b"\\", b""))
+    return ours.means(identifier)
 
 
 def authserv_id(value: bytes) -> bytes | None:
@@ -101,12 +90,3 @@ def _quoted(value: bytes, start: int) -> bytes | None:
         out.append(value[position])
         position += 1
     return None
-
-
-def _host(name: bytes) -> bytes:
-    """A host name to compare: lower case, A-labels for U-labels (RFC 8601 2.2, RFC 5890), no dot at the end."""
-    text = name.decode("utf-8", "replace").strip().rstrip(".").lower()
-    try:
-        return text.encode("idna") if not text.isascii() else text.encode()
-    except UnicodeError:
-        return text.encode()

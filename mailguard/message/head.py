@@ -13,6 +13,8 @@ begins with a space, become the end of our own last field. Such a message gets t
 Lines here end in CR LF: bare CR and LF were normalised or refused before (RFC 5321 2.3.8). A line of blanks alone
 continues the field above it (RFC 5322 4.2, obs-FWS) and ends nothing. Units: octets.
 
+Only fields that mailguard asks about are told from others (``sought.py``).
+
 Bound: a header section longer than :data:`MAX_HEAD` is read that far, to the last whole field; the rest counts as
 body. Exim refuses whatever has fields beyond that.
 """
@@ -20,8 +22,11 @@ body. Exim refuses whatever has fields beyond that.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
+
+from mailguard.message.sought import MESSAGE_ID, RECEIVED, Piece, field_value, is_sought, pieces
 
 MAX_HEAD: Final = 1_572_864
 """Octets of a message, at the most, in which its header section is looked for; give :func:`parse_head` this many.
@@ -33,29 +38,11 @@ line but the last is shorter than a blank and its end, so that Exim's 1 MiB is a
 MAX_MESSAGE_ID: Final = 998
 """Octets of a Message-ID that are kept: a line's length (RFC 5322 2.1.1)."""
 
-_FIELD_STARTS: Final = re.compile(rb"(?<=\r\n)(?![ \t])")
-_FIRST_LINE: Final = re.compile(rb"[^\x00-\x20\x7f:]++(?:\r\n[ \t]|[ \t])*+:")
+_TO_THE_LAST_FIELD: Final = re.compile(rb"(?s:.*\r\n)(?=[^ \t])")
+_FIRST_LINE: Final = re.compile(rb"[^\x00-\x20\x7f:]+[ \t]*(?:\r\n[ \t]+)*:")
 """A name and a colon as Exim reads them: 8-bit octets are taken, and blanks, folded too, before the colon
 (obs-optional).
 """
-
-_LOWER: Final = bytes(range(256)).lower()
-_NOT_IN_NAMES: Final = bytes(range(0x21)) + b"\x7f"
-
-
-def field_name(field: bytes) -> bytes:
-    """The name of ``field`` in lower case, empty where it has no colon.
-
-    Blanks and control octets in it are dropped, which is more lenient than any reader: RFC 5322 4.5 allows blanks
-    before the colon only, but C code may stop at a NUL and other code step over it.
-    """
-    name, colon, _ = field.partition(b":")
-    return name.translate(_LOWER, _NOT_IN_NAMES) if colon else b""
-
-
-def field_value(field: bytes) -> bytes:
-    """What follows the colon, unfolded (RFC 5322 2.2.3), without blanks around it; empty where there is no colon."""
-    return field.partition(b":")[2].replace(b"\r\n", b"").strip(b" \t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +50,46 @@ class Head:
     """The header section of a message.
 
     Attributes:
-        fields: each with its folded lines and its last CR LF exactly as they came; lines that are no field are among
-            them.
+        pieces: the fields that are sought, and what stands between them, lines that are no field included.
         size: octets of the message that the section took when it came, the empty line after it not counted.
         separator: an empty line, to be written behind all fields of a message that has no header section, else
             nothing.
     """
 
-    fields: tuple[bytes, ...]
+    pieces: tuple[Piece, ...]
     size: int
     separator: bytes = b""
 
     @property
     def octets(self) -> bytes:
         """The fields, joined."""
-        return b"".join(self.fields)
+        return b"".join(piece.octets for piece in self.pieces)
 
     def named(self, name: bytes) -> list[bytes]:
-        """The fields called ``name``, which is in lower case, in their order."""
-        return [field for field in self.fields if field_name(field) == name]
+        """The fields called ``name``, which is in lower case, in their order.
+
+        Raises:
+            ValueError: fields of this name are not sought.
+        """
+        if not is_sought(name):
+            raise ValueError(f"{name!r} is not sought in header sections")
+        return [piece.octets for piece in self.pieces if piece.name == name]
+
+    def without(self, unwanted: Callable[[Piece], bool]) -> Head:
+        """This section less the fields, among those that are sought, that are ``unwanted``."""
+        return replace(self, pieces=tuple(piece for piece in self.pieces if not piece.name or not unwanted(piece)))
 
     @property
     def received_count(self) -> int:
         """How many Received fields there are, for the bound on loops (RFC 5321 6.3)."""
-        return len(self.named(b"received"))
+        return len(self.named(RECEIVED))
 
     @property
     def message_id(self) -> str:
         """The first Message-ID field's value for the log, made printable ASCII and bounded; empty where there is
         none.
         """
-        first = next(iter(self.named(b"message-id")), b"")
+        first = next(iter(self.named(MESSAGE_ID)), b"")
         text = field_value(first)[:MAX_MESSAGE_ID].decode("ascii", "replace")
         return "".join(c if " " <= c <= "~" else "?" for c in text)
 
@@ -106,7 +102,12 @@ def parse_head(octets: bytes) -> Head:
         return Head((), 0, b"\r\n" if octets else b"")
     end = octets.find(b"\r\n\r\n")
     section = octets if end < 0 else octets[: end + 2]
-    fields = [field for field in _FIELD_STARTS.split(section) if field]
     if end < 0 and len(octets) >= MAX_HEAD:
-        fields.pop()
-    return Head(tuple(fields), sum(map(len, fields)))
+        section = _whole_fields(section)
+    return Head(tuple(pieces(section)), len(section))
+
+
+def _whole_fields(section: bytes) -> bytes:
+    """``section`` without its last field, whose end may be missing."""
+    whole = _TO_THE_LAST_FIELD.match(section)
+    return whole[0] if whole else b""

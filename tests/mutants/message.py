@@ -20,8 +20,8 @@ MUTANTS: tuple[Mutant, ...] = (
         NO_LOSS,
         "fields-of-others-are-unfolded",
         "mailguard/message/head.py",
-        'return b"".join(self.fields)',
-        'return b"".join(self.fields).replace(b"\\r\\n\\t", b" ")',
+        'return b"".join(piece.octets for piece in self.pieces)',
+        'return b"".join(piece.octets for piece in self.pieces).replace(b"\\r\\n\\t", b" ")',
         _COMPOSE,
     ),
     Mutant(
@@ -51,9 +51,25 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "Only we write our fields",
         "a-blank-before-the-colon-hides-a-field",
-        "mailguard/message/head.py",
+        "mailguard/message/sought.py",
         "name.translate(_LOWER, _NOT_IN_NAMES)",
         "name.translate(_LOWER)",
+        _FORGED,
+    ),
+    Mutant(
+        "Only we write our fields",
+        "a-nul-in-a-name-hides-a-field",
+        "mailguard/message/sought.py",
+        "return _IDLE.join(",
+        'return b"".join(',
+        _FORGED,
+    ),
+    Mutant(
+        "Only we write our fields",
+        "our-name-in-other-letters-is-not-ours",
+        "mailguard/message/our_name.py",
+        """return normalize("NFKC", normalize("NFKC", label.casefold()).casefold())""",
+        "return label",
         _FORGED,
     ),
     Mutant(

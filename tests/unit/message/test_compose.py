@@ -11,11 +11,12 @@ import pytest
 from mailguard.commands import Path
 from mailguard.facts import ClientAddress, Known, Message, ReverseDns, SpamResult, Unknown, VirusResult
 from mailguard.message import MAX_HEAD, Transmission, for_backend, for_scanners, parse_head, strip_forged
-from mailguard.message.head import field_name
+from mailguard.message.sought import field_name
 from mailguard.spool import Spool
 from tests import corpus
 from tests.corpus.signed import public_key
 from tests.corpus.trust import HOSTNAME
+from tests.support.heads import fields
 
 WAY = Transmission(
     hostname=HOSTNAME,
@@ -33,7 +34,7 @@ ORIGINAL = parse_head(b"Subject: s\r\n\r\nbody\r\n")
 
 
 def names(octets: bytes) -> list[str]:
-    return [field_name(field).decode() for field in parse_head(octets).fields]
+    return [field_name(field).decode() for field in fields(octets)]
 
 
 def test_top_first_for_the_backend() -> None:
@@ -66,8 +67,8 @@ def test_top_first_for_the_scanners() -> None:
 
 
 def test_the_received_field_is_the_same_in_both() -> None:
-    scanned, delivered = parse_head(for_scanners(ORIGINAL, WAY, SENDER)), parse_head(for_backend(ORIGINAL, WAY, CLEAN))
-    assert scanned.fields[1] == delivered.fields[0]
+    scanned, delivered = fields(for_scanners(ORIGINAL, WAY, SENDER)), fields(for_backend(ORIGINAL, WAY, CLEAN))
+    assert scanned[1] == delivered[0]
 
 
 def test_other_envelope_senders_reach_no_scanner_but_the_backend() -> None:

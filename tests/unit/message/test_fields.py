@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from mailguard.commands import Path
 from mailguard.facts import NOT_ASKED, Answer, ClientAddress, Known, ReverseDns, SpamResult, Unknown, VirusResult
-from mailguard.message import fields, parse_head, protocol
+from mailguard.message import fields, protocol
+from tests.support.heads import fields as fields_of
 
 NOW = datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC)
 CLIENT = ClientAddress.parse("198.18.1.10")
@@ -167,8 +168,8 @@ def test_authentication_results(
 
 def spam(score: float, **more: object) -> dict[str, str]:
     octets = fields.spam_fields(SpamResult(score, score, **more))  # type: ignore[arg-type]
-    assert len(parse_head(octets).fields) in (3, 4)
-    return dict(unfolded(field).split(": ", 1) for field in parse_head(octets).fields)
+    assert len(fields_of(octets)) in (3, 4)
+    return dict(unfolded(field).split(": ", 1) for field in fields_of(octets))
 
 
 @pytest.mark.parametrize(
@@ -251,11 +252,10 @@ def test_nothing_from_outside_leaves_its_field(
         fields.virus_scanned(VirusResult(helo), hostname),
         fields.mailguard_tags(texts) if texts else b"X-Mailguard-Tags: none\r\n",
         fields.mailguard_folder(zone),
-        *parse_head(fields.spam_fields(SpamResult(3.0, 3.0, rules=rules))).fields,
+        *fields_of(fields.spam_fields(SpamResult(3.0, 3.0, rules=rules))),
     ]
     octets = b"".join(ours)
-    head = parse_head(octets + b"\r\n")
-    assert list(head.fields) == ours
+    assert fields_of(octets + b"\r\n") == ours
     assert octets.isascii()
     assert max(map(len, octets.split(b"\r\n"))) <= 998
     assert len(message_from_bytes(octets)) == len(ours)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailguard.message import MAX_HEAD, parse_head
-from mailguard.message.head import field_name, field_value
+from mailguard.message import MAX_HEAD, parse_head, sought, strip_forged
+from mailguard.message.sought import field_name, field_value, is_sought
+from tests.support.heads import fields as fields_of
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ from mailguard.message.head import field_name, field_value
 )
 def test_parse(octets: bytes, fields: list[bytes], separator: bytes) -> None:
     head = parse_head(octets)
-    assert list(head.fields) == fields
+    assert fields_of(head.octets) == fields
     assert head.separator == separator
     assert head.size == len(b"".join(fields))
 
@@ -53,7 +54,7 @@ def test_a_section_that_never_ends_is_read_to_the_last_whole_field() -> None:
     line = b"X-Filler: 0123456789\r\n"
     octets = (b"Subject: s\r\n" + line * (MAX_HEAD // len(line) + 2))[:MAX_HEAD]
     head = parse_head(octets)
-    assert head.fields[-1] == line
+    assert head.octets.endswith(b"\r\n" + line)
     assert MAX_HEAD - 2 * len(line) <= head.size < MAX_HEAD
     assert octets.startswith(head.octets)
 
@@ -107,11 +108,11 @@ def test_message_id(field: bytes, value: str) -> None:
 def test_any_octets_are_parsed_and_none_is_lost(octets: bytes) -> None:
     head = parse_head(octets)
     assert head.octets == octets[: head.size]
-    assert all(head.fields)
-    assert all(not field.startswith((b" ", b"\t")) for field in head.fields)
+    assert all(piece.octets for piece in head.pieces)
+    assert not head.octets.startswith((b" ", b"\t"))
     assert head.received_count >= 0
     assert head.message_id.isascii()
-    assert octets[head.size :].startswith(b"\r\n") or not head.fields or head.size == len(octets)
+    assert octets[head.size :].startswith(b"\r\n") or not head.pieces or head.size == len(octets)
 
 
 NAME = st.text("abcXYZ-0189!~", min_size=1, max_size=9)
@@ -126,5 +127,67 @@ def test_the_standard_library_reads_the_same_fields(fields: list[tuple[str, list
     )
     oracle = message_from_bytes(octets + b"\r\n" + body, policy=compat32)
     head = parse_head(octets + b"\r\n" + body)
-    assert [field_name(field).decode() for field in head.fields] == [name.lower() for name in oracle.keys()]  # noqa: SIM118
+    assert [field_name(field).decode() for field in fields_of(head.octets)] == [name.lower() for name in oracle.keys()]  # noqa: SIM118
     assert head.octets == octets
+
+
+SOUGHT = st.sampled_from(
+    [
+        b"From",
+        b"X-Spam-Flag",
+        b"x-mailguard",
+        b"X-Mailguardian",
+        b"X-VirUs\r\n -Scanned",
+        b"Received",
+        b"RECEIVED ",
+        b"Received-SPF",
+        b"\0Message-ID",
+        b"X-S\0pam-x",
+        b"x-spam-\r\n",
+        b"\x7fReturn-Path\t\r\n ",
+        b"\rX-Spam-",
+        b"X-Spam-\nB",
+        b" Received",
+        b"",
+        b"\r",
+        b"\n",
+        b"\r\n",
+    ]
+)
+LINES = st.tuples(
+    SOUGHT, st.sampled_from([b":", b" :", b""]), st.binary(max_size=6), st.sampled_from([b"\r\n", b"\n", b"\r", b""])
+)
+
+
+@given(st.lists(LINES.map(b"".join), max_size=9).map(b"".join))
+def test_what_is_sought_is_found_and_nothing_else(lines: bytes) -> None:
+    head = parse_head(b"A: 1\r\n" + lines)
+    named = [(field_name(field), field) for field in fields_of(head.octets)]
+    assert [tuple(piece) for piece in head.pieces if piece.name] == [each for each in named if is_sought(each[0])]
+
+
+def test_a_name_that_is_not_sought_cannot_be_asked_for() -> None:
+    with pytest.raises(ValueError, match="subject"):
+        parse_head(b"Subject: s\r\n\r\n").named(b"subject")
+
+
+@pytest.mark.parametrize("line", [b"B\r\n", b"B:\r\n", b" \r\n", b"X-Spam\r\n", b"\0\r\n"])
+def test_what_is_not_sought_is_one_piece_however_many_lines_it_has(line: bytes) -> None:
+    """Half a million fields are handled as one, or a message of tiny lines would hold up all other sessions."""
+    octets = b"A: 1\r\n" + line * (MAX_HEAD // len(line))
+    head = parse_head(octets[: MAX_HEAD - 1])
+    assert len(head.pieces) == 1
+
+
+def test_each_field_that_is_sought_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[bytes] = []
+
+    def counted(field: bytes) -> bytes:
+        named.append(field)
+        return field_name(field)
+
+    monkeypatch.setattr(sought, "field_name", counted)
+    head = parse_head(b"A: 1\r\n" + b"Received: x\r\nB:\r\nX-Spam-A: y\r\nMessage-ID: <i>\r\n" * 1000 + b"\r\n")
+    stripped = strip_forged(head, "mx.example.com")
+    assert (stripped.received_count, stripped.message_id) == (1000, "<i>")
+    assert len(named) == 3000
