@@ -65,8 +65,8 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class MailFrom:
-    """A MAIL command (RFC 5321 4.1.1.2)."""
+class _Addressed:
+    """A path and its parameters."""
 
     path: Path
     parameters: tuple[Parameter, ...] = field(default=())
@@ -75,17 +75,19 @@ class MailFrom:
         """The parameter ``keyword``, if it was given."""
         return next((p for p in self.parameters if p.keyword == keyword), None)
 
+
+@dataclass(frozen=True, slots=True)
+class MailFrom(_Addressed):
+    """A MAIL command (RFC 5321 4.1.1.2)."""
+
     def encode(self) -> bytes:
         """The command line without CR LF."""
         return b" ".join((b"MAIL FROM:" + self.path.encode(), *(p.encode() for p in self.parameters)))
 
 
 @dataclass(frozen=True, slots=True)
-class RcptTo:
+class RcptTo(_Addressed):
     """A RCPT command (RFC 5321 4.1.1.3)."""
-
-    path: Path
-    parameters: tuple[Parameter, ...] = field(default=())
 
     def encode(self) -> bytes:
         """The command line without CR LF."""

@@ -190,7 +190,12 @@ class Limits(Section):
     )
     max_command_line: int = setting(2048, "command line, CR LF included", unit="octets", ge=512)
     max_data_line: int = setting(65536, "line of content, CR LF included", unit="octets", ge=1000)
-    max_recipients: int = setting(100, "recipients in one transaction", unit="recipients", ge=100)
+    max_recipients: int = setting(
+        100, "recipients in one transaction, offered as RCPTMAX", unit="recipients", ge=100, le=999_999
+    )
+    max_messages: int = setting(
+        1000, "messages in one session, offered as MAILMAX, before 421", unit="messages", ge=1, le=999_999
+    )
     max_received: int = setting(100, "Received lines; more is a loop", unit="lines", ge=30)
     max_errors: int = setting(10, "errors before 421", unit="errors", ge=1)
     max_commands_without_mail: int = setting(

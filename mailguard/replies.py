@@ -177,6 +177,9 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
     "too_many_commands": ReplySpec(
         421, "4.7.0", "Too many commands without mail", "commands without mail over the bound", "smtp.md"
     ),
+    "too_many_messages": ReplySpec(
+        421, "4.7.0", "Too many messages in one session", "MAIL commands over the bound, MAILMAX", "RFC 9422 4.1"
+    ),
     "too_many_connections": ReplySpec(
         421, "4.7.0", "Too many connections from your address", "connections of one client over the bound", "smtp.md"
     ),
@@ -250,7 +253,11 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
         550, "5.5.2", "Message holds bare CR or LF", "bare line ends, when `bare_line_ends: refuse`", "RFC 5321 2.3.8"
     ),
     "no_recipients": ReplySpec(
-        554, "5.5.1", "No valid recipients", "DATA or BDAT where every recipient was refused (pipelined)", "RFC 2920 3.1"
+        554,
+        "5.5.1",
+        "No valid recipients",
+        "DATA or BDAT where every recipient was refused (pipelined)",
+        "RFC 2920 3.1",
     ),
     "data_ok": ReplySpec(
         250, "2.0.0", "Message accepted", "the backend took the message without a text", "RFC 5321 4.2.5"

@@ -99,6 +99,7 @@ class Conversation:
         state: see :class:`State`.
         commands: command lines so far.
         errors: those that were unknown, malformed, or out of order.
+        transactions: well-formed MAIL commands in their place, taken or not (RFC 9422 4.1).
     """
 
     def __init__(self, limits: Limits, hostname: str) -> None:
@@ -120,6 +121,7 @@ class Conversation:
         self._draining = False
         self.state = State.START
         self.commands = 0
+        self.transactions = 0
         self.errors = 0
 
     # --- for the one who drives it ------------------------------------------------------------------------------
@@ -307,7 +309,10 @@ class Conversation:
     def _mail(self, argument: bytes) -> None:
         command = grammar.mail_from(argument, self._offered)
         declared = command.parameter("SIZE")
-        if declared is not None and declared.value is not None and int(declared.value) > self._max_size:
+        self.transactions += 1
+        if self.transactions > self._limits.max_messages:
+            self.close(reply("too_many_messages"), End.REFUSED)
+        elif declared is not None and declared.value is not None and int(declared.value) > self._max_size:
             self._say(self._too_large(), Verb.MAIL)
         else:
             self._ask(Verb.MAIL, MailGiven(command))

@@ -23,7 +23,7 @@ class End(StrEnum):
     TIMEOUT = "timeout"
     """A bound of time ran out: 421 4.4.2."""
     REFUSED = "refused"
-    """Not let in: too many connections, no PROXY header where one is due, or the story's own 421."""
+    """Too many connections, or messages in one; no PROXY header where one is due; or the story's own 421."""
     ERRORS = "errors"
     """Too many errors, or too many commands without mail: 421 4.7.0."""
     SHUTDOWN = "shutdown"

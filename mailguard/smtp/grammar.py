@@ -26,6 +26,10 @@ MAX_DOMAIN: Final = 255
 """Octets of a domain or EHLO name (RFC 5321 4.5.3.1.2)."""
 MAX_LABEL: Final = 63
 """Octets of one label of a domain (RFC 1035 2.3.4)."""
+MAX_ENVID: Final = 100
+"""Octets of an ENVID (RFC 3461 4.4)."""
+MAX_ORCPT: Final = 500
+"""Octets of an ORCPT, address type included (RFC 3461 4.2)."""
 MAX_DIGITS: Final = 20
 """Digits of a number of octets (RFC 1870 4)."""
 CHUNK: Final = "BDAT octets [LAST]"
@@ -37,8 +41,11 @@ _ATEXT: Final = _ALNUM + b"!#$%&'*+-/=?^_`{|}~" + _HIGH
 _LDH: Final = _ALNUM + b"-_" + _HIGH
 _QUOTED: Final = bytes(range(0x20, 0x7F)) + _HIGH
 _HELO_NAME: Final = _ALNUM + b".-_:[]"
+_HEX: Final = string.hexdigits.encode()
 _KEYWORD: Final = _ALNUM + b"-"
 _VALUE: Final = bytes(c for c in range(0x21, 0x7F) if c != 0x3D) + _HIGH
+_XCHAR: Final = bytes(c for c in _VALUE if c < 0x80 and c != 0x2B)
+_PRINTABLE: Final = b"\t" + bytes(range(0x20, 0x7F))
 _BACKSLASH: Final = 0x5C
 _QUOTE: Final = 0x22
 
@@ -98,7 +105,9 @@ def rcpt_to(argument: bytes, offered: Extensions, *, smtputf8: bool) -> RcptTo:
     """
     path, rest = _Paths("bad_address").read(_after(b"TO:", argument, "RCPT TO:<address>"))
     command = RcptTo(path, _parameters(rest, RCPT_PARAMETERS, offered))
-    if path.needs_smtputf8 and not smtputf8:
+    orcpt = command.parameter("ORCPT")
+    raw = orcpt is not None and not (orcpt.value or b"").isascii()
+    if (path.needs_smtputf8 or raw) and not smtputf8:
         raise Refused(reply("non_ascii_path"))
     return command
 
@@ -285,6 +294,38 @@ class ParameterSpec:
     source: str
 
 
+def _is_xtext(value: bytes) -> bool:
+    """Whether ``value`` is xtext (RFC 3461 4) that stands for printable ASCII (4.2, 4.4): no line end can hide in it.
+
+    Hex digits may be of either case, which is more than the RFC has.
+    """
+    plain, *escapes = value.split(b"+")
+    return _only(plain, _XCHAR) and all(_is_escape(escape[:2]) and _only(escape[2:], _XCHAR) for escape in escapes)
+
+
+def _is_escape(digits: bytes) -> bool:
+    return len(digits) == 2 and _only(digits, _HEX) and int(digits, 16) in _PRINTABLE
+
+
+def _is_notify(value: bytes) -> bool:
+    """NEVER, or what to tell about (RFC 3461 4.1)."""
+    words = value.upper().split(b",")
+    return words == [b"NEVER"] or all(word in (b"SUCCESS", b"FAILURE", b"DELAY") for word in words)
+
+
+def _is_original_recipient(value: bytes) -> bool:
+    """``addr-type;address`` (RFC 3461 4.2), the address in UTF-8 where its type says so (RFC 6533 3).
+
+    That the whole line is UTF-8 was checked with its path.
+    """
+    kind, _, address = value.partition(b";")
+    if not (kind and address and _only(kind, _ATEXT) and kind.isascii()):
+        return False
+    if address.isascii():
+        return _is_xtext(address)
+    return kind.lower() == b"utf-8" and _only(address, _XCHAR + _HIGH)
+
+
 MAIL_PARAMETERS: Final[Mapping[str, ParameterSpec]] = {
     "SIZE": ParameterSpec(
         "SIZE=octets",
@@ -301,11 +342,36 @@ MAIL_PARAMETERS: Final[Mapping[str, ParameterSpec]] = {
     "SMTPUTF8": ParameterSpec(
         "SMTPUTF8 without a value", lambda offered: offered.smtputf8, lambda value: value is None, "RFC 6531 3.4"
     ),
+    "RET": ParameterSpec(
+        "RET=FULL or RET=HDRS",
+        lambda offered: offered.dsn,
+        lambda value: value is not None and value.upper() in (b"FULL", b"HDRS"),
+        "RFC 3461 4.3",
+    ),
+    "ENVID": ParameterSpec(
+        f"ENVID=xtext of at most {MAX_ENVID} octets",
+        lambda offered: offered.dsn,
+        lambda value: value is not None and len(value) <= MAX_ENVID and _is_xtext(value),
+        "RFC 3461 4.4",
+    ),
 }
 """The parameters of MAIL by keyword; any other is 555 5.5.4 (RFC 5321 4.1.1.11)."""
 
-RCPT_PARAMETERS: Final[Mapping[str, ParameterSpec]] = {}
-"""The parameters of RCPT by keyword: no extension that is offered has one."""
+RCPT_PARAMETERS: Final[Mapping[str, ParameterSpec]] = {
+    "NOTIFY": ParameterSpec(
+        "NOTIFY=NEVER or a list of SUCCESS, FAILURE, DELAY",
+        lambda offered: offered.dsn,
+        lambda value: value is not None and _is_notify(value),
+        "RFC 3461 4.1",
+    ),
+    "ORCPT": ParameterSpec(
+        f"ORCPT=type;xtext of at most {MAX_ORCPT} octets",
+        lambda offered: offered.dsn,
+        lambda value: value is not None and len(value) <= MAX_ORCPT and _is_original_recipient(value),
+        "RFC 3461 4.2",
+    ),
+}
+"""The parameters of RCPT by keyword."""
 
 
 def _parameters(text: bytes, known: Mapping[str, ParameterSpec], offered: Extensions) -> tuple[Parameter, ...]:

@@ -34,9 +34,11 @@ KEYWORDS: Final[Mapping[str, Callable[[Offer], str | None]]] = {
     "PIPELINING": _always,
     "ENHANCEDSTATUSCODES": _always,
     "CHUNKING": _always,
+    "LIMITS": lambda offer: f" RCPTMAX={offer.limits.max_recipients} MAILMAX={offer.limits.max_messages}",
     "SIZE": lambda offer: _where(offer.end_to_end.size > 0, f" {offer.end_to_end.size}"),
     "8BITMIME": lambda offer: _where(offer.end_to_end.eightbitmime),
     "SMTPUTF8": lambda offer: _where(offer.end_to_end.smtputf8),
+    "DSN": lambda offer: _where(offer.end_to_end.dsn),
 }
 """By keyword: its parameters with a space in front, or None where it is not offered."""
 

@@ -2,7 +2,8 @@
 
 A command is waited for as a whole: octets of an unfinished one win no time, so a client that dribbles is cut like one
 that is silent. Outside of content a session has a bound of its own, which NOOP does not extend. Content has a bound
-between two chunks, and after a grace a least rate over the whole of it; only time spent waiting for the client counts.
+between two packets, and after a grace a least rate over the whole message, however many BDATs it comes in; only time
+spent waiting for the client counts.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Patience:
         self._command_end = now + limits.command_timeout
         self._commands = 0
         self._content_began: float | None = None
+        self._transaction = -1
         self._octets = 0
         self._waited = 0.0
 
@@ -32,10 +34,12 @@ class Patience:
             self._command_end = now + self._limits.command_timeout
         return min(self._command_end, self._session_end)
 
-    def content_deadline(self, now: float) -> float:
-        """Until when to wait for more content."""
+    def content_deadline(self, transaction: int, now: float) -> float:
+        """Until when to wait for more content; ``transaction``: the number of the one whose content it is."""
         if self._content_began is None:
-            self._content_began, self._octets, self._waited = now, 0, 0.0
+            self._content_began = now
+        if transaction != self._transaction:
+            self._transaction, self._octets, self._waited = transaction, 0, 0.0
         allowed = self._limits.data_timeout
         if self._limits.min_data_rate:
             earned = max(self._limits.min_data_rate_grace, self._octets / self._limits.min_data_rate)

@@ -251,7 +251,7 @@ class Connection(SMTP):
         began, conversation = self.loop.time(), self._conversation
         in_content = conversation.in_content
         if in_content:
-            deadline = patience.content_deadline(began)
+            deadline = patience.content_deadline(conversation.transactions, began)
         else:
             deadline = patience.command_deadline(conversation.commands, began)
         try:

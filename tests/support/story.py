@@ -35,7 +35,7 @@ class RecordingStory:
 
     answers: dict[str, Reply | Exception] = field(default_factory=dict)
     pause: dict[str, asyncio.Event] = field(default_factory=dict)
-    offered: Extensions = field(default_factory=lambda: Extensions(1 << 20, eightbitmime=True, smtputf8=True))
+    offered: Extensions = field(default_factory=lambda: Extensions(1 << 20, eightbitmime=True, smtputf8=True, dsn=True))
     wait: float = 0.0
     log: list[str] = field(default_factory=list)
     messages: list[Taken] = field(default_factory=list)

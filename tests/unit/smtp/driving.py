@@ -21,7 +21,7 @@ from mailguard.smtp.events import (
     TransactionDropped,
 )
 
-OFFERED = Extensions(size=70_000, eightbitmime=True, smtputf8=True)
+OFFERED = Extensions(size=70_000, eightbitmime=True, smtputf8=True, dsn=True)
 Answerer = Callable[[Event], Reply]
 
 

@@ -88,9 +88,11 @@ def test_a_whole_message() -> None:
 
 
 def test_ehlo_offers_what_was_given_and_helo_nothing() -> None:
-    offer = "250 mx PIPELINING ENHANCEDSTATUSCODES CHUNKING SIZE 70000 8BITMIME SMTPUTF8"
-    assert Course(EHLO).replies == [offer]
-    assert Course(EHLO, offered=Extensions()).replies == ["250 mx PIPELINING ENHANCEDSTATUSCODES CHUNKING"]
+    ours = "250 mx PIPELINING ENHANCEDSTATUSCODES CHUNKING LIMITS RCPTMAX=100 MAILMAX=1000"
+    assert Course(EHLO).replies == [f"{ours} SIZE 70000 8BITMIME SMTPUTF8 DSN"]
+    assert Course(EHLO, offered=Extensions()).replies == [ours]
+    limits = Course(EHLO, offered=Extensions(), max_recipients=200, max_messages=5).replies[0]
+    assert limits.endswith(" LIMITS RCPTMAX=200 MAILMAX=5")
     helo = Course(b"HELO c\r\nMAIL FROM:<a@b> SIZE=1\r\n")
     assert helo.replies == ["250 mx", "555 5.5.4 Parameter not recognised: SIZE"]
 
@@ -221,6 +223,20 @@ def test_recipients_are_bounded() -> None:
 
 def test_recipients_are_counted_anew_in_each_transaction() -> None:
     assert Course((EHLO + MAIL + RCPT * 100 + b"RSET\r\n") * 2).codes.count(452) == 0
+
+
+def test_more_messages_in_a_session_than_were_offered() -> None:
+    course = Course(EHLO + (MAIL + RCPT + DATA + b".\r\n") * 3 + MAIL + RCPT, max_messages=3)
+    assert course.replies[-1] == "421 4.7.0 Too many messages in one session"
+    assert course.codes.count(354) == 3
+    assert course.events[-1] == "CLOSED refused"
+    assert 421 not in Course(EHLO + MAIL * 20, max_messages=1, max_errors=30).codes
+
+
+def test_a_mail_that_was_refused_counts_as_one_and_a_malformed_one_does_not() -> None:
+    refused = Course(EHLO + b"MAIL FROM:<a@refused>\r\n" * 2 + b"MAIL FROM:<a@b> SIZE=99999\r\n" + MAIL, max_messages=3)
+    assert refused.codes == [250, 554, 554, 552, 421]
+    assert Course(EHLO + b"MAIL FROM:<bad\r\n" * 2 + MAIL, max_messages=1).codes == [250, 501, 501, 250]
 
 
 def test_too_many_errors() -> None:

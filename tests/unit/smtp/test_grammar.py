@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from email.utils import parseaddr
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailguard.commands import Extensions
+from mailguard.commands import Extensions, Parameter
 from mailguard.smtp import grammar
 
-ALL = Extensions(size=1000, eightbitmime=True, smtputf8=True)
+ALL = Extensions(size=1000, eightbitmime=True, smtputf8=True, dsn=True)
 NONE = Extensions()
 
 
@@ -187,7 +188,7 @@ def test_mail_with_parameters(argument: bytes, out: bytes) -> None:
         (b"FROM:<a@b> X_Y=1", "501 5.5.4 Syntax: parameters as KEYWORD or KEYWORD=value"),
         (b"FROM:<a@b> FOO=bar", "555 5.5.4 Parameter not recognised: FOO"),
         (b"FROM:<a@b> AUTH=<>", "555 5.5.4 Parameter not recognised: AUTH"),
-        (b"FROM:<a@b> RET=FULL", "555 5.5.4 Parameter not recognised: RET"),
+        (b"FROM:<a@b> HOLDFOR=9", "555 5.5.4 Parameter not recognised: HOLDFOR"),
     ],
 )
 def test_mail_outside_the_grammar(argument: bytes, reply: str) -> None:
@@ -198,7 +199,7 @@ def test_mail_outside_the_grammar(argument: bytes, reply: str) -> None:
     ("argument", "reply"),
     [
         (b"FROM:<a@b>", "501 5.5.4 Syntax: RCPT TO:<address>"),
-        (b"TO:<a@b> NOTIFY=NEVER", "555 5.5.4 Parameter not recognised: NOTIFY"),
+        (b"TO:<a@b> RRVS=9", "555 5.5.4 Parameter not recognised: RRVS"),
         (b"TO:<a@b> SIZE=1", "555 5.5.4 Parameter not recognised: SIZE"),
     ],
 )
@@ -206,7 +207,7 @@ def test_rcpt_outside_the_grammar(argument: bytes, reply: str) -> None:
     assert refusal(grammar.rcpt_to, argument, ALL, smtputf8=False) == reply
 
 
-@pytest.mark.parametrize("parameter", ["SIZE=1", "BODY=8BITMIME", "SMTPUTF8"])
+@pytest.mark.parametrize("parameter", ["SIZE=1", "BODY=8BITMIME", "SMTPUTF8", "RET=FULL", "ENVID=x"])
 def test_a_parameter_that_was_not_offered(parameter: str) -> None:
     keyword = parameter.partition("=")[0]
     argument = f"FROM:<a@b> {parameter}".encode()
@@ -264,3 +265,133 @@ def test_garbage_is_refused_or_holds_no_line_end(octets: bytes) -> None:
         else:
             assert not any(c < 0x20 or c == 0x7F for c in out)
             out.decode()
+
+
+# --- DSN (RFC 3461) -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        b"RET=FULL",
+        b"RET=hdrs",
+        b"ENVID=QQ314159",
+        b"ENVID=a+2Bb+3Dc+20d+09",
+        b"ENVID=" + b"x" * 100,
+        b"RET=HDRS ENVID=+2b",
+    ],
+)
+def test_dsn_parameters_of_mail_come_out_as_they_were(parameters: bytes) -> None:
+    assert grammar.mail_from(b"FROM:<a@b> " + parameters, ALL).encode() == b"MAIL FROM:<a@b> " + parameters
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        b"NOTIFY=NEVER",
+        b"NOTIFY=success",
+        b"NOTIFY=SUCCESS,FAILURE,DELAY",
+        b"ORCPT=rfc822;Bob@Example.COM",
+        b"ORCPT=rfc822;a+2Bb@c.example",
+        b"ORCPT=x400;/G=Bob/S=Smith/C=us/".replace(b"=", b"+3D").replace(b"ORCPT+3D", b"ORCPT="),
+        b"ORCPT=utf-8;d\\x{F6}ner@example.com",
+        b"ORCPT=rfc822;" + b"x" * 493,
+        b"NOTIFY=DELAY ORCPT=rfc822;bob@example.com",
+    ],
+)
+def test_dsn_parameters_of_rcpt_come_out_as_they_were(parameters: bytes) -> None:
+    command = grammar.rcpt_to(b"TO:<a@b> " + parameters, ALL, smtputf8=False)
+    assert command.encode() == b"RCPT TO:<a@b> " + parameters
+
+
+ENVID = "501 5.5.4 Syntax: ENVID=xtext of at most 100 octets"
+RET = "501 5.5.4 Syntax: RET=FULL or RET=HDRS"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        (b"RET", RET),
+        (b"RET=ALL", RET),
+        (b"RET=FULL RET=FULL", "501 5.5.4 Syntax: RET once"),
+        (b"ENVID", ENVID),
+        (b"ENVID=+", ENVID),
+        (b"ENVID=a+2", ENVID),
+        (b"ENVID=a+G0", ENVID),
+        (b"ENVID=a+0D+0Ab", ENVID),
+        (b"ENVID=a+7F", ENVID),
+        (b"ENVID=a+80", ENVID),
+        ("ENVID=é".encode(), ENVID),
+        (b"ENVID=" + b"x" * 101, ENVID),
+        (b"ENVID=a=b", "501 5.5.4 Syntax: ENVID=value"),
+        (b"NOTIFY=NEVER", "555 5.5.4 Parameter not recognised: NOTIFY"),
+    ],
+)
+def test_bad_dsn_parameters_of_mail(parameters: bytes, said: str) -> None:
+    assert refusal(grammar.mail_from, b"FROM:<a@b> " + parameters, ALL) == said
+
+
+NOTIFY = "501 5.5.4 Syntax: NOTIFY=NEVER or a list of SUCCESS, FAILURE, DELAY"
+ORCPT = "501 5.5.4 Syntax: ORCPT=type;xtext of at most 500 octets"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        (b"NOTIFY", NOTIFY),
+        (b"NOTIFY=NEVER,FAILURE", NOTIFY),
+        (b"NOTIFY=FAILURE,NEVER", NOTIFY),
+        (b"NOTIFY=NEVER,NEVER", NOTIFY),
+        (b"NOTIFY=SUCCESS,", NOTIFY),
+        (b"NOTIFY=,", NOTIFY),
+        (b"NOTIFY=ALWAYS", NOTIFY),
+        (b"NOTIFY=DELAY NOTIFY=DELAY", "501 5.5.4 Syntax: NOTIFY once"),
+        (b"ORCPT=bob@example.com", ORCPT),
+        (b"ORCPT=;bob@example.com", ORCPT),
+        (b"ORCPT=rfc822;", ORCPT),
+        (b"ORCPT=rfc(822);bob", ORCPT),
+        (b"ORCPT=rfc822;a+0Ab", ORCPT),
+        (b"ORCPT=rfc822;a+b@c", ORCPT),
+        (b"ORCPT=rfc822;" + b"x" * 494, ORCPT),
+        ("ORCPT=rfc822;é@c".encode(), ORCPT),
+        (b"ORCPT=utf-8;\xff@c", "501 5.1.3 Bad address: not valid UTF-8"),
+        ("ORCPT=utf-8;\u0085@c".encode(), "501 5.1.3 Bad address: a control character"),
+        ("ORCPT=utf-8;é+0D@c".encode(), ORCPT),
+        (b"RET=FULL", "555 5.5.4 Parameter not recognised: RET"),
+    ],
+)
+def test_bad_dsn_parameters_of_rcpt(parameters: bytes, said: str) -> None:
+    assert refusal(grammar.rcpt_to, b"TO:<a@b> " + parameters, ALL, smtputf8=True) == said
+
+
+def test_an_original_recipient_in_utf8_needs_smtputf8() -> None:
+    argument = "TO:<a@b> ORCPT=utf-8;döner@example.com".encode()
+    assert grammar.rcpt_to(argument, ALL, smtputf8=True).encode() == b"RCPT " + argument
+    assert refusal(grammar.rcpt_to, argument, ALL, smtputf8=False) == "553 5.6.7 Address needs SMTPUTF8"
+
+
+@pytest.mark.parametrize("parameter", ["NOTIFY=NEVER", "ORCPT=rfc822;a@b"])
+def test_dsn_for_a_recipient_that_was_not_offered(parameter: str) -> None:
+    said = refusal(grammar.rcpt_to, f"TO:<a@b> {parameter}".encode(), NONE, smtputf8=False)
+    assert said == f"555 5.5.4 Parameter not recognised: {parameter.partition('=')[0]}"
+
+
+@given(st.binary(min_size=1, max_size=40))
+def test_what_is_xtext_decodes_to_printable_ascii(value: bytes) -> None:
+    try:
+        grammar.mail_from(b"FROM:<a@b> ENVID=" + value, ALL)
+    except grammar.Refused:
+        return
+    assert unescaped(value.rstrip()).decode("ascii").isprintable()
+
+
+def unescaped(value: bytes) -> bytes:
+    """What the xtext ``value`` stands for, its tabs as spaces."""
+    return re.sub(rb"\+(..)", lambda found: bytes([int(found[1], 16)]), value).replace(b"\t", b" ")
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=30))
+def test_any_printable_envelope_id_can_be_given(text: str) -> None:
+    value = "".join(c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in text)
+    command = grammar.mail_from(f"FROM:<a@b> ENVID={value}".encode(), ALL)
+    assert command.parameter("ENVID") == Parameter("ENVID", value.encode())

@@ -53,9 +53,11 @@ async def test_a_message(server: Server) -> None:
             b"250-PIPELINING",
             b"250-ENHANCEDSTATUSCODES",
             b"250-CHUNKING",
+            b"250-LIMITS RCPTMAX=100 MAILMAX=1000",
             b"250-SIZE 1048576",
             b"250-8BITMIME",
-            b"250 SMTPUTF8",
+            b"250-SMTPUTF8",
+            b"250 DSN",
         ]
         replies = await client.message(b"a@b.example", [b"u@example.com"], MESSAGE)
         assert [lines[-1][:3] for lines in replies] == [b"250", b"250", b"354", b"250"]
