@@ -2,16 +2,24 @@
 
 A message's content never stands in it, nor a header but the Message-ID. ``docs/reference/log.md`` is generated
 from :data:`FIELDS`.
+
+Much of what stands in a line was written by strangers. Whatever does not print, or is there to move other text about
+(controls, line separators, directional marks, byte order marks, half a surrogate pair), comes out as ``\\uXXXX``, in
+both formats: a line is one line, in one order, to whoever reads it (decision 0067). Lines are UTF-8.
+
+Failure: a line that standard output does not take is lost and counted (:func:`lines_lost`). It must not raise: a
+message that the backend took would be deferred for it, and come twice.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final, TextIO
 
-import orjson
 import structlog
 
 FIELDS: Final[Mapping[str, str]] = {
@@ -62,11 +70,26 @@ FIELDS: Final[Mapping[str, str]] = {
 """Every field of the log and what it means; an undeclared one is a bug that tests find."""
 
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _to_json(value: Any) -> str:
+    """``value`` in JSON whose every character is printable; a text comes out of it as it was."""
+    text = _ENCODER.encode(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    """As JSON has it. Half a surrogate pair, which readers refuse even so, is told as a text of six characters."""
+    escaped = json.dumps(character)[1:-1]
+    return f"\\{escaped}" if "\ud800" <= character <= "\udfff" else escaped
+
+
 def _logfmt_value(value: Any) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     if text and not any(c in text for c in ' "=\\') and text.isprintable():
         return text
-    return orjson.dumps(text, default=str).decode()
+    return _to_json(text)
 
 
 def _logfmt(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
@@ -74,7 +97,7 @@ def _logfmt(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
 
 
 def _json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    return orjson.dumps(event, default=str).decode()
+    return _to_json(event)
 
 
 def _without_empty(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -85,8 +108,38 @@ def _ordered(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mut
     return {key: event.pop(key) for key in ("time", "level", "event") if key in event} | dict(event)
 
 
+class _Output:
+    """Writes lines to ``file``.
+
+    Attributes:
+        lost: lines that a file did not take.
+    """
+
+    lost: ClassVar[int] = 0
+
+    def __init__(self, file: TextIO) -> None:
+        if isinstance(file, io.TextIOWrapper):
+            file.reconfigure(encoding="utf-8")
+        self._file = file
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        try:
+            print(line, file=self._file, flush=True)
+        except (OSError, ValueError):  # a full disk, a pipe without a reader, a closed file
+            _Output.lost += 1
+
+    log = debug = info = warning = error = critical = exception = msg
+
+
+def lines_lost() -> int:
+    """How many lines were lost since the start."""
+    return _Output.lost
+
+
 def configure(format_: str = "logfmt", level: str = "info") -> None:
     """Send all further lines to standard output in ``format_`` (``json`` or ``logfmt``) from ``level`` on."""
+    output = _Output(sys.stdout)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -97,7 +150,7 @@ def configure(format_: str = "logfmt", level: str = "info") -> None:
             _json if format_ == "json" else _logfmt,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=lambda *_: output,
         cache_logger_on_first_use=False,
     )
 

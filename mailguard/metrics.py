@@ -139,3 +139,4 @@ BACKEND_REPLAYS = _counter(
 POLICY_LOADED = _gauge("policy_load_timestamp_seconds", "When the running policy was loaded, as Unix time.")
 POLICY_SUCCESS = _gauge("policy_load_success", "1 where the last load of a policy succeeded.")
 ERRORS = _counter("internal_errors_total", "Unexpected exceptions; each is in the log with its reference id.")
+LOG_LINES_LOST = _gauge("log_lines_lost", "Log lines that standard output did not take since the start: a full disk?")

@@ -19,7 +19,7 @@ from mailguard.admin import Admin, Health
 from mailguard.checks.dnsbl import Dnsbl
 from mailguard.config import Settings, split_address
 from mailguard.dns.resolver import Resolver
-from mailguard.log import logger
+from mailguard.log import lines_lost, logger
 from mailguard.net.aside import Aside
 from mailguard.net.local import CannotListen
 from mailguard.policy.engine import CompiledPolicy
@@ -100,6 +100,7 @@ class Worker:
         for watch in (services.dnsbl.watch, services.relay.watch, services.spamassassin.watch, self._reload_when_told):
             self._watchers.append(asyncio.create_task(_watched(watch)))
         metrics.BUILD_INFO.labels(__version__).set(1)
+        metrics.LOG_LINES_LOST.set_function(lines_lost)
         _loaded(services.policy)
 
     async def _listen(self) -> None:

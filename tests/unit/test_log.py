@@ -1,7 +1,11 @@
 """The log: one line an event, whatever stands in it, and no field that is not declared."""
 
 import ast
+import errno
+import io
 import json
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +33,80 @@ def test_every_field_that_is_logged_is_declared() -> None:
     undeclared = [where for where in _logged_fields() if where[2] not in log.FIELDS]
     assert undeclared == []
     assert len(list(_logged_fields())) > 20
+
+
+UNPRINTABLE = [
+    *map(chr, (*range(0x20), 0x7F, *range(0x80, 0xA0))),
+    *"\u00a0\u00ad\u061c\u200b\u200e\u200f\u2028\u2029\ufeff\U000e0001",
+    *map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))),
+]
+"""Controls, C0 and C1, blanks that are none, separators of lines, marks of direction, byte order mark, a tag."""
+
+
+@pytest.mark.parametrize("format_", ["json", "logfmt"])
+def test_what_does_not_print_is_escaped(capsys: pytest.CaptureFixture[str], format_: str) -> None:
+    log.configure(format_)
+    for character in UNPRINTABLE:
+        log.logger.info("message", sender=f"a{character}b", recipients=[f"{character}@c"], end="quit")
+    lines = capsys.readouterr().out.split("\n")
+    assert lines.pop() == ""
+    assert all(line.isprintable() for line in lines)
+    assert [_fields(line, format_) for line in lines] == [(f"a{each}b", f"{each}@c", "quit") for each in UNPRINTABLE]
+
+
+def _fields(line: str, format_: str) -> tuple[str, str, str]:
+    """Sender, recipient and end of a line."""
+    if format_ == "json":
+        event = json.loads(line)
+        return event["sender"], event["recipients"][0], event["end"]
+    sender, recipients, end = re.findall(r' (?:sender|recipients|end)=("(?:[^"\\]|\\.)*"|\S+)', line)
+    return json.loads(sender), json.loads(recipients), end
+
+
+@pytest.mark.parametrize(("format_", "expected"), [("json", '"a\\\\udc80b"'), ("logfmt", '"a\\\\udc80b"')])
+def test_half_a_surrogate_pair(capsys: pytest.CaptureFixture[str], format_: str, expected: str) -> None:
+    """Of a file name that is no UTF-8; readers of JSON refuse it however it is escaped."""
+    log.configure(format_)
+    log.logger.info("policy loaded", path="a\udc80b")
+    assert expected in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("format_", ["json", "logfmt"])
+def test_other_scripts_stay_readable(capsys: pytest.CaptureFixture[str], format_: str) -> None:
+    log.configure(format_)
+    log.logger.info("message", sender="jörg@bücher.example", recipients=["用户@例子.example"])
+    line = capsys.readouterr().out
+    assert "jörg@bücher.example" in line
+    assert "用户@例子.example" in line
+
+
+def test_lines_are_utf_8_whatever_the_locale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "log").open("w", encoding="latin-1") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        log.configure("logfmt")
+        log.logger.info("message", sender="€@example.org")
+    assert "sender=€@example.org" in (tmp_path / "log").read_text("utf-8")
+
+
+class Full(io.StringIO):
+    """What a full disk is like."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_line_that_cannot_be_written_is_counted_and_hurts_nobody(
+    monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    before, file = log.lines_lost(), Full()
+    monkeypatch.setattr(sys, "stdout", file)
+    log.configure("logfmt")
+    if closed:
+        file.close()
+    log.logger.info("message", ref="ABC-1")
+    log.logger.error("internal error")
+    assert log.lines_lost() == before + 2
 
 
 @pytest.mark.parametrize("value", ["two words", 'a "quote"', "line\r\nend", "tab\t", "back\\slash", "a=b", "ü\u2028"])

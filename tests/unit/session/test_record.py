@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
+from mailguard import log
 from mailguard.facts import Answer, Known, SpamResult, Unknown, VirusResult
 from mailguard.log import FIELDS
 from tests.support.mail import mail, submit
@@ -115,3 +119,55 @@ async def test_what_is_only_observed_is_explained_too(start: Start) -> None:
 async def test_addresses_are_logged_as_they_are_written(start: Start) -> None:
     [line] = of(await logged(await start(), '"a,b"@example.com', "c@example.com", sender=""), "message")
     assert (line["sender"], line["recipients"]) == ("<>", ['"a,b"@example.com', "c@example.com"])
+
+
+HOSTILE = "\u202ex\u2028\u2029\ufeff\u2066\u200f"
+RAW = f"\x1b]0;x\x07\x00\x85{HOSTILE}"
+
+
+@pytest.mark.parametrize("format_", ["json", "logfmt"])
+async def test_lines_are_lines_whatever_strangers_write(
+    start: Start, scanners: Callable[..., None], capsys: pytest.CaptureFixture[str], format_: str
+) -> None:
+    """In the EHLO name, sender, recipient, header, in replies of the backend, and in names that the scanners give."""
+    scanners(Known(VirusResult(f"PUA.{RAW}")), Known(SpamResult(1.0, 1.0, rules={f"RULE{RAW}": 1.0})))
+    service = await start()
+    capsys.readouterr()
+    log.configure(format_)
+    try:
+        await _say_it_everywhere(service)
+    finally:
+        structlog.reset_defaults()
+    *lines, last = capsys.readouterr().out.split("\n")
+    assert last == ""
+    assert all(line.isprintable() and line.isascii() for line in lines)
+    values = [value for line in lines for value in _values(line, format_)]
+    assert {f"a{HOSTILE}@example.org", f"b{HOSTILE}@example.com", f"c{HOSTILE}@example.com"} <= set(values)
+    assert any(f"PUA.{RAW}" in value for value in values)
+    assert any(f"RULE{RAW}" in value for value in values)
+    assert {"command refused", "recipient", "message"} <= set(values)
+
+
+async def _say_it_everywhere(service: Service) -> None:
+    hostile = HOSTILE.encode()
+    async with await service.connect() as client:
+        await client.reply()
+        assert await client.code(b"EHLO x" + RAW.encode()) == 500
+        assert await client.code(b"EHLO x.example") == 250
+        assert await client.code(b"MAIL FROM:<a%b@example.org> SMTPUTF8" % hostile) == 250
+        service.sink.once("RCPT", b"550 5.1.1 no " + RAW.encode())
+        assert await client.code(b"RCPT TO:<b%b@example.com>" % hostile) == 550
+        assert await client.code(b"RCPT TO:<c%b@example.com>" % hostile) == 250
+        assert await client.code(b"DATA") == 354
+        await client.send(b"Message-ID: <%b@x>\r\nSubject: %b\r\n\r\n.\r\n" % (hostile, hostile))
+        assert (await client.reply())[0].startswith(b"250")
+
+
+def _values(line: str, format_: str) -> list[str]:
+    """The values of a line; those of a list one by one."""
+    if format_ == "json":
+        return [
+            str(each) for value in json.loads(line).values() for each in (value if isinstance(value, list) else [value])
+        ]
+    words = re.findall(r' [a-z_]+=("(?:[^"\\]|\\.)*"|\S+)', line)
+    return [json.loads(word) if word.startswith('"') else word for word in words]
