@@ -25,7 +25,12 @@ bin := .venv/bin
 pytest := sh tests/in_namespace.sh $(bin)/python -m pytest -q $(ARGS)
 
 servers := exim4-daemon-heavy clamav-daemon spamassassin spamd rbldnsd unbound
-test_tools := iproute2
+# Postfix is unpacked and not installed, since Debian has one mail server a machine; its libraries are installed.
+postfix := build/postfix
+postfix_libraries := libdb5.3 libicu72 libnsl2 libsasl2-2
+mailbox_servers := dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve
+mail_clients := swaks libnet-ssleay-perl
+test_tools := iproute2 $(mailbox_servers) $(mail_clients) $(postfix_libraries)
 compile := pip compile --quiet --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -60,6 +65,7 @@ test-fast: venv
 
 test-real: servers venv
 	@sh $(setup)/packages.sh $(test_tools)
+	@sh $(setup)/unpack.sh postfix $(postfix)
 	$(pytest) -m real
 
 test-mutants: venv

@@ -10,16 +10,15 @@ the laboratory asks nobody outside.
 from __future__ import annotations
 
 import shutil
-import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from typing_extensions import override
 
 from mailguard.lab import world
-from mailguard.lab.folders import free_port, group_name, make_folder, shipped
+from mailguard.lab.folders import free_port, greets, group_name, make_folder, shipped
 from mailguard.lab.server import Server
 
 INBOX = "INBOX"
@@ -32,6 +31,7 @@ MAILGUARD_MAILDIR = {mail}/$local_part_data/Maildir
 MAILGUARD_WRITTEN_AS = user = {user}
 {limits}
 .include {folder}/deploy/main.conf
+{lmtp}
 exim_user = {user}
 exim_group = {group}
 never_users =
@@ -55,7 +55,7 @@ chunking_advertise_hosts = *
 dsn_advertise_hosts = *
 tls_advertise_hosts =
 allow_domain_literals
-log_selector = +proxy +incoming_port +received_recipients +smtp_confirmation +pid
+log_selector = +proxy +incoming_port +received_recipients +smtp_confirmation +pid +8bitmime
 acl_smtp_rcpt = acl_rcpt
 acl_smtp_data = acl_data
 """
@@ -104,6 +104,11 @@ inbox:
   MAILGUARD_WRITTEN_AS
 """
 
+_LMTP = """\
+MAILGUARD_LMTP_SOCKET = {socket}
+MAILGUARD_LMTP_USER = {user}
+.include {folder}/deploy/exim-main.conf"""
+
 _RETRY = "begin retry\n*  *  F,2h,1m\n"
 
 
@@ -128,6 +133,8 @@ class Exim(Server):
         default_limits: keep Exim's own limits of connections and messages instead of ample ones.
         relay_hosts: hosts that may relay; Debian's own default is loopback, which a PROXY header hides from it.
         junk_router: whether the router of ``deploy/exim`` that files is part of the configuration.
+        users: local parts that have a mailbox.
+        lmtp: Dovecot's socket, where the mailboxes are not Exim's own but Dovecot's (``deploy/dovecot``).
     """
 
     program, package, user = "exim4", "exim4-daemon-heavy", "Debian-exim"
@@ -139,17 +146,24 @@ class Exim(Server):
         default_limits: bool = False,
         relay_hosts: str = "127.0.0.1 : ::1",
         junk_router: bool = True,
+        users: Iterable[str] = world.USERS,
+        lmtp: Path | None = None,
     ) -> None:
         super().__init__(folder)
+        self.users = tuple(users)
         self.port, self.proxy_port = free_port(), free_port()
         self.mail = make_folder(folder / "mail", self.run_as)
         for name in ("spool", "log"):
             make_folder(folder / name, self.run_as)
-        (folder / "users").write_text("".join(f"{user}:\n" for user in world.USERS))
+        (folder / "users").write_text("".join(f"{user}:\n" for user in self.users))
         deployed = make_folder(folder / "deploy")
-        for part in shipped("deploy/exim").glob("*.conf"):
+        for part in (*shipped("deploy/exim").glob("*.conf"), *shipped("deploy/dovecot").glob("exim-*.conf")):
             shutil.copy(part, deployed)
-        self._write(default_limits, relay_hosts, junk_router)
+        main = self._main_part(default_limits, relay_hosts, lmtp)
+        deliveries = self._own_mailboxes(junk_router) if lmtp is None else self._dovecots_mailboxes()
+        configuration = folder / "exim.conf"
+        configuration.write_text(main + _ACL + deliveries + _RETRY)
+        configuration.chmod(0o644)
 
     @property
     @override
@@ -169,15 +183,7 @@ class Exim(Server):
     @override
     def answers(self) -> bool:
         """Whether it greets."""
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
-            client.settimeout(5)
-            try:
-                client.connect(("127.0.0.1", self.port))
-                greeting = client.recv(512)
-                client.sendall(b"QUIT\r\n")
-                return greeting.startswith(b"220 ")
-            except OSError:
-                return False
+        return greets(("127.0.0.1", self.port), b"220 ", b"QUIT\r\n")
 
     def mailbox(self, user: str) -> Iterator[Delivered]:
         """Every message delivered to ``user``, in all folders."""
@@ -193,7 +199,7 @@ class Exim(Server):
         """
         deadline = time.monotonic() + timeout
         while True:
-            found = [mail for user in world.USERS for mail in self.mailbox(user) if _has_id(mail.path, message_id)]
+            found = [mail for user in self.users for mail in self.mailbox(user) if _has_id(mail.path, message_id)]
             if found or time.monotonic() >= deadline:
                 return found
             time.sleep(0.05)
@@ -203,9 +209,10 @@ class Exim(Server):
         path = self.folder / "log" / "mainlog"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def _write(self, default_limits: bool, relay_hosts: str, junk_router: bool) -> None:
-        main = _MAIN.format(
+    def _main_part(self, default_limits: bool, relay_hosts: str, lmtp: Path | None) -> str:
+        return _MAIN.format(
             limits=_DEFAULT_LIMITS if default_limits else _AMPLE_LIMITS,
+            lmtp=_LMTP.format(socket=lmtp, user=self.run_as, folder=self.folder) if lmtp else "",
             user=self.run_as,
             group=group_name(self.user),
             name=world.EXIM_NAME,
@@ -217,13 +224,18 @@ class Exim(Server):
             port=self.port,
             proxy_port=self.proxy_port,
         )
-        router = f".include {self.folder}/deploy/routers.conf\n" if junk_router else ""
-        transport = f".include {self.folder}/deploy/transports.conf\n"
+
+    def _own_mailboxes(self, junk_router: bool) -> str:
+        router = self._include("routers.conf") if junk_router else ""
         routers = "begin routers\n" + router + _INBOX_ROUTER
-        transports = "begin transports\n" + transport + _INBOX_TRANSPORT
-        configuration = self.folder / "exim.conf"
-        configuration.write_text(main + _ACL + routers + transports + _RETRY)
-        configuration.chmod(0o644)
+        return routers + "begin transports\n" + self._include("transports.conf") + _INBOX_TRANSPORT
+
+    def _dovecots_mailboxes(self) -> str:
+        routers = "begin routers\n" + self._include("exim-routers.conf")
+        return routers + "begin transports\n" + self._include("exim-transports.conf")
+
+    def _include(self, part: str) -> str:
+        return f".include {self.folder}/deploy/{part}\n"
 
 
 def _has_id(path: Path, message_id: str) -> bool:

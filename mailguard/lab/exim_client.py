@@ -6,6 +6,7 @@ the queue when it returns.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -94,8 +95,7 @@ class EximClient(Queueing):
 
     @override
     def submit(self, sender: str, recipients: Sequence[str], message: bytes) -> None:
-        body = "-B7BIT" if message.isascii() else "-B8BITMIME"
-        self._exim(["-odf", "-oi", body, "-f", sender, "--", *recipients], message)
+        self._exim(["-odf", "-oi", "-f", sender, "--", *recipients], message)
 
     @override
     def flush(self) -> None:
@@ -104,6 +104,12 @@ class EximClient(Queueing):
     @override
     def queued(self) -> int:
         return int(self._exim(["-bpc"]))
+
+    @override
+    def busy(self) -> bool:
+        """A message that could not be delivered has a ``==`` line in the log, and one that is done is not listed."""
+        listed, log = re.findall(r"\S{6}-\S{6}-\S{2}(?= <)", self._exim(["-bp"])), self.main_log()
+        return any(f" {message} == " not in log for message in listed)
 
     def _exim(self, arguments: Sequence[str], text: bytes = b"") -> str:
         return self.run([self._binary, "-C", str(self.folder / "exim.conf"), *arguments], text)

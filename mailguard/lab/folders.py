@@ -107,6 +107,20 @@ def answers_datagram(port: int, question: bytes) -> bool:
             return False
 
 
+def greets(address: tuple[str, int] | Path, greeting: bytes, farewell: bytes) -> bool:
+    """Whether a server at a TCP address or a socket file begins with ``greeting``; it is then told ``farewell``."""
+    family = socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as client:
+        client.settimeout(5)
+        try:
+            client.connect(str(address) if isinstance(address, Path) else address)
+            said = client.recv(512)
+            client.sendall(farewell)
+            return said.startswith(greeting)
+        except OSError:
+            return False
+
+
 def shipped(relative: str) -> Path:
     """A file or folder that comes with mailguard, like ``deploy/exim``, from the source tree or the installed package.
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import orjson
 from typing_extensions import override
 
 import mailguard
@@ -163,7 +164,15 @@ class Postfix(Queueing, Server):
 
     @override
     def queued(self) -> int:
-        return len(self._postfix(["postqueue", "-j"]).splitlines())
+        return len(self._queues())
+
+    @override
+    def busy(self) -> bool:
+        return any(queue != "deferred" for queue in self._queues())
+
+    def _queues(self) -> list[str]:
+        """The queue that each message is in (postqueue(1), JSON OBJECT FORMAT)."""
+        return [orjson.loads(line)["queue_name"] for line in self._postfix(["postqueue", "-j"]).splitlines()]
 
     def _postfix(self, command: Sequence[str], text: bytes = b"") -> str:
         program = find_program(str(UNPACKED / "usr/sbin" / command[0]), self.package)

@@ -45,6 +45,10 @@ class Queueing(ABC):
     def queued(self) -> int:
         """How many messages wait."""
 
+    @abstractmethod
+    def busy(self) -> bool:
+        """Whether a message in the queue was not tried yet, or is being tried."""
+
     def bounced(self) -> Iterator[bytes]:
         """Every bounce so far, line ends LF."""
         yield from (path.read_bytes() for path in sorted(self.folder.glob("bounces/new/*")))

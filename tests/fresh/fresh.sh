@@ -90,7 +90,7 @@ inside() {
 
 require_kind() {
     [ ! -e "$scratch/root/usr/sbin/policy-rc.d" ] || stop "policy-rc.d was left behind"
-    ! inside 'cat /proc/[0-9]*/comm' | grep -E '^(exim4|clamd|freshclam|spamd|unbound|rbldnsd)$' ||
+    ! inside 'cat /proc/[0-9]*/comm' | grep -E '^(exim4|clamd|freshclam|spamd|unbound|rbldnsd|dovecot|master)$' ||
         stop "a service was started, or a test server left behind"
 }
 

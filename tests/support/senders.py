@@ -1,0 +1,236 @@
+"""Mail clients of the world, as they are: programs and libraries that deliver to a port of loopback.
+
+Each takes the same order, :class:`Order`, and gives back a :class:`Report`: what whoever sent the mail is told. Those
+that send at once tell by their reply or exit status; those with a queue tell by a bounce, or go on trying.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import smtplib
+import ssl
+import subprocess
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import aiosmtplib
+
+from mailguard.lab.postfix import UNPACKED
+from mailguard.lab.process import find_program, wait_until
+from mailguard.lab.queueing import SENDERS, Queueing
+
+TIMEOUT = 60.0
+"""Seconds for one command of a client, or for one message in a queue to be dealt with."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One message to send.
+
+    Attributes:
+        octets: line ends CR LF, one at the end.
+        recipients: addresses.
+        sender: an address.
+        tls: by STARTTLS; the certificate is taken as it is.
+    """
+
+    octets: bytes
+    recipients: tuple[str, ...] = ("alice@example.com",)
+    sender: str = f"sender@{SENDERS}"
+    tls: bool = False
+
+    @property
+    def lines(self) -> bytes:
+        """The message with the line ends of files."""
+        return self.octets.replace(b"\r\n", b"\n")
+
+    @property
+    def options(self) -> list[str]:
+        """MAIL's parameters for a client whose user names them (RFC 6152, RFC 6531)."""
+        body = [] if self.octets.isascii() else ["BODY=8BITMIME"]
+        return [*body, *([] if self.sender.isascii() else ["SMTPUTF8"])]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of it as the sender sees it.
+
+    Attributes:
+        sent: whether it is told of no recipient that it failed.
+        text: all that it is told: replies, exceptions, bounces.
+        waiting: whether the message is in the client's queue, to be tried again.
+    """
+
+    sent: bool
+    text: str
+    waiting: bool = False
+
+
+class Sender(ABC):
+    """One client before the port ``port`` of loopback; ``folder`` is for its files."""
+
+    title: ClassVar[str]
+    queues: ClassVar[bool] = False
+    declares_8bit: ClassVar[bool] = False
+    """Whether it can tell the body's kind (RFC 6152)."""
+    utf8: ClassVar[bool] = False
+    """Whether it can speak SMTPUTF8 (RFC 6531)."""
+    starttls: ClassVar[bool] = True
+    """Whether it can speak STARTTLS."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self.port, self.folder = port, folder
+
+    def sent(self, octets: bytes) -> bytes:
+        """What the client makes of a message, apart from header lines that it adds."""
+        return octets
+
+    @abstractmethod
+    def send(self, order: Order) -> Report:
+        """Send; return once it is known what became of it, or that it waits in a queue."""
+
+
+class _Program(Sender):
+    """A program that sends once and tells by its exit status."""
+
+    @abstractmethod
+    def command(self, order: Order, message: Path) -> list[str]:
+        """The command that sends ``message``, whose line ends are LF."""
+
+    def send(self, order: Order) -> Report:
+        message = self.folder / "message"
+        message.write_bytes(order.lines)
+        environment = os.environ | {"LD_LIBRARY_PATH": str(UNPACKED / "usr/lib/postfix")}
+        done = subprocess.run(
+            self.command(order, message), capture_output=True, timeout=TIMEOUT, check=False, env=environment
+        )
+        said = (done.stdout + done.stderr).decode(errors="replace")
+        return Report(done.returncode == 0 and "<** " not in said, said)
+
+
+class Swaks(_Program):
+    """swaks(1), pipelining (RFC 2920). It marks each refusal with ``<**``, and succeeds if one recipient was taken."""
+
+    title = "swaks"
+
+    def command(self, order: Order, message: Path) -> list[str]:
+        command = [find_program("swaks", "swaks"), "--server", "127.0.0.1", "--port", str(self.port), "--pipeline"]
+        command += ["--ehlo", "swaks.example.net", "--from", order.sender, "--to", ",".join(order.recipients)]
+        message.write_bytes(order.lines.removesuffix(b"\n"))  # it ends the last line itself
+        return [*command, "--data", f"@{message}", *(["--tls"] if order.tls else [])]
+
+
+class SmtpSource(_Program):
+    """Postfix's smtp-source(1): HELO and not EHLO, one recipient after the other, gives up at the first refusal."""
+
+    title = "smtp-source"
+    starttls = False
+
+    def sent(self, octets: bytes) -> bytes:
+        """It ends every message by an empty line of its own."""
+        return octets + b"\r\n"
+
+    def command(self, order: Order, message: Path) -> list[str]:
+        """Of several recipients the last is named: before it go ``3...`` and ``2...``."""
+        name = str(UNPACKED / "usr/sbin/smtp-source")
+        command = [find_program(name, "postfix"), "-4", "-M", "source.example.net", "-f", order.sender]
+        if len(order.recipients) > 1:
+            command += ["-r", str(len(order.recipients))]
+        return [*command, "-t", order.recipients[-1], "-F", str(message), f"127.0.0.1:{self.port}"]
+
+
+class Smtplib(Sender):
+    """Python's smtplib."""
+
+    title = "smtplib"
+    declares_8bit = utf8 = True
+
+    def send(self, order: Order) -> Report:
+        with smtplib.SMTP("127.0.0.1", self.port, "smtplib.example.net", TIMEOUT) as client:
+            if order.tls:
+                client.starttls(context=_any_certificate())
+            try:
+                refused = client.sendmail(order.sender, order.recipients, order.octets, order.options)
+            except smtplib.SMTPException as error:
+                return Report(False, repr(error))
+        return Report(not refused, repr(refused))
+
+
+class Aiosmtplib(Sender):
+    """aiosmtplib."""
+
+    title = "aiosmtplib"
+    declares_8bit = utf8 = True
+
+    def send(self, order: Order) -> Report:
+        return asyncio.run(self._send(order))
+
+    async def _send(self, order: Order) -> Report:
+        client = aiosmtplib.SMTP(
+            hostname="127.0.0.1",
+            port=self.port,
+            local_hostname="aiosmtplib.example.net",
+            timeout=TIMEOUT,
+            start_tls=order.tls,
+            tls_context=_any_certificate() if order.tls else None,
+        )
+        async with client:
+            try:
+                refused, said = await client.sendmail(
+                    order.sender, order.recipients, order.octets, mail_options=order.options
+                )
+            except aiosmtplib.SMTPException as error:
+                return Report(False, repr(error))
+        return Report(not refused, f"{refused!r} {said}")
+
+
+class Queued(Sender):
+    """A mail server with a queue of its own: it tells by bounces, and tries again what could not be delivered yet."""
+
+    queues = utf8 = True
+
+    def __init__(self, port: int, folder: Path, server: Queueing) -> None:
+        super().__init__(port, folder)
+        self.server = server
+
+    def send(self, order: Order) -> Report:
+        bounces = len(list(self.server.bounced()))
+        self.server.submit(order.sender, order.recipients, order.lines)
+        wait_until(lambda: not self.server.busy(), f"{self.title} tried to deliver", TIMEOUT)
+        text = b"".join(list(self.server.bounced())[bounces:]).decode(errors="replace")
+        waiting = bool(self.server.queued())
+        return Report(not text and not waiting, text, waiting)
+
+    def flush(self) -> None:
+        """Try what waits until nothing does."""
+
+        def empty() -> bool:
+            if self.server.queued():
+                self.server.flush()
+            return not self.server.queued()
+
+        wait_until(empty, f"{self.title} delivered all that waited", TIMEOUT)
+
+
+class EximSender(Queued):
+    """Exim: pipelining, and BDAT where it is offered (RFC 3030). By sendmail's ways it is not told a body's kind."""
+
+    title = "Exim"
+
+
+class PostfixSender(Queued):
+    """Postfix: pipelining."""
+
+    title = "Postfix"
+    declares_8bit = True
+
+
+def _any_certificate() -> ssl.SSLContext:
+    """STARTTLS with whoever answers: the laboratory has no authority that signs."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
