@@ -120,6 +120,32 @@ class Listener(Section):
     proxy_protocol_from: list[NetworkEntry] = setting(
         [], "peers that must begin with a PROXY v1 or v2 header; from all others it is an error"
     )
+    xclient_from: list[NetworkEntry] = setting(
+        [], "clients that may name another one by XCLIENT (behind a PROXY header: as it names them); no others may"
+    )
+    starttls: bool = setting(True, "offer STARTTLS, where `tls` names a certificate")
+
+
+class Tls(Section):
+    """Our certificate towards clients; loaded again at SIGHUP."""
+
+    certificate: Path | None = setting(
+        None,
+        "PEM file: the certificate, then those that lead to its issuer; relative to this file's folder; without one "
+        "STARTTLS is not offered",
+    )
+    key: Path | None = setting(
+        None, "PEM file: its private key, not encrypted and closed to others; empty: in the certificate's file"
+    )
+    minimum_version: Literal["TLSv1.2", "TLSv1.3"] = setting("TLSv1.2", "the oldest version of TLS that is spoken")
+    expiry_warning: float = setting(
+        14.0, "warn so long before the certificate runs out, in `check`, at start and at SIGHUP", unit="days", ge=0
+    )
+
+    def within(self, folder: Path) -> Tls:
+        """The same with its paths, which are relative to ``folder``, made absolute."""
+        paths = {"certificate": self.certificate, "key": self.key}
+        return self.model_copy(update={name: folder / path for name, path in paths.items() if path is not None})
 
 
 class Backend(Section):
@@ -219,6 +245,7 @@ class Limits(Section):
     )
     command_timeout: float = setting(300.0, "waiting for a command", unit="s", gt=0)
     session_timeout: float = setting(1800.0, "a session outside content", unit="s", gt=0)
+    tls_handshake_timeout: float = setting(30.0, "a TLS handshake, from our reply to STARTTLS", unit="s", gt=0)
     data_timeout: float = setting(180.0, "between two chunks of content", unit="s", gt=0)
     min_data_rate: int = setting(500, "content after the grace", unit="octets/s", ge=0)
     min_data_rate_grace: float = setting(30.0, "content without a minimum rate", unit="s", ge=0)
@@ -242,7 +269,7 @@ class Limits(Section):
     )
     backend_failures: int = setting(3, "failures in a row after which a backend counts as dead", unit="failures", ge=1)
     policy_timeout: float = setting(
-        60.0, "loading the policy again, at SIGHUP; after that the old one stays", unit="s", gt=0
+        60.0, "loading the policy, and the certificate, again, at SIGHUP; after that the old one stays", unit="s", gt=0
     )
     drain_timeout: float = setting(60.0, "sessions in the middle of a message, at shutdown", unit="s", ge=0)
 
@@ -282,6 +309,7 @@ class Settings(Section):
     dns: Dns = setting(Dns(), "the resolver")
     clamav: Clamav = setting(Clamav(), "clamd")
     spamassassin: Spamassassin = setting(Spamassassin(), "spamd")
+    tls: Tls = setting(Tls(), "our certificate towards clients")
     limits: Limits = setting(Limits(), "bounds of time, size and number")
     admin: Admin = setting(Admin(), "metrics and health")
     log: Log = setting(Log(), "the log")

@@ -69,6 +69,17 @@ CONNECTIONS = _counter(
 )
 SESSIONS = _gauge("sessions_in_flight", "Connections open now.")
 SESSION_SECONDS = _seconds("session_duration_seconds", "Duration of a connection.")
+TLS_HANDSHAKES = _counter(
+    "tls_handshakes_total",
+    "Handshakes behind a client's STARTTLS.",
+    result="ok, failed, timeout",
+    version="TLSv1.2, TLSv1.3, none",
+)
+TLS_SECONDS = _seconds("tls_handshake_duration_seconds", "Duration of a handshake that succeeded.")
+CERTIFICATE_EXPIRY = _gauge(
+    "certificate_expiry_timestamp_seconds", "When the certificate that clients see runs out, as Unix time; 0: none."
+)
+CERTIFICATE_SUCCESS = _gauge("certificate_load_success", "1 where the last load of the certificate succeeded.")
 REPLIES = _counter(
     "replies_total",
     "Replies to clients, by class and stage.",

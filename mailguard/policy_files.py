@@ -77,9 +77,9 @@ def _decoded(path: Path, octets: bytes) -> Text:
 
 
 def load_settings(path: Path) -> Settings:
-    """The settings in the file at ``path``; the policy's path, which is relative to its folder, is made absolute.
+    """The settings in the file at ``path``; paths in it, which are relative to its folder, are made absolute.
 
-    Links and ``..`` stay in that path: they may lead elsewhere when the policy is loaded again.
+    Links and ``..`` stay in those of policy and certificate: they may lead elsewhere when these are loaded again.
 
     Raises:
         Problems: everything that is wrong with it, or that does not work on this machine.
@@ -88,7 +88,8 @@ def load_settings(path: Path) -> Settings:
     settings = validate(document, Settings)
     if problems := problems_here(document, settings):
         raise Problems(problems)
-    return settings.model_copy(update={"policy": path.parent.absolute() / settings.policy})
+    folder = path.parent.absolute()
+    return settings.model_copy(update={"policy": folder / settings.policy, "tls": settings.tls.within(folder)})
 
 
 def load(path: Path) -> CompiledPolicy:

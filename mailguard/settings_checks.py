@@ -1,4 +1,4 @@
-"""What this machine says against settings that are well written: folders that cannot be used, addresses that clash.
+"""What this machine says against settings that are well written: files that cannot be used, addresses that clash.
 
 Asked by ``mailguard check`` and at every start, as the user who runs them. Nothing is left behind: the spool folder
 gets a file without a name, no address is listened on. Blocking: host names are looked up by the system.
@@ -12,6 +12,7 @@ from pathlib import Path as FilePath
 
 from mailguard.config import Admin, Listener, Settings
 from mailguard.dns.servers import Server, system_servers
+from mailguard.net.certificates import BadCertificate, load_credentials
 from mailguard.net.local import Bindable, look_up
 from mailguard.positions import Document, Path, Problem
 from mailguard.spool import why_unusable
@@ -22,6 +23,7 @@ def problems_here(document: Document, settings: Settings) -> list[Problem]:
     listening: dict[str, Bindable] = {}
     return [
         *_policy(document, settings),
+        *_certificate(document, settings),
         *_spool_folder(document, settings),
         *_rule_folders(document, settings),
         *_resolvers(document, settings),
@@ -40,6 +42,17 @@ def _policy(document: Document, settings: Settings) -> Iterator[Problem]:
         yield document.problem(("policy",), f"the policy {path} cannot be read: {(error.strerror or '').lower()}", hint)
     except ValueError:
         yield document.problem(("policy",), "this cannot be the name of a file", "name the policy, as in policy.yaml")
+
+
+def _certificate(document: Document, settings: Settings) -> Iterator[Problem]:
+    """A certificate or a key that cannot be used; one whose time is over can, and is for ``mailguard check``."""
+    if settings.tls.key is not None and settings.tls.certificate is None:
+        yield document.problem(("tls", "key"), "this key has no certificate", "name it in `tls.certificate`")
+        return
+    try:
+        load_credentials(settings.tls.within(FilePath(document.text.file).parent))
+    except BadCertificate as bad:
+        yield document.problem(("tls", bad.setting), bad.message, bad.hint)
 
 
 def _spool_folder(document: Document, settings: Settings) -> Iterator[Problem]:

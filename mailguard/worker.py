@@ -3,6 +3,7 @@
 A worker loads the policy, refuses to start on a bad one or before an open relay, listens, watches lists and
 backends, and drains when told to. ``reload`` replaces the policy by one reference; sessions keep the one that they
 began with. Whatever stands in the new policy, and however long it takes to read, the sessions go on (decision 0007).
+With it the certificate is loaded again; each of both may be bad without the other.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from mailguard.scanners.taint_source import load_taint
 from mailguard.session import Services, Session
 from mailguard.session.spooling import Spooling
 from mailguard.smtp.admission import Slots
+from mailguard.smtp.identity import Identity
 from mailguard.smtp.listener import SmtpListener, listen
 
 Started = TypeVar("Started")
@@ -76,7 +78,8 @@ class Worker:
         self._listeners: list[SmtpListener] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._draining = False
-        self._aside = Aside("policy")
+        self._aside = Aside("reload")
+        self._identity: Identity | None = None
         self._reload_wanted = asyncio.Event()
         self.ports: list[int] = []
         self.admin_port = 0
@@ -86,10 +89,12 @@ class Worker:
 
         Raises:
             Problems: the policy does not load.
+            BadCertificate: the certificate or its key cannot be used.
             OpenRelay: a backend takes mail for anybody.
             CannotListen: an address cannot be listened on. After any of these nothing listens.
         """
         self._services = assemble(self._settings, load_for(self._settings))
+        self._identity = Identity.load(self._settings.tls, time.time)
         await self._services.relay.refuse_open_relays()
         try:
             await self._listen()
@@ -108,7 +113,7 @@ class Worker:
         admin = self._settings.admin.address
         self.admin_port = await _bound("`admin.address`", admin, self._admin.start())
         for number, wanted in enumerate(self._settings.listen, start=1):
-            starting = listen(self._settings, wanted, lambda: Session(self._services), slots)
+            starting = listen(self._settings, wanted, lambda: Session(self._services), slots, self._identity)
             self._listeners.append(await _bound(f"entry {number} of `listen`", wanted.address, starting))
         self.ports = [listener.port for listener in self._listeners]
         logger.info("admin listening", address=f"{admin.rpartition(':')[0]}:{self.admin_port}")
@@ -116,7 +121,7 @@ class Worker:
             logger.info("listening", address=listener.address, version=__version__)
 
     def reload_soon(self) -> None:
-        """Load the policy again; once more after a load that is under way, however often this is called meanwhile."""
+        """Load policy and certificate again; once more after a load that is under way, however often this is called."""
         self._reload_wanted.set()
 
     async def _reload_when_told(self) -> None:
@@ -124,6 +129,13 @@ class Worker:
             await self._reload_wanted.wait()
             self._reload_wanted.clear()
             await self.reload()
+            await self.reload_certificate()
+
+    async def reload_certificate(self) -> bool:
+        """Load the certificate again, where there is one; a bad one changes nothing. Whether the new one is shown."""
+        if self._identity is None:
+            return False
+        return await self._identity.reload(self._aside, self._settings.limits.policy_timeout)
 
     async def reload(self) -> bool:
         """Load the policy again; one that is bad or takes too long changes nothing, is logged, and a metric says so.

@@ -1,23 +1,27 @@
 """``mailguard check``: everything wrong with settings and policy, each with file, line, column and the line itself.
 
 It reads the files with the functions that the server uses, runs the policy's cases, and starts nothing. Exit status
-(sysexits.h): 0, or 78 where there is a problem; problems go to standard error.
+(sysexits.h): 0, or 78 where there is a problem; problems go to standard error, and so does a warning of a certificate
+that runs out soon. One that has run out is a problem here, though ``serve`` would go on with it.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from mailguard.config import Settings
+from mailguard.config import Settings, Tls
 from mailguard.facts import Stage
+from mailguard.net.certificates import load_credentials
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.policy_files import load, load_for, load_settings
 from mailguard.positions import Problem, Problems
+from mailguard.smtp.identity import DAY
 
 DEFAULT_CONFIG: Final = Path("/etc/mailguard/mailguard.yaml")
 
@@ -54,7 +58,22 @@ def _settings(config: Path, problems: list[Problem]) -> Settings | None:
         problems += error.problems
         return None
     typer.echo(f"{config}: ok, {settings.hostname} for {', '.join(settings.relay_domains)}")
+    _certificate(settings.tls, problems, time.time())
     return settings
+
+
+def _certificate(settings: Tls, problems: list[Problem], now: float) -> None:
+    """Tell of the certificate's time; ``settings`` were found in order."""
+    credentials = load_credentials(settings)
+    if credentials is None:
+        return
+    path, days = str(credentials.path), (credentials.not_after - now) / DAY
+    if why := credentials.out_of_date(now):
+        problems.append(Problem(path, 1, 1, why, "put a new one in its place, then send SIGHUP"))
+    elif days < settings.expiry_warning:
+        typer.echo(f"{path}: warning: the certificate runs out on {credentials.expiry}, in {days:.0f} days", err=True)
+    else:
+        typer.echo(f"{path}: ok, a certificate until {credentials.expiry}")
 
 
 def _policy(path: Path, load_it: Callable[[], CompiledPolicy], problems: list[Problem]) -> None:

@@ -1,7 +1,7 @@
-"""``mailguard serve``: run the service until SIGTERM or SIGINT; SIGHUP loads the policy again.
+"""``mailguard serve``: run the service until SIGTERM or SIGINT; SIGHUP loads policy and certificate again.
 
-Exit status (sysexits.h): 0 after a drain, 69 where an address cannot be listened on, 78 for a broken configuration
-or policy or an open relay behind us; in the last two nothing ever listened.
+Exit status (sysexits.h): 0 after a drain, 69 where an address cannot be listened on, 78 for a broken configuration,
+policy or certificate or an open relay behind us; in the last two nothing ever listened.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import uvloop
 from mailguard import log
 from mailguard.cli.descriptors import fitted
 from mailguard.config import Settings
+from mailguard.net.certificates import BadCertificate
 from mailguard.net.local import CannotListen
 from mailguard.policy_files import load_settings
 from mailguard.positions import Problems
@@ -43,7 +44,7 @@ async def _serve(settings: Settings) -> None:
 def serve(
     config: Annotated[Path, typer.Option(readable=False, help="The configuration file.")] = DEFAULT_CONFIG,
 ) -> None:
-    """Run mailguard in the foreground; SIGTERM drains and ends it, SIGHUP loads the policy again."""
+    """Run mailguard in the foreground; SIGTERM drains and ends it, SIGHUP loads policy and certificate again."""
     try:
         settings = load_settings(config)
         log.configure(settings.log.format, settings.log.level)
@@ -51,7 +52,7 @@ def serve(
     except Problems as problems:
         typer.echo(str(problems), err=True)
         raise typer.Exit(os.EX_CONFIG) from None
-    except OpenRelay as error:
+    except (OpenRelay, BadCertificate) as error:
         typer.echo(f"mailguard: {error}", err=True)
         raise typer.Exit(os.EX_CONFIG) from None
     except CannotListen as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mailguard.commands import Path
-from mailguard.facts import Answer, ClientAddress, Codes, Known, Message, ReverseDns
+from mailguard.facts import Answer, ClientAddress, Codes, Known, Message, ReverseDns, TlsSession
 from mailguard.message import fields
 from mailguard.message.head import Head
 from mailguard.message.sought import ENVELOPE
@@ -30,6 +30,7 @@ class Transmission:
         at: when the content was taken, with a time zone.
         reverse: the client's name; None where nobody asked.
         dnswl: zone and answer of each white list that was asked.
+        tls: what the client's connection was encrypted with; None where it was not.
     """
 
     hostname: str
@@ -40,6 +41,7 @@ class Transmission:
     at: datetime
     reverse: Answer[ReverseDns] | None = None
     dnswl: Sequence[tuple[str, Answer[Codes]]] = ()
+    tls: TlsSession | None = None
 
     def received(self) -> bytes:
         """Our Received field: the same octets in both compositions."""
@@ -49,6 +51,7 @@ class Transmission:
             address=self.address,
             hostname=self.hostname,
             with_=self.with_,
+            tls=self.tls,
             reference=self.reference,
             now=self.at,
         )

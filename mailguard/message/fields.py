@@ -19,7 +19,18 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from mailguard.commands import Path
-from mailguard.facts import NOT_ASKED, Answer, ClientAddress, Codes, Known, ReverseDns, SpamResult, Unknown, VirusResult
+from mailguard.facts import (
+    NOT_ASKED,
+    Answer,
+    ClientAddress,
+    Codes,
+    Known,
+    ReverseDns,
+    SpamResult,
+    TlsSession,
+    Unknown,
+    VirusResult,
+)
 
 LINE: Final = 78
 """Octets of a line without its CR LF, where it can be folded (RFC 5322 2.1.1)."""
@@ -87,6 +98,7 @@ def received(
     with_: str,
     reference: str,
     now: datetime,
+    tls: TlsSession | None = None,
 ) -> bytes:
     """Our trace field (RFC 5321 4.4): ``from helo (name [address]) by hostname with ESMTP id reference; date``.
 
@@ -99,14 +111,20 @@ def received(
         with_: from :func:`protocol`.
         reference: the reference id of the message.
         now: when its content was taken, with a time zone.
+        tls: what the connection was encrypted with, told in a comment behind ``with_``.
     """
     name = reverse.value.name.rstrip(".") if isinstance(reverse, Known) and reverse.value.confirmed else ""
     return _folded(
         "Received",
         ("from", _domain(helo), f"({_domain(name)}", f"{address.literal})"),
-        ("by", our_name(hostname), "with", with_, "id", f"{_word(reference)};"),
+        ("by", our_name(hostname), "with", with_, *_encryption(tls), "id", f"{_word(reference)};"),
         (format_datetime(now),),
     )
+
+
+def _encryption(tls: TlsSession | None) -> list[str]:
+    """``(TLS1.3 TLS_AES_256_GCM_SHA384)``."""
+    return [f"({tls.version.replace('TLSv', 'TLS')}", f"{_word(tls.cipher)})"] if tls else []
 
 
 def return_path(sender: Path) -> bytes:

@@ -43,10 +43,14 @@ class Questions:
     Every method that returns an answer raises what a check raised that it should not have: a bug defers.
     """
 
-    def __init__(self, services: Services, address: ClientAddress, port: int) -> None:
+    def __init__(
+        self, services: Services, address: ClientAddress, port: int, told: Answer[ReverseDns] | None = None
+    ) -> None:
+        """``told``: the client's name by the word of a peer that is trusted with it (XCLIENT); nobody is asked then."""
         self._services = services
         self._address = address
         self._port = port
+        self._told = told
         self._own_relay = is_own_relay(address, services.settings.own_relays)
         self._early_talker: Answer[bool] = NOT_ASKED
         self._helo = ""
@@ -62,7 +66,8 @@ class Questions:
         """Ask the lists and the reverse DNS about the connecting address, and nothing else about it ever."""
         if self._services.policy.lists:
             self._ask(_Topic.LISTS, self._services.dnsbl.ask(self._address, self._deadline()))
-        self._ask(_Topic.REVERSE_DNS, reverse_dns(self._services.resolver, self._address, self._deadline()))
+        if self._told is None:
+            self._ask(_Topic.REVERSE_DNS, reverse_dns(self._services.resolver, self._address, self._deadline()))
 
     def early_talker(self, answer: Answer[bool]) -> None:
         """Take note whether the client spoke before the greeting."""
@@ -70,10 +75,15 @@ class Questions:
 
     def about_helo(self, name: str) -> None:
         """Ask whether the EHLO name resolves; a new EHLO forgets the old one (RFC 5321 4.1.4)."""
+        self.forget_helo()
         self._helo = name
-        self._drop(_Topic.HELO)
         if Source.HELO in self._services.policy.sources:
             self._ask(_Topic.HELO, helo_resolves(self._services.resolver, name, self._deadline()))
+
+    def forget_helo(self) -> None:
+        """What was asked about the EHLO name is void."""
+        self._helo = ""
+        self._drop(_Topic.HELO)
 
     def about_sender(self, path: Path) -> None:
         """Ask whether the sender's domain takes mail; the null path has none to ask about (RFC 5321 4.5.5)."""
@@ -91,7 +101,7 @@ class Questions:
         if self._own_relay:
             return self._exempt()
         lists: dict[str, Answer[Codes]] = self._answer(_Topic.LISTS, {})
-        name: Answer[ReverseDns] = self._answer(_Topic.REVERSE_DNS, NOT_ASKED)
+        name: Answer[ReverseDns] = self._told or self._answer(_Topic.REVERSE_DNS, NOT_ASKED)
         return Client(self._address, self._port, self._early_talker, name, lists)
 
     def helo(self) -> Helo:

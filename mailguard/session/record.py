@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mailguard import metrics
-from mailguard.facts import Answer, Client, Codes, Known, Mailbox, SpamResult, Unknown
+from mailguard.facts import Answer, Client, Codes, Known, Mailbox, SpamResult, TlsSession, Unknown
 from mailguard.log import logger
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.replies import Reply
@@ -34,10 +34,11 @@ MAX_VALUE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Whom a log line is about: the client as far as it is known, and what it called itself."""
+    """Whom a log line is about: the client as far as it is known, what it called itself, its connection's TLS."""
 
     client: Client
     helo: str
+    tls: TlsSession | None = None
 
     def fields(self) -> dict[str, object]:
         """For the log."""
@@ -46,6 +47,7 @@ class Who:
             "client": str(self.client.address),
             "reverse": name.value.name if isinstance(name, Known) and name.value.confirmed else "",
             "helo": self.helo,
+            "tls": f"{self.tls.version}/{self.tls.cipher}" if self.tls else "",
             "dnsbl": _lists(self.client.dnsbl),
         }
 

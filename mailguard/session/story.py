@@ -9,11 +9,12 @@ refusal can name helo, sender and recipient. Anything unexpected here is the SMT
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from mailguard import message, metrics
 from mailguard.caseless import lowered
 from mailguard.commands import Extensions, MailFrom, RcptTo
-from mailguard.facts import Answer, Envelope, Mailbox
+from mailguard.facts import Answer, Envelope, Mailbox, TlsSession
 from mailguard.reference import new_reference
 from mailguard.relay import ClientGone, Identity
 from mailguard.replies import Reply, reply
@@ -37,6 +38,9 @@ def is_ours(recipient: Mailbox, relay_domains: list[str]) -> bool:
     )
 
 
+_NO_HELLO: Final = HeloGiven(name="", extended=False)
+
+
 class Session:
     """One connection. Implements :class:`mailguard.smtp.story.Story`."""
 
@@ -44,7 +48,8 @@ class Session:
         self._services = services
         self._settings = services.settings
         self._connection = new_reference()
-        self._hello = HeloGiven(name="", extended=False)
+        self._hello = _NO_HELLO
+        self._tls: TlsSession | None = None
         self._transaction: Transaction | None = None
         self._transactions = 0
         self._taken = 0
@@ -57,7 +62,7 @@ class Session:
     async def connected(self, peer: Peer) -> Reply | None:
         """Start the questions about the client; their answers are awaited at RCPT."""
         self._peer = peer
-        self._questions = Questions(self._services, peer.address, peer.port)
+        self._questions = Questions(self._services, peer.address, peer.port, peer.told.reverse)
         self._questions.about_client()
         return None
 
@@ -74,10 +79,16 @@ class Session:
         """What the backends do end to end."""
         return self._services.relay.extensions
 
+    async def secured(self, tls: TlsSession) -> None:
+        """TLS is on: what the client called itself is forgotten (RFC 3207 4.2); what lists say of it is not."""
+        self._tls = tls
+        self._hello = _NO_HELLO
+        self._questions.forget_helo()
+
     async def helo(self, event: HeloGiven) -> Reply:
         """EHLO or HELO: the questions about the name begin."""
-        self._hello = event
-        self._questions.about_helo(event.name)
+        self._hello = self._peer.told.hello(event)
+        self._questions.about_helo(self._hello.name)
         return reply("helo", hostname=self._settings.hostname)
 
     async def mail(self, command: MailFrom) -> Reply:
@@ -201,7 +212,10 @@ class Session:
             reference=transaction.reference,
             address=client.address,
             helo=self._hello.name,
-            with_=message.protocol(extended=self._hello.extended, smtputf8=transaction.smtputf8),
+            with_=message.protocol(
+                extended=self._hello.extended, tls=self._tls is not None, smtputf8=transaction.smtputf8
+            ),
+            tls=self._tls,
             at=self._services.now(),
             reverse=None if own_relay else client.reverse_dns,
             dnswl=() if own_relay else self._services.policy.white_lists(client),
@@ -239,4 +253,4 @@ class Session:
         return self._transaction
 
     def _who(self) -> record.Who:
-        return record.Who(self._questions.client(), self._hello.name)
+        return record.Who(self._questions.client(), self._hello.name, self._tls)

@@ -1,16 +1,24 @@
-"""Who is let in: the bounds on connections, and who a peer is before and after its PROXY header; no I/O."""
+"""Who is let in: the bounds on connections; who a peer is before and after its PROXY header or XCLIENT; no I/O.
+
+A connection may pass a proxy and then a relay: its PROXY header says first who the peer is, and what it says decides
+whether XCLIENT is taken. After XCLIENT the client named by it is the peer, and is trusted no more than any other
+(decision 0087).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from mailguard.config import Limits, Network
 from mailguard.facts import ClientAddress
 from mailguard.net.proxy_protocol import Header
 from mailguard.replies import Reply, reply
+from mailguard.smtp.story import Peer
+from mailguard.smtp.xclient import Absent, Xclient
 
 Endpoint = tuple[ClientAddress, int]
 """Address and port."""
@@ -76,8 +84,8 @@ def endpoint(name: Sequence[object]) -> Endpoint:
     return ClientAddress.parse(str(name[0])), int(str(name[1]))
 
 
-def sends_proxy_header(peer: ClientAddress, trusted: Sequence[Network]) -> bool:
-    """Whether ``peer`` is one of those that must begin with a PROXY header."""
+def is_trusted(peer: ClientAddress, trusted: Sequence[Network]) -> bool:
+    """Whether ``peer`` is one of those that must begin with a PROXY header, or may send XCLIENT."""
     return any(peer.ip in network for network in trusted)
 
 
@@ -87,3 +95,32 @@ def behind(header: Header, peer: Endpoint, local: Endpoint) -> tuple[Endpoint, E
     if ends is None:
         return peer, local
     return (ends.source, ends.source_port), (ends.destination, ends.destination_port)
+
+
+def renamed(peer: Peer, said: Xclient, own: Peer) -> Peer:
+    """The client that ``peer`` names by XCLIENT: what is not given holds, what is not known is the connection's own.
+
+    A new address has no name and no port but those given with it. HELO and PROTO may come in a command before it.
+    """
+    if not isinstance(said.address, Absent):
+        told = replace(peer.told, reverse=None)
+        peer = replace(peer, address=said.address or own.address, port=0, told=told)
+    told = peer.told
+    if not isinstance(said.reverse, Absent):
+        told = replace(told, reverse=said.reverse)
+    if not isinstance(said.helo, Absent):
+        told = replace(told, helo=said.helo or "")
+    if not isinstance(said.extended, Absent):
+        told = replace(told, extended=said.extended)
+    if not isinstance(said.port, Absent):
+        peer = replace(peer, port=said.port or 0)
+    return replace(peer, told=told, local=_local(peer, said, own))
+
+
+def _local(peer: Peer, said: Xclient, own: Peer) -> Endpoint:
+    address, port = peer.local
+    if not isinstance(said.local_address, Absent):
+        address = said.local_address or own.local[0]
+    if not isinstance(said.local_port, Absent):
+        port = own.local[1] if said.local_port is None else said.local_port
+    return address, port

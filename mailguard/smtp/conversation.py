@@ -31,6 +31,7 @@ from mailguard.smtp.chunkreader import ChunkReader
 from mailguard.smtp.content import ContentReader
 from mailguard.smtp.dotreader import DotReader
 from mailguard.smtp.events import (
+    ClientNamed,
     Closed,
     Content,
     DataAsked,
@@ -41,11 +42,13 @@ from mailguard.smtp.events import (
     MailGiven,
     Question,
     RcptGiven,
+    TlsAsked,
     TransactionDropped,
 )
-from mailguard.smtp.keywords import Offer, keywords
+from mailguard.smtp.keywords import Hop, Offer, keywords
 from mailguard.smtp.lines import CommandLines, Fault
 from mailguard.smtp.states import AFTER_REFUSAL, NOT_OFFERED, OUT_OF_ORDER, TABLE, State, Verb
+from mailguard.smtp.xclient import read_xclient
 
 _STAGES: Final[Mapping[Verb, str]] = {
     Verb.EHLO: "helo",
@@ -100,6 +103,7 @@ class Conversation:
         commands: command lines so far.
         errors: those that were unknown, malformed, or out of order.
         transactions: well-formed MAIL commands in their place, taken or not (RFC 9422 4.1).
+        hop: what is offered besides; set before the first octet.
     """
 
     def __init__(self, limits: Limits, hostname: str) -> None:
@@ -123,6 +127,7 @@ class Conversation:
         self.commands = 0
         self.transactions = 0
         self.errors = 0
+        self.hop = Hop()
 
     # --- for the one who drives it ------------------------------------------------------------------------------
 
@@ -192,6 +197,18 @@ class Conversation:
         self._say(last)
         self._close(end)
 
+    def in_tls(self) -> Conversation:
+        """The conversation behind the handshake: it knows nothing of what was said or sent before (RFC 3207 4.2)."""
+        after = Conversation(self._limits, self._hostname)
+        after.commands, after.errors, after._without_mail = self.commands, self.errors, self._without_mail
+        return after
+
+    def for_another_client(self) -> Conversation:
+        """The conversation behind XCLIENT: a new one, which begins with what was pipelined behind the command."""
+        after = Conversation(self._limits, self._hostname)
+        after.receive(self._lines.take())
+        return after
+
     def replies(self) -> list[Said]:
         """The replies to send since the last call, in order."""
         said, self._said = self._said, []
@@ -218,7 +235,7 @@ class Conversation:
         return True
 
     def _command(self, word: str, argument: bytes) -> None:
-        verb = Verb(word) if word in _COMMANDS else None
+        verb = Verb(word) if self._is_offered(word) else None
         self._without_mail += verb not in (Verb.RCPT, Verb.BDAT)
         if self._without_mail > self._limits.max_commands_without_mail and verb is not Verb.QUIT:
             self.close(reply("too_many_commands"), End.ERRORS)
@@ -228,6 +245,11 @@ class Conversation:
             self._tell(self._out_of_order(verb))
         else:
             self._legal(verb, argument)
+
+    def _is_offered(self, word: str) -> bool:
+        if word == Verb.STARTTLS:
+            return self.hop.starttls or self.hop.tls
+        return self.hop.xclient if word == Verb.XCLIENT else word in _COMMANDS
 
     def _out_of_order(self, verb: Verb) -> _Refusal:
         # RFC 2920 3.1: the DATA of a pipelined group whose recipients were all refused is no mistake of the client.
@@ -284,9 +306,12 @@ class Conversation:
         self._events.append(question)
 
     def _close(self, end: End) -> None:
+        self._end(Closed(end))
+
+    def _end(self, last: Closed | TlsAsked | ClientNamed) -> None:
         self.state = State.CLOSED
         self._events.clear()
-        self._events.append(Closed(end))
+        self._events.append(last)
 
     def _endless_line(self) -> bool:
         if self._lines.skipped <= MAX_SKIPPED:
@@ -302,9 +327,21 @@ class Conversation:
     def _helo(self, argument: bytes) -> None:
         self._ask(Verb.HELO, HeloGiven(grammar.helo_name(argument, Verb.HELO), extended=False))
 
+    def _starttls(self, argument: bytes) -> None:
+        grammar.no_argument(argument, Verb.STARTTLS)
+        if self.hop.tls:
+            self._error(reply("tls_is_on"), Verb.STARTTLS)
+            return
+        self._say(reply("tls_go"))
+        self._lines.take()  # sent in plain text: a command injected on the way must not be found here later
+        self._end(TlsAsked())
+
+    def _xclient(self, argument: bytes) -> None:
+        self._end(ClientNamed(read_xclient(argument)))
+
     def _with_keywords(self, answer: Reply) -> Reply:
         """The 250 to EHLO with what is offered."""
-        return replace(answer, lines=(*answer.lines, *keywords(Offer(self._offered, self._limits))))
+        return replace(answer, lines=(*answer.lines, *keywords(Offer(self._offered, self._limits, self.hop))))
 
     def _mail(self, argument: bytes) -> None:
         command = grammar.mail_from(argument, self._offered)
@@ -503,6 +540,8 @@ def _own(what: Reply, verb: Verb | None = None) -> Said:
 _COMMANDS: Final[Mapping[Verb, Callable[[Conversation, bytes], None]]] = {
     Verb.EHLO: Conversation._ehlo,
     Verb.HELO: Conversation._helo,
+    Verb.STARTTLS: Conversation._starttls,
+    Verb.XCLIENT: Conversation._xclient,
     Verb.MAIL: Conversation._mail,
     Verb.RCPT: Conversation._rcpt,
     Verb.DATA: Conversation._data,

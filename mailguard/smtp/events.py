@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from mailguard.commands import MailFrom, RcptTo
+from mailguard.smtp.xclient import Xclient
 
 
 class End(StrEnum):
@@ -28,6 +29,10 @@ class End(StrEnum):
     """Too many errors, or too many commands without mail: 421 4.7.0."""
     SHUTDOWN = "shutdown"
     """We drain: 421 4.3.2."""
+    TLS = "tls"
+    """No TLS handshake behind STARTTLS: closed without a word, for there is no language left to say it in."""
+    RENAMED = "renamed"
+    """The peer named a client by XCLIENT; of it is told from now on. Ends a story, never a connection."""
     INTERNAL = "internal"
     """A bug of ours: 421 4.3.0."""
 
@@ -91,6 +96,21 @@ class TransactionDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsAsked:
+    """STARTTLS was taken: behind the replies still to send comes the handshake, then a new conversation.
+
+    What else was received is void (RFC 3207 4.2), and this conversation is over.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ClientNamed:
+    """XCLIENT was taken: the client is another one, to be greeted in a new conversation, and this one is over."""
+
+    attributes: Xclient
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """Nothing more will be read; the replies still to send are the last."""
 
@@ -98,4 +118,4 @@ class Closed:
 
 
 Question: TypeAlias = HeloGiven | MailGiven | RcptGiven | DataAsked | EndOfData
-Event: TypeAlias = Question | Content | TransactionDropped | Closed
+Event: TypeAlias = Question | Content | TransactionDropped | TlsAsked | ClientNamed | Closed

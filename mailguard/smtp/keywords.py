@@ -1,7 +1,7 @@
 """What the answer to EHLO offers, as one table in the order of its lines (RFC 5321 4.1.1.1); pure.
 
-Hop-local extensions are ours and always offered. End-to-end ones are promises that the backends must keep, and stand in
-:class:`~mailguard.commands.Extensions`.
+Hop-local extensions are ours: most are always offered, those in :class:`Hop` where the connection is fit for them.
+End-to-end ones are promises that the backends must keep, and stand in :class:`~mailguard.commands.Extensions`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,21 @@ from typing import Final
 
 from mailguard.commands import Extensions
 from mailguard.config import Limits
+from mailguard.smtp import xclient
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What is offered on one connection and not on another.
+
+    Attributes:
+        starttls: a TLS handshake may follow (RFC 3207); ``tls``: one has.
+        xclient: the client may say by XCLIENT whom it relays for.
+    """
+
+    starttls: bool = False
+    tls: bool = False
+    xclient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +35,7 @@ class Offer:
 
     end_to_end: Extensions
     limits: Limits
+    hop: Hop = Hop()
 
 
 def _always(_offer: Offer) -> str:
@@ -35,6 +51,8 @@ KEYWORDS: Final[Mapping[str, Callable[[Offer], str | None]]] = {
     "ENHANCEDSTATUSCODES": _always,
     "CHUNKING": _always,
     "LIMITS": lambda offer: f" RCPTMAX={offer.limits.max_recipients} MAILMAX={offer.limits.max_messages}",
+    "STARTTLS": lambda offer: _where(offer.hop.starttls and not offer.hop.tls),
+    "XCLIENT": lambda offer: _where(offer.hop.xclient, f" {' '.join(xclient.NAMES)}"),
     "SIZE": lambda offer: _where(offer.end_to_end.size > 0, f" {offer.end_to_end.size}"),
     "8BITMIME": lambda offer: _where(offer.end_to_end.eightbitmime),
     "SMTPUTF8": lambda offer: _where(offer.end_to_end.smtputf8),

@@ -14,6 +14,7 @@ from aiosmtpd.smtp import SMTP
 from mailguard.config import Listener, Settings
 from mailguard.net.local import look_up
 from mailguard.smtp.admission import Slots
+from mailguard.smtp.identity import Identity
 from mailguard.smtp.server import Connection
 from mailguard.smtp.story import StoryFactory
 
@@ -27,13 +28,22 @@ class SmtpListener:
     Attributes:
         port: the port that is bound.
         address: host and port, as in the configuration, port 0 replaced.
+        identity: our certificate; None where there is none, and no STARTTLS.
     """
 
-    def __init__(self, settings: Settings, config: Listener, story_factory: StoryFactory, slots: Slots) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        config: Listener,
+        story_factory: StoryFactory,
+        slots: Slots,
+        identity: Identity | None = None,
+    ) -> None:
         self.settings = settings
         self.config = config
         self.story_factory = story_factory
         self.slots = slots
+        self.identity = identity
         self.prototype = _prototype(settings)
         self.port = 0
         self.address = config.address
@@ -84,17 +94,22 @@ class SmtpListener:
 
 
 async def listen(
-    settings: Settings, listener: Listener, story_factory: StoryFactory, slots: Slots | None = None
+    settings: Settings,
+    listener: Listener,
+    story_factory: StoryFactory,
+    slots: Slots | None = None,
+    identity: Identity | None = None,
 ) -> SmtpListener:
     """Listen at ``listener.address``; each connection gets a story of ``story_factory``.
 
-    ``slots``: the bounds on connections, shared with other listeners; without it they hold for this one.
+    ``slots``: the bounds on connections, shared with other listeners; without it they hold for this one. ``identity``:
+    our certificate, shared too.
 
     Raises:
         OSError: the address cannot be listened on.
         ValueError: the address is no host and port.
     """
-    made = SmtpListener(settings, listener, story_factory, slots or Slots(settings.limits))
+    made = SmtpListener(settings, listener, story_factory, slots or Slots(settings.limits), identity)
     await made.start()
     return made
 

@@ -2,14 +2,18 @@
 
 What octets mean is for ``smtp.conversation``, what to answer is for the story (``smtp.story``), how long to wait is for
 ``smtp.patience``. Here are sockets, tasks and timers, and nothing else. Of aiosmtpd its connection is used: transport,
-streams, the handler's task, later STARTTLS. None of its parsing of commands and addresses is reachable, for the whole
-of ``_handle_client`` is ours and the table of its ``smtp_*`` methods is empty (decision 0011).
+streams, the handler's task. None of its parsing of commands and addresses is reachable, for the whole of
+``_handle_client`` is ours and the table of its ``smtp_*`` methods is empty (decision 0011).
 
 A client that vanishes cancels nothing: ``Peer.gone`` is set, and the call that the story is in goes on to its end, so
 that a transaction at a backend is never cut behind its final dot. Only a drain that runs out of time cancels.
 
 While the story is busy nothing is taken from the stream reader; it stops reading at 2 x :data:`READ_SIZE` octets, which
 one last read of the loop (256 KiB) may exceed, and the kernel's window closes. So a connection's memory is bounded.
+
+STARTTLS and XCLIENT end a conversation, and the connection goes on with a new one (decision 0084). Behind STARTTLS the
+streams are new too, so that nothing which came before the handshake can be read after it (RFC 3207 4.2; CVE-2011-0411
+was that). Behind XCLIENT the story is new, for it is of another client; what was pipelined behind it is kept.
 """
 
 from __future__ import annotations
@@ -18,21 +22,23 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiosmtpd.smtp import SMTP
 from prometheus_client import Counter
 
 from mailguard import metrics
 from mailguard.config import Limits
-from mailguard.facts import Answer, Known, Unknown
+from mailguard.facts import Answer, ClientAddress, Known, TlsSession, Unknown
 from mailguard.log import logger
 from mailguard.net.proxy_protocol import Header, HeaderReader, ProxyError
+from mailguard.net.tls import Secured, TlsFailed, secure
 from mailguard.reference import new_reference
 from mailguard.replies import Reply, reply
-from mailguard.smtp.admission import Endpoint, TurnedAway, behind, endpoint, sends_proxy_header
+from mailguard.smtp.admission import Endpoint, TurnedAway, behind, endpoint, is_trusted, renamed
 from mailguard.smtp.conversation import Conversation, Said
-from mailguard.smtp.events import Closed, End, MailGiven, RcptGiven, TransactionDropped
+from mailguard.smtp.events import ClientNamed, Closed, End, MailGiven, RcptGiven, TlsAsked, TransactionDropped
+from mailguard.smtp.keywords import Hop
 from mailguard.smtp.patience import Patience
 from mailguard.smtp.states import State
 from mailguard.smtp.story import ConnectionEnd, Peer, Story
@@ -62,7 +68,13 @@ class Connection(SMTP):
         self._listener = listener
         self._limits: Limits = listener.settings.limits
         self._conversation = Conversation(self._limits, listener.settings.hostname)
+        self._began = self.loop.time()
         self._gone = asyncio.Event()
+        self._client_slot = ExitStack()
+        self._half_closed = False
+        self._handshaking = False
+        self._tls: TlsSession | None = None
+        self._relayed = False
         self._waiting: asyncio.Timeout | None = None
         self._draining = False
         self._spoke_early = False
@@ -83,6 +95,7 @@ class Connection(SMTP):
     def eof_received(self) -> bool | None:
         """The client sends no more. It is gone, unless it left commands to carry out: some send all and half-close."""
         keep_open = asyncio.StreamReaderProtocol.eof_received(self)
+        self._half_closed = True
         if self._reader.at_eof() and not self._conversation.command_waiting:
             self._gone.set()
         return keep_open
@@ -108,7 +121,12 @@ class Connection(SMTP):
 
     async def _handle_client(self) -> None:
         """The connection: who it is, the greeting, the conversation, the end."""
-        with metrics.SESSIONS.track_inprogress(), metrics.SESSION_SECONDS.time(), ExitStack() as slots:
+        with (
+            metrics.SESSIONS.track_inprogress(),
+            metrics.SESSION_SECONDS.time(),
+            ExitStack() as slots,
+            self._client_slot,
+        ):
             end = End.SHUTDOWN
             try:
                 end = await self._attend(slots)
@@ -127,28 +145,58 @@ class Connection(SMTP):
 
     async def _attend(self, slots: ExitStack) -> End:
         """Let the client in or turn it away; how it ended."""
-        began = self.loop.time()
         try:
             peer = await self._admit(slots)
+            self._linger = True
+            return await self._tell_stories(peer)
         except TurnedAway as refusal:
             self._log("connection", refusal.reply, end=End.REFUSED.value)
             await self._send([Said(refusal.reply.with_reference(self._reference), "connect", own=True)])
             return End.REFUSED
         except ConnectionError:
             return End.LOST
-        self._linger = True
-        return await self._tell_story(peer, began)
 
-    async def _tell_story(self, peer: Peer, began: float) -> End:
-        self._story = self._listener.story_factory()
-        teller = Teller(self._story, self._conversation)
-        end = End.SHUTDOWN
-        try:
-            end = await self._greet(teller, peer) or await self._converse(teller)
-        finally:
-            seconds = self.loop.time() - began
-            await teller.closed(ConnectionEnd(end, seconds, self._conversation.commands, self._conversation.errors))
+    async def _tell_stories(self, own: Peer) -> End:
+        """The story of ``own``; where that names a client by XCLIENT, the story of that client, and so on.
+
+        Raises:
+            TurnedAway: no slot is free for a client that was named.
+        """
+        peer = own
+        while isinstance(end := await self._tell_story(peer), ClientNamed):
+            peer = renamed(peer, end.attributes, own)
+            self._relayed = True
+            self._began = self.loop.time()
+            self._take_slot(peer.address)
+            self._conversation = self._conversation.for_another_client()
         return end
+
+    async def _tell_story(self, peer: Peer) -> End | ClientNamed:
+        """One story from the greeting to its end, which is returned."""
+        self._story = self._listener.story_factory()
+        self._conversation.hop = self._hop(peer)
+        self._teller = Teller(self._story, self._conversation)
+        end: End | ClientNamed = End.SHUTDOWN
+        try:
+            end = await self._greet(peer) or await self._converse(peer)
+        finally:
+            how = End.RENAMED if isinstance(end, ClientNamed) else end
+            seconds, conversation = self.loop.time() - self._began, self._conversation
+            await self._teller.closed(ConnectionEnd(how, seconds, conversation.commands, conversation.errors))
+        return end
+
+    def _hop(self, peer: Peer) -> Hop:
+        """What is offered to ``peer`` on this connection.
+
+        STARTTLS behind XCLIENT is not: what was told in plain text would have to be forgotten (RFC 3207 4.2), and who
+        told it may have been anybody on the way.
+        """
+        config = self._listener.config
+        return Hop(
+            starttls=self._listener.identity is not None and config.starttls and not self._relayed,
+            tls=self._tls is not None,
+            xclient=is_trusted(peer.address, config.xclient_from),
+        )
 
     # --- who it is ----------------------------------------------------------------------------------------------
 
@@ -162,11 +210,20 @@ class Connection(SMTP):
         client, local = self._endpoint("peername"), self._endpoint("sockname")
         self._client = str(client[0])
         slots.enter_context(self._listener.slots.connection())
-        if sends_proxy_header(client[0], self._listener.config.proxy_protocol_from):
+        if is_trusted(client[0], self._listener.config.proxy_protocol_from):
             client, local = behind(await self._proxy_header(), client, local)
-            self._client = str(client[0])
-        slots.enter_context(self._listener.slots.client(client[0]))
-        return Peer(*client, local, self._gone)
+        self._take_slot(client[0])
+        return Peer(*client, local, gone=self._gone)
+
+    def _take_slot(self, client: ClientAddress) -> None:
+        """Hold one of the slots of ``client``, whom the log names from now on, and none of the client before it.
+
+        Raises:
+            TurnedAway: it has all of them.
+        """
+        self._client = str(client)
+        self._client_slot.close()
+        self._client_slot.enter_context(self._listener.slots.client(client))
 
     def _endpoint(self, name: str) -> Endpoint:
         found = self._writer.get_extra_info(name)
@@ -193,8 +250,9 @@ class Connection(SMTP):
 
     # --- the greeting -------------------------------------------------------------------------------------------
 
-    async def _greet(self, teller: Teller, peer: Peer) -> End | None:
+    async def _greet(self, peer: Peer) -> End | None:
         """Greet; how the connection ended if it did."""
+        teller = self._teller
         try:
             refusal, wait = await teller.connected(peer)
             greeting = refusal or await teller.greeting(await self._early_talker(wait))
@@ -211,6 +269,8 @@ class Connection(SMTP):
 
     async def _early_talker(self, wait: float) -> Answer[bool]:
         """Whether the client speaks within ``wait`` seconds before the greeting (RFC 5321 4.3.1: it must not)."""
+        if self._relayed:
+            return Unknown("the client speaks to a peer that named it by XCLIENT")
         if wait <= 0:
             return Unknown("nothing was waited for before the greeting")
         if self._spoke_early:
@@ -226,7 +286,7 @@ class Connection(SMTP):
 
     # --- the conversation ---------------------------------------------------------------------------------------
 
-    async def _converse(self, teller: Teller) -> End:
+    async def _converse(self, peer: Peer) -> End | ClientNamed:
         """From the first command to the end, which is returned."""
         patience = Patience(self._limits, self.loop.time())
         while True:
@@ -238,8 +298,12 @@ class Connection(SMTP):
                 await self._listen(patience)
             elif isinstance(event, Closed):
                 return event.end
-            else:
-                await teller.tell(event)
+            elif isinstance(event, ClientNamed):
+                return event
+            elif not isinstance(event, TlsAsked):
+                await self._teller.tell(event)
+            elif not await self._secure(peer):
+                return End.TLS
 
     def _close_if_draining(self) -> None:
         conversation = self._conversation
@@ -269,6 +333,54 @@ class Connection(SMTP):
         else:
             self._gone.set()
             conversation.receive_eof()
+
+    # --- TLS ----------------------------------------------------------------------------------------------------
+
+    async def _secure(self, peer: Peer) -> bool:
+        """The handshake behind our reply to STARTTLS; whether the connection is in TLS now."""
+        began = self.loop.time()
+        try:
+            secured = await self._handshake()
+        except (TlsFailed, TimeoutError) as error:
+            too_slow = isinstance(error, TimeoutError)
+            metrics.TLS_HANDSHAKES.labels("timeout" if too_slow else "failed", "none").inc()
+            why = "too slow, or we drain" if too_slow else str(error)
+            logger.info("tls handshake failed", ref=self._reference, client=self._client, error=why)
+            return False
+        metrics.TLS_HANDSHAKES.labels("ok", secured.facts.version).inc()
+        metrics.TLS_SECONDS.observe(self.loop.time() - began)
+        self._reader, self._writer, self._tls = secured.reader, secured.writer, secured.facts
+        self._conversation = self._conversation.in_tls()
+        self._conversation.hop = self._hop(peer)
+        self._teller = Teller(self._teller.story, self._conversation)
+        await self._teller.secured(secured.facts)
+        return True
+
+    async def _handshake(self) -> Secured:
+        """Streams in TLS.
+
+        Raises:
+            TlsFailed: the client is gone, or takes nothing that we have.
+            TimeoutError: it took too long, or a drain began.
+        """
+        identity, limits = self._listener.identity, self._limits
+        if identity is None or self._half_closed:
+            raise TlsFailed("the client sends no more")
+        self._handshaking = True
+        try:
+            async with asyncio.timeout(limits.tls_handshake_timeout) as self._waiting:
+                secured = await secure(
+                    cast(asyncio.Transport, self._writer.transport),
+                    identity.context,
+                    self._gone.set,
+                    limit=READ_SIZE,
+                    handshake=2 * limits.tls_handshake_timeout,  # the bound that counts is the one above
+                    shutdown=limits.close_timeout,
+                )
+        finally:
+            self._waiting = None
+        self._handshaking = False
+        return secured
 
     # --- refusals that no story gives ---------------------------------------------------------------------------
 
@@ -334,16 +446,24 @@ class Connection(SMTP):
         return True
 
     def _write(self, all_said: Sequence[Said]) -> None:
+        if self._handshaking:  # no plain text in the middle of it
+            return
         for said in all_said:
             _replies(said.reply.code // 100, said.stage).inc()
         self._writer.write(b"".join(said.reply.encode() for said in all_said))
 
     async def _hang_up(self, *, linger: bool) -> None:
-        """Close; ``linger``: read the client's last octets first, else the kernel's reset may overtake our reply."""
+        """Close; ``linger``: read the client's last octets first, else the kernel's reset may overtake our reply.
+
+        TLS has no half-close in asyncio: there ``close_notify`` is said, and the client's awaited.
+        """
         transport = self._writer.transport
+        if self._handshaking:  # it failed: nobody would ever tell our streams that they are closed
+            transport.abort()
+            return
         try:
             async with asyncio.timeout(self._limits.close_timeout):
-                if linger and not self._gone.is_set():
+                if linger and not self._gone.is_set() and self._writer.can_write_eof():
                     self._writer.write_eof()
                     while await self._reader.read(READ_SIZE):
                         continue

@@ -18,6 +18,8 @@ class Verb(StrEnum):
 
     EHLO = "EHLO"
     HELO = "HELO"
+    STARTTLS = "STARTTLS"
+    XCLIENT = "XCLIENT"
     MAIL = "MAIL"
     RCPT = "RCPT"
     DATA = "DATA"
@@ -64,8 +66,14 @@ def _anywhere(here: State) -> dict[Verb, State]:
 
 
 TABLE: Final[Mapping[State, Mapping[Verb, State]]] = {
-    _S.START: {**_anywhere(_S.START), _V.RSET: _S.START},
-    _S.READY: {**_anywhere(_S.READY), _V.RSET: _S.READY, _V.MAIL: _S.SENDER},
+    _S.START: {**_anywhere(_S.START), _V.RSET: _S.START, _V.XCLIENT: _S.CLOSED},
+    _S.READY: {
+        **_anywhere(_S.READY),
+        _V.RSET: _S.READY,
+        _V.MAIL: _S.SENDER,
+        _V.STARTTLS: _S.CLOSED,
+        _V.XCLIENT: _S.CLOSED,
+    },
     _S.SENDER: {**_anywhere(_S.SENDER), _V.RSET: _S.READY, _V.RCPT: _S.RECIPIENTS},
     _S.REFUSED: {**_anywhere(_S.REFUSED), _V.RSET: _S.READY, _V.RCPT: _S.RECIPIENTS},
     _S.RECIPIENTS: {
@@ -80,7 +88,10 @@ TABLE: Final[Mapping[State, Mapping[Verb, State]]] = {
     _S.FAILED: {**_anywhere(_S.FAILED), _V.RSET: _S.READY},
     _S.CLOSED: {},
 }
-"""The state after a command that was taken, by the state before; what is not here is illegal."""
+"""The state after a command that was taken, by the state before; what is not here is illegal.
+
+STARTTLS and XCLIENT close this conversation; the connection goes on with another.
+"""
 
 AFTER_REFUSAL: Final[Mapping[tuple[State, Verb], State]] = {
     (_S.SENDER, _V.RCPT): _S.REFUSED,
@@ -111,4 +122,4 @@ OUT_OF_ORDER: Final[Mapping[State, Reply]] = {
 NOT_OFFERED: Final = frozenset(
     {"STARTTLS", "AUTH", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "XCLIENT", "XFORWARD"}
 )
-"""Commands that are known and not offered: 502 instead of 500 (RFC 5321 4.2.4)."""
+"""Commands that are known and not offered, or not to everybody: 502 instead of 500 (RFC 5321 4.2.4)."""

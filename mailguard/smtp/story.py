@@ -19,25 +19,47 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from mailguard.commands import Extensions, MailFrom, RcptTo
-from mailguard.facts import Answer, ClientAddress
+from mailguard.facts import Answer, ClientAddress, ReverseDns, TlsSession
 from mailguard.replies import Reply
 from mailguard.smtp.events import End, EndOfData, HeloGiven
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What a trusted peer says of the client that it relays for, and the connection does not show (XCLIENT).
+
+    Attributes:
+        helo: what the client called itself; empty: what is said in EHLO holds.
+        extended: it did so with EHLO; None where nobody said.
+        reverse: its name; None where nobody said, so that it is to be asked for.
+    """
+
+    helo: str = ""
+    extended: bool | None = None
+    reverse: Answer[ReverseDns] | None = None
+
+    def hello(self, said: HeloGiven) -> HeloGiven:
+        """The client's own greeting, where the peer greets us with ``said``."""
+        extended = said.extended if self.extended is None else self.extended
+        return HeloGiven(self.helo or said.name, extended)
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
-    """Who connected; after a PROXY header from a trusted peer, whom that header names.
+    """Who connected; after a PROXY header or XCLIENT from a trusted peer, whom that names.
 
     Attributes:
         address: the client's address.
         port: the client's port, 0 where unknown.
         local: our address and port that the client connected to.
+        told: what else is known of it.
         gone: set when the client is known to have left: reset, or end of input with nothing left to process.
     """
 
     address: ClientAddress
     port: int
     local: tuple[ClientAddress, int]
+    told: Told = Told()
     gone: asyncio.Event = field(default_factory=asyncio.Event, compare=False, repr=False)
 
 
@@ -66,6 +88,12 @@ class Story(Protocol):
 
     async def greeting(self, early_talker: Answer[bool]) -> Reply:
         """The greeting: 220, or 421 or 554 to refuse. ``early_talker`` is unknown where nothing was waited."""
+
+    async def secured(self, tls: TlsSession) -> None:
+        """TLS is on. What the client said in EHLO is void (RFC 3207 4.2); who it is, and when it spoke, is not.
+
+        Not called where the client is behind a peer that named it by XCLIENT: how it came to that peer nobody knows.
+        """
 
     async def helo(self, event: HeloGiven) -> Reply:
         """EHLO or HELO: a refusal, or the 250 whose only line is ours; the server adds the keywords.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from mailguard import metrics
-from mailguard.facts import Answer
+from mailguard.facts import Answer, TlsSession
 from mailguard.log import logger
 from mailguard.replies import Reply, reply
 from mailguard.smtp.conversation import Conversation
@@ -37,10 +37,14 @@ class Bug(Exception):
 
 
 class Teller:
-    """Between one story and its conversation."""
+    """Between one story and its conversation.
+
+    Attributes:
+        story: the one that is told.
+    """
 
     def __init__(self, story: Story, conversation: Conversation) -> None:
-        self._story = story
+        self.story = story
         self._conversation = conversation
         self._content_failed = False
 
@@ -51,7 +55,7 @@ class Teller:
             Bug: the story failed.
         """
         try:
-            return await self._story.connected(peer), self._story.greeting_wait()
+            return await self.story.connected(peer), self.story.greeting_wait()
         except Exception as error:
             raise Bug(self._bug("internal_close")) from error
 
@@ -62,9 +66,17 @@ class Teller:
             Bug: the story failed.
         """
         try:
-            return await self._story.greeting(early_talker)
+            return await self.story.greeting(early_talker)
         except Exception as error:
             raise Bug(self._bug("internal_close")) from error
+
+    async def secured(self, tls: TlsSession) -> None:
+        """TLS is on; after a bug here the story's state cannot be trusted."""
+        try:
+            await self.story.secured(tls)
+        except Exception:  # noqa: BLE001  a bug defers
+            self._log_bug()
+            self._conversation.close(reply("internal_close"), End.INTERNAL)
 
     async def tell(self, event: Event) -> None:
         """Carry ``event`` to the story; if it is a question, the conversation has its answer afterwards."""
@@ -72,11 +84,11 @@ class Teller:
             case HeloGiven():
                 await self._helo(event)
             case MailGiven(command):
-                self._conversation.answer(await self._asked(self._story.mail(command)))
+                self._conversation.answer(await self._asked(self.story.mail(command)))
             case RcptGiven(command):
-                self._conversation.answer(await self._asked(self._story.rcpt(command)))
+                self._conversation.answer(await self._asked(self.story.rcpt(command)))
             case DataAsked():
-                self._conversation.answer(await self._asked(self._story.data()))
+                self._conversation.answer(await self._asked(self.story.data()))
             case Content(chunk):
                 await self._content(chunk)
             case EndOfData():
@@ -87,7 +99,7 @@ class Teller:
     async def closed(self, end: ConnectionEnd) -> None:
         """The connection is over; a bug here has nobody to be told but the log."""
         try:
-            await self._story.closed(end)
+            await self.story.closed(end)
         except Exception:  # noqa: BLE001  a bug defers
             self._log_bug()
 
@@ -98,9 +110,9 @@ class Teller:
             return self._bug("internal")
 
     async def _helo(self, event: HeloGiven) -> None:
-        answer = await self._asked(self._story.helo(event))
+        answer = await self._asked(self.story.helo(event))
         try:
-            offered = self._story.extensions()
+            offered = self.story.extensions()
         except Exception:  # noqa: BLE001  a bug defers
             self._conversation.answer(self._bug("internal"))
         else:
@@ -110,23 +122,23 @@ class Teller:
         if self._content_failed:
             return
         try:
-            await self._story.content(chunk)
+            await self.story.content(chunk)
         except Exception:  # noqa: BLE001  a bug defers: the rest of the content is drained, then it is answered
             self._log_bug()
             self._content_failed = True
 
     async def _end_of_data(self, event: EndOfData) -> None:
         if not self._content_failed:
-            self._conversation.answer(await self._asked(self._story.end_of_data(event)))
+            self._conversation.answer(await self._asked(self.story.end_of_data(event)))
             return
-        answer = reply("internal").with_reference(self._story.reference)
+        answer = reply("internal").with_reference(self.story.reference)
         await self._reset(answer)
 
     async def _reset(self, answer: Reply | None = None) -> None:
         """Drop the transaction, then give ``answer`` to a question that is still open."""
         self._content_failed = False
         try:
-            await self._story.reset()
+            await self.story.reset()
         except Exception:  # noqa: BLE001  a bug defers: what is left of this transaction must not reach the next
             self._log_bug()
             self._conversation.close(reply("internal_close"), End.INTERNAL)
@@ -137,8 +149,8 @@ class Teller:
     def _bug(self, answer: str) -> Reply:
         """Log the exception being handled; the reply ``answer`` with the reference."""
         self._log_bug()
-        return reply(answer).with_reference(self._story.reference)
+        return reply(answer).with_reference(self.story.reference)
 
     def _log_bug(self) -> None:
         metrics.ERRORS.inc()
-        logger.exception("internal error", ref=self._story.reference)
+        logger.exception("internal error", ref=self.story.reference)

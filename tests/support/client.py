@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import struct
 from ipaddress import ip_address
 from types import TracebackType
@@ -102,6 +103,24 @@ class Client:
             await self.send(stuffed(content) + b".\r\n")
             replies.append(await self.reply())
         return replies
+
+    async def starttls(self, context: ssl.SSLContext, *, name: str = "mx.example.com") -> None:
+        """STARTTLS, its 220, and the handshake.
+
+        Raises:
+            OSError: there is no handshake; ``ssl.SSLError`` is one.
+        """
+        assert (await self.command(b"STARTTLS"))[-1].startswith(b"220 ")
+        await self.shake_hands(context, name=name)
+
+    async def shake_hands(self, context: ssl.SSLContext, *, name: str = "mx.example.com") -> None:
+        """Be the client of a handshake now.
+
+        Raises:
+            OSError: there is none.
+        """
+        async with asyncio.timeout(TIMEOUT):
+            await self.writer.start_tls(context, server_hostname=name)
 
     def reset(self) -> None:
         """Vanish: a TCP reset where octets are unread or unsent."""

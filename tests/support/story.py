@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from mailguard.commands import Extensions, MailFrom, RcptTo
-from mailguard.facts import Answer
+from mailguard.facts import Answer, TlsSession
 from mailguard.replies import Reply, reply
 from mailguard.smtp.events import EndOfData, HeloGiven
 from mailguard.smtp.story import ConnectionEnd, Peer
@@ -41,6 +41,8 @@ class RecordingStory:
     messages: list[Taken] = field(default_factory=list)
     peer: Peer | None = None
     early_talker: Answer[bool] | None = None
+    tls: TlsSession | None = None
+    hello: HeloGiven | None = None
     ends: list[ConnectionEnd] = field(default_factory=list)
     mail_from: bytes = b""
     rcpts: list[bytes] = field(default_factory=list)
@@ -76,7 +78,12 @@ class RecordingStory:
         self.early_talker = early_talker
         return await self._answer("greeting", reply("greeting", hostname=HOSTNAME))
 
+    async def secured(self, tls: TlsSession) -> None:
+        self.tls = tls
+        await self._answer("secured", reply("noop"))
+
     async def helo(self, event: HeloGiven) -> Reply:
+        self.hello = event
         return await self._answer("helo", reply("helo", hostname=HOSTNAME))
 
     def extensions(self) -> Extensions:

@@ -12,6 +12,7 @@ import structlog
 from mailguard import log
 from mailguard.config import Listener, Settings
 from mailguard.smtp.admission import Slots
+from mailguard.smtp.identity import Identity
 from mailguard.smtp.listener import SmtpListener, listen
 from tests.support.client import Client
 from tests.support.loops import LOOPS
@@ -50,10 +51,19 @@ class Server:
         return self.stories[-1]
 
     async def start(
-        self, *, proxy_from: tuple[str, ...] = (), host: str = "127.0.0.1", slots: Slots | None = None, **limits: Any
+        self,
+        *,
+        proxy_from: tuple[str, ...] = (),
+        xclient_from: tuple[str, ...] = (),
+        starttls: bool = True,
+        host: str = "127.0.0.1",
+        slots: Slots | None = None,
+        identity: Identity | None = None,
+        **limits: Any,
     ) -> SmtpListener:
-        listener = Listener.model_validate({"address": f"{host}:0", "proxy_protocol_from": proxy_from})
-        self.listeners.append(await listen(settings(**limits), listener, self._story, slots))
+        config = {"proxy_protocol_from": proxy_from, "xclient_from": xclient_from, "starttls": starttls}
+        listener = Listener.model_validate({"address": f"{host}:0", **config})
+        self.listeners.append(await listen(settings(**limits), listener, self._story, slots, identity))
         return self.listeners[-1]
 
     async def connect(self, *, proxy: bytes = b"", greeted: bool = True) -> Client:

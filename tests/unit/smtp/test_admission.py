@@ -10,7 +10,7 @@ import pytest
 from mailguard.config import Limits
 from mailguard.facts import ClientAddress
 from mailguard.net.proxy_protocol import Endpoints, Header
-from mailguard.smtp.admission import Slots, TurnedAway, behind, endpoint, sends_proxy_header
+from mailguard.smtp.admission import Slots, TurnedAway, behind, endpoint, is_trusted
 
 LIMITS = Limits(max_connections=3, max_connections_per_client=2)
 
@@ -69,11 +69,11 @@ def test_socket_names(name: tuple[object, ...], text: str) -> None:
 
 def test_who_sends_a_proxy_header() -> None:
     trusted = [ip_network("198.18.0.0/24"), ip_network("2001:db8::/32")]
-    assert sends_proxy_header(address("198.18.0.9"), trusted)
-    assert sends_proxy_header(address("::ffff:198.18.0.9"), trusted)
-    assert sends_proxy_header(address("2001:db8::1"), trusted)
-    assert not sends_proxy_header(address("198.18.1.9"), trusted)
-    assert not sends_proxy_header(address("198.18.0.9"), [])
+    assert is_trusted(address("198.18.0.9"), trusted)
+    assert is_trusted(address("::ffff:198.18.0.9"), trusted)
+    assert is_trusted(address("2001:db8::1"), trusted)
+    assert not is_trusted(address("198.18.1.9"), trusted)
+    assert not is_trusted(address("198.18.0.9"), [])
 
 
 def test_who_is_behind_a_header() -> None:

@@ -1,0 +1,100 @@
+"""TLS on a connection that we accepted in plain text (RFC 3207).
+
+The octets that came before the handshake cannot get behind it: a connection in TLS has a reader of its own, which never
+held any. asyncio knows no half-closed TLS: once the client has said ``close_notify``, or ended without it, nothing more
+reaches it. Units: seconds. Failure: :class:`TlsFailed`, after which the connection is cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailguard.facts import TlsSession
+
+
+class TlsFailed(Exception):
+    """There was no handshake; the text says why, for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A connection in TLS."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    facts: TlsSession
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """Feeds the reader of a connection in TLS; ``ended`` is called once the client will send no more."""
+
+    def __init__(self, reader: asyncio.StreamReader, ended: Callable[[], None]) -> None:
+        super().__init__(reader, loop=asyncio.get_running_loop())
+        self._ended = ended
+
+    def eof_received(self) -> bool:
+        super().eof_received()
+        self._ended()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        self._ended()
+
+
+async def secure(
+    transport: asyncio.Transport,
+    context: ssl.SSLContext,
+    ended: Callable[[], None],
+    *,
+    limit: int,
+    handshake: float,
+    shutdown: float,
+) -> Secured:
+    """Shake hands with the client behind ``transport``, which is of no use afterwards but to be cut.
+
+    Args:
+        ended: called, perhaps twice, once the client will send no more.
+        limit: octets that the reader holds before the client must wait, as in ``asyncio.StreamReader``.
+        handshake: bound of the handshake; a caller with a bound of its own gives a larger one.
+        shutdown: bound of the exchange of ``close_notify``.
+
+    Raises:
+        TlsFailed: the client refuses what we have, talks no TLS, or is gone.
+        TimeoutError: it took too long.
+    """
+    if transport.is_closing():
+        raise TlsFailed("the client left")
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit)
+    protocol = _Protocol(reader, ended)
+    try:
+        upgraded = await loop.start_tls(
+            transport,
+            protocol,
+            context,
+            server_side=True,
+            ssl_handshake_timeout=handshake,
+            ssl_shutdown_timeout=shutdown,
+        )
+    except TimeoutError:
+        raise
+    except ConnectionAbortedError as error:  # how both event loops tell that the handshake took too long
+        raise TimeoutError from error
+    except ssl.SSLError as error:
+        raise TlsFailed((error.reason or str(error)).lower().replace("_", " ")) from error
+    except OSError as error:
+        raise TlsFailed(f"the client left: {error.strerror or type(error).__name__}") from error
+    session = upgraded.get_extra_info("ssl_object") if upgraded is not None else None
+    if upgraded is None or session is None:  # lost between the handshake and now
+        raise TlsFailed("the client left")
+    protocol.connection_made(upgraded)
+    return Secured(reader, asyncio.StreamWriter(upgraded, protocol, reader, loop), _facts(session))
+
+
+def _facts(session: ssl.SSLObject) -> TlsSession:
+    cipher, _, bits = session.cipher() or ("", "", 0)
+    return TlsSession(session.version() or "", cipher, bits)
