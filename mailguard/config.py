@@ -152,8 +152,10 @@ class Backend(Section):
     """One mail server behind mailguard."""
 
     address: SocketAddress = required("host and port of the mail server")
-    proxy_protocol: bool = setting(
-        True, "begin each connection with a PROXY v2 header naming the client (Exim: `hosts_proxy`)"
+    client_identity: Literal["proxy", "xclient", "none"] = setting(
+        "proxy",
+        "how the client is named to this server: by a PROXY v2 header (Exim: `hosts_proxy`), by XCLIENT (Postfix: "
+        "`smtpd_authorized_xclient_hosts`), or not at all",
     )
     relay_probe: bool = setting(
         True, "refuse to use this backend if it takes a recipient of a domain that cannot exist: it is an open relay"
@@ -257,7 +259,7 @@ class Limits(Section):
         10.0, "connecting to a backend; of our own probes its greeting too", unit="s", gt=0
     )
     backend_reply_timeout: float = setting(60.0, "one reply of a backend", unit="s", gt=0)
-    backend_final_timeout: float = setting(600.0, "a backend's reply to the final dot", unit="s", gt=0)
+    backend_final_timeout: float = setting(600.0, "a backend's reply to the content", unit="s", gt=0)
     backend_retry: float = setting(
         30.0, "a dead backend is left alone before mail tries it again; also between probes", unit="s", gt=0
     )

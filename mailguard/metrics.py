@@ -137,7 +137,7 @@ BACKEND_REPLIES = _counter(
     "backend_replies_total",
     "Replies of backends, by command and class.",
     backend=_BACKEND,
-    command="connect, helo, mail, rcpt, data, content",
+    command="connect, helo, starttls, xclient, rset, mail, rcpt, data, content",
     **{"class": "2 to 5, lost, timeout"},
 )
 BACKEND_SECONDS = _seconds(

@@ -1,8 +1,7 @@
-"""A client connection with a deadline on every wait.
+"""A client connection with a deadline on every wait, encrypted from :meth:`Stream.start_tls` on.
 
 ``deadline`` is always absolute, in seconds of the running loop's clock (``loop.time()``), so that one bound covers
-many calls. A line's length is bounded; what the peer sends unasked is held up to about :data:`HIGH_WATER` octets,
-then it must wait.
+many calls. What the peer sends unasked is held up to about :data:`HIGH_WATER` octets, then it must wait.
 
 It is built on asyncio's transports rather than its streams for one reason: what the peer said before the connection
 broke stays readable. A server that refuses in the middle of our content answers, closes, and makes our next write fail;
@@ -15,8 +14,11 @@ text is a private cause for the log. After any failure the stream is good for :m
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Final, cast
+
+from mailguard.net.encryption import Encryption, TlsError
 
 HIGH_WATER: Final = 65_536
 """Octets held unread before the peer is made to wait."""
@@ -41,8 +43,11 @@ class _Wire(asyncio.Protocol):
         self.buffer = bytearray()
         self.ended = ""
         """Why nothing more will come; empty while the peer may speak."""
-        self.lost = False
         self.writable = True
+        self.encryption: Encryption | None = None
+        self.shaking_hands = False
+        self.arrived = False
+        """Whether something came since this was last made False."""
         self._reading = True
         self._waiter: asyncio.Future[None] | None = None
 
@@ -53,7 +58,12 @@ class _Wire(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
-        self.buffer += data
+        self.arrived = True
+        if self.encryption is None:
+            self.buffer += data
+        else:
+            self.encryption.receive(data)
+            self.decrypt(self.encryption)
         if self._reading and len(self.buffer) > HIGH_WATER:
             self._reading = False
             self.transport.pause_reading()
@@ -65,8 +75,22 @@ class _Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended = self.ended or str(exc or "closed")
-        self.lost = True
         self._wake()
+
+    def decrypt(self, encryption: Encryption) -> None:
+        """Take in what can be read by now, once the handshake is over."""
+        if self.shaking_hands:
+            return
+        try:
+            self.buffer += encryption.plain()
+        except TlsError as error:
+            self.ended = self.ended or f"TLS: {error}"
+            self.transport.abort()
+            return
+        if encryption.ended:
+            self.ended = self.ended or "closed by the peer"
+        if answer := encryption.to_send():  # such as to a new key (RFC 8446 4.6.3)
+            self.transport.write(answer)
 
     def pause_writing(self) -> None:
         self.writable = False
@@ -141,24 +165,51 @@ class Stream:
         """Whether the peer has said something that was not read yet."""
         return bool(self._wire.buffer)
 
-    async def readline(self, limit: int, deadline: float) -> bytes:
-        """The next line with its LF, of ``limit`` octets at the most.
+    @property
+    def certificate(self) -> bytes:
+        """The peer's certificate in DER; empty without TLS."""
+        return self._wire.encryption.certificate if self._wire.encryption else b""
+
+    async def start_tls(self, context: ssl.SSLContext, name: str | None, deadline: float) -> None:
+        """Shake hands; all that follows is encrypted. ``name``: see :class:`~mailguard.net.encryption.Encryption`.
 
         Raises:
-            StreamTimeout: it did not come before ``deadline``.
-            StreamClosed: the peer closed before the line's end.
-            StreamError: the line is longer.
+            StreamTimeout: not before ``deadline``.
+            StreamClosed: the peer closed.
+            StreamError: it failed, or the peer had said something before it.
         """
         wire = self._wire
-        await wire.until(lambda: b"\n" in wire.buffer or len(wire.buffer) >= limit or bool(wire.ended), deadline)
-        end = wire.buffer.find(b"\n", 0, limit) + 1
-        if not end:
-            raise (
-                StreamError(f"a line of over {limit} octets") if len(wire.buffer) >= limit else StreamClosed(wire.ended)
-            )
-        line = bytes(wire.buffer[:end])
-        del wire.buffer[:end]
-        return line
+        if wire.buffer:
+            raise StreamError("octets before the TLS handshake")
+        wire.encryption = encryption = Encryption(context, name)
+        wire.shaking_hands = True
+        try:
+            while not encryption.shake_hands():
+                wire.arrived = False
+                self._write_raw(encryption.to_send())
+                await wire.until(lambda: wire.arrived or bool(wire.ended), deadline)
+        except TlsError as error:
+            wire.transport.write(encryption.to_send())
+            raise StreamError(f"TLS: {error}") from error
+        self._write_raw(encryption.to_send())
+        wire.shaking_hands = False
+        wire.decrypt(encryption)
+
+    async def receive(self, deadline: float) -> bytes:
+        """What has come and was not read yet, at least one octet.
+
+        Raises:
+            StreamTimeout: nothing came before ``deadline``.
+            StreamClosed: the peer closed, and all that it said was read.
+        """
+        wire = self._wire
+        if not wire.buffer:
+            await wire.until(lambda: bool(wire.buffer) or bool(wire.ended), deadline)
+        if not wire.buffer:
+            raise StreamClosed(wire.ended)
+        octets = bytes(wire.buffer)
+        wire.buffer.clear()
+        return octets
 
     def write(self, octets: bytes) -> None:
         """Queue ``octets`` for sending; :meth:`drain` keeps the queue short.
@@ -166,6 +217,13 @@ class Stream:
         Raises:
             StreamClosed: the peer has closed.
         """
+        encryption = self._wire.encryption
+        try:
+            self._write_raw(encryption.encrypt(octets) if encryption else octets)
+        except TlsError as error:
+            raise StreamClosed(f"TLS: {error}") from error
+
+    def _write_raw(self, octets: bytes) -> None:
         if self._wire.ended or self._wire.transport.is_closing():
             raise StreamClosed(self._wire.ended or "closed")
         self._wire.transport.write(octets)
@@ -186,6 +244,8 @@ class Stream:
 
     def close(self) -> None:
         """Close without waiting; what the kernel does not take at once is dropped."""
+        if self._wire.encryption and not self._wire.transport.is_closing():
+            self._wire.transport.write(self._wire.encryption.goodbye())
         if self._wire.transport.get_write_buffer_size():
             self._wire.transport.abort()
         else:

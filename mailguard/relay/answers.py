@@ -2,7 +2,7 @@
 
 A reply has at most :data:`MAX_LINES` lines of :data:`MAX_LINE` octets (RFC 5321 4.5.3.1.5 asks for 512); lines of one
 reply bear one code (4.2.1). Anything else is no reply, :class:`NoReply`: nobody guesses what a backend may have
-meant.
+meant. :class:`Replies` finds them in octets that come in pieces of any cut.
 
 :func:`passed_on` makes a reply our own: code, enhanced code (RFC 3463; ``x.0.0`` where there is none) and text,
 printable ASCII within one reply line. A 421 speaks of the backend's connection and not of our client's: it never
@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from mailguard.replies import Origin, Reply, printable, reply
 
@@ -30,7 +30,26 @@ OK: Final = frozenset((250, 251, 252))
 """Codes by which MAIL, RCPT and the end of data are taken (RFC 5321 4.3.2); 252 is seen as an answer to RCPT."""
 
 
-class NoReply(Exception):
+Fault: TypeAlias = Literal["unreachable", "silent", "closing", "tls", "other"]
+
+
+class BackendFailed(Exception):
+    """The dialogue cannot go on; the text is a private cause.
+
+    Attributes:
+        fault: ``unreachable``, no connection could be made; ``silent``, no answer in time; ``closing``, a 421 (RFC 5321
+            3.8); ``tls``, there is no TLS connection as it should be; ``other``, it closed without a word, or said
+            something that makes no sense.
+        code: of the reply that was the reason, 0 where none was.
+    """
+
+    def __init__(self, why: str, fault: Fault = "other", code: int = 0) -> None:
+        super().__init__(why)
+        self.fault = fault
+        self.code = code
+
+
+class NoReply(BackendFailed):
     """The backend said something that is no SMTP reply."""
 
 
@@ -79,6 +98,48 @@ def parse_reply(lines: Sequence[bytes]) -> Answer:
     return Answer(parsed[0][0], tuple(text for _, _, text in parsed))
 
 
+class Replies:
+    """Finds whole replies in what comes in."""
+
+    def __init__(self) -> None:
+        self._octets = bytearray()
+        self._lines: list[bytes] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is here that was not handed out: a reply, or the beginning of one."""
+        return bool(self._octets or self._lines)
+
+    def receive(self, octets: bytes) -> None:
+        """What the backend sent."""
+        self._octets += octets
+
+    def next(self) -> Answer | None:
+        """The next reply, None while it is not whole.
+
+        Raises:
+            NoReply: this will be none.
+        """
+        while (line := self._next_line()) is not None:
+            self._lines.append(line)
+            if parse_line(line)[1]:
+                lines, self._lines = self._lines, []
+                return parse_reply(lines)
+            if len(self._lines) == MAX_LINES:
+                raise NoReply(f"a reply of over {MAX_LINES} lines")
+        return None
+
+    def _next_line(self) -> bytes | None:
+        end = self._octets.find(b"\n", 0, MAX_LINE) + 1
+        if not end:
+            if len(self._octets) >= MAX_LINE:
+                raise NoReply(f"a line of over {MAX_LINE} octets")
+            return None
+        line = bytes(self._octets[:end])
+        del self._octets[:end]
+        return line
+
+
 def passed_on(answer: Answer, *, silent: str) -> Reply:
     """``answer`` as our own reply; one that was taken without a word gets the text of our reply ``silent``."""
     texts = [text.decode(errors="replace") for text in answer.lines[:_MAX_LINES_PASSED_ON]]
@@ -89,7 +150,7 @@ def passed_on(answer: Answer, *, silent: str) -> Reply:
         enhanced = match[0]
         # RFC 2034 4: the enhanced code stands on every line; Reply writes it on every line again.
         texts = [text.removeprefix(enhanced).removeprefix(" ") for text in texts]
-    lines = tuple(printable(text).rstrip() for text in texts)
+    lines = tuple(printable(text).strip() for text in texts)
     if not any(lines):
         lines = reply(silent).lines if answer.taken else ("Refused by the mail server",)
     return Reply(answer.code, enhanced, lines, origin=Origin.BACKEND)

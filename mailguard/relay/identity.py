@@ -1,23 +1,26 @@
-"""Who a backend is told that its client is: the PROXY header and the EHLO name of one connection to it.
+"""Who a backend is told that its client is: the PROXY header, XCLIENT and the EHLO name of one connection to it. Pure.
 
-With the PROXY header the backend takes the connecting client for its own, so it gets the client's EHLO name too: its
-log, its Received header and its SPF check (RFC 7208 2.3) then speak of the same host. A name that is no domain and no
-address literal (RFC 5321 4.1.2), which a strict server like Exim would answer with 501, is replaced by the client's
-address literal, as RFC 5321 4.1.4 asks of a client without a name. Without the PROXY header we are the client, under
-our own name.
+Where the client is named (``client_identity: proxy`` or ``xclient``), the backend takes it for its own, so it gets the
+client's EHLO name too: its log, its Received header and its SPF check (RFC 7208 2.3) then speak of the same host. A
+name that is no domain and no address literal (RFC 5321 4.1.2), which a strict server like Exim would answer with 501,
+is replaced by the client's address literal, as RFC 5321 4.1.4 asks of a client without a name. Where it is not named,
+we are the client, under our own name.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
-from mailguard.facts import ClientAddress
+from mailguard.facts import NOT_ASKED, Answer, ClientAddress, ReverseDns
 from mailguard.net.proxy_header import LOCAL, proxy_header
 
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+
+Naming: TypeAlias = Literal["proxy", "xclient", "none"]
+"""How clients are named to a backend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class Identity:
         address, port: the client, as the backend is to see it.
         local_address, local_port: where the client connected to.
         helo: what the client called itself, as sent; empty where it said nothing.
+        extended: by EHLO, and not by HELO.
+        reverse: its name by reverse DNS.
     """
 
     address: ClientAddress
@@ -35,6 +40,8 @@ class Identity:
     local_address: ClientAddress
     local_port: int
     helo: str
+    extended: bool = True
+    reverse: Answer[ReverseDns] = NOT_ASKED
 
     @property
     def header(self) -> bytes:
@@ -51,19 +58,24 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Introduction:
-    """How a connection to a backend begins: the PROXY header, maybe empty, and the name in EHLO."""
+    """How a connection to a backend begins.
+
+    Attributes:
+        header: the PROXY header; maybe empty.
+        ehlo: the name in EHLO, until the client is named by XCLIENT.
+        client: whom XCLIENT is to name; None: it is not used.
+    """
 
     header: bytes
     ehlo: str
+    client: Identity | None = None
 
 
-def introduce(identity: Identity | None, hostname: str, *, proxy_protocol: bool) -> Introduction:
+def introduce(identity: Identity | None, hostname: str, naming: Naming) -> Introduction:
     """How to begin for ``identity``, or with None for ourselves; ``hostname`` is our name."""
-    if not proxy_protocol:
-        return Introduction(b"", hostname)
-    if identity is None:
-        return Introduction(LOCAL, hostname)
-    return Introduction(identity.header, identity.ehlo)
+    if naming == "proxy":
+        return Introduction(identity.header, identity.ehlo) if identity else Introduction(LOCAL, hostname)
+    return Introduction(b"", hostname, identity if naming == "xclient" else None)
 
 
 def _is_literal(text: str) -> bool:

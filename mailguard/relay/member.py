@@ -17,8 +17,11 @@ from typing import Final
 from mailguard import config, metrics
 from mailguard.log import logger
 from mailguard.net.breaker import Breaker, State
-from mailguard.relay.backend import BackendFailed, Dialogue, Fault, Offer
+from mailguard.relay.answers import BackendFailed, Fault
+from mailguard.relay.backend import Dialogue
+from mailguard.relay.conversation import Conversation
 from mailguard.relay.identity import Identity, introduce
+from mailguard.relay.offer import Offer
 from mailguard.relay.open_relay import PROBE, OpenRelay, takes_anybody
 
 _FIRST_RETRY: Final = 1.0
@@ -94,10 +97,10 @@ class Member:
             await asyncio.sleep(pause)
             pause = _FIRST_RETRY if well else pause * 2
 
-    async def _open(self, identity: Identity | None, greeting_timeout: float, counted: set[Fault]) -> Dialogue:
-        introduction = introduce(identity, self._hostname, proxy_protocol=self._backend.proxy_protocol)
+    async def _open(self, identity: Identity | None, patience: float, counted: set[Fault]) -> Dialogue:
+        talk = Conversation(introduce(identity, self._hostname, self._backend.client_identity))
         try:
-            dialogue = await Dialogue.open(self.address, introduction, self._limits, greeting_timeout=greeting_timeout)
+            dialogue = await Dialogue.open(self.address, talk, self._limits, patience=patience)
         except BackendFailed as failure:
             if failure.fault in counted:
                 self._failed(str(failure))

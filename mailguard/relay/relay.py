@@ -49,6 +49,7 @@ class Relay:
             size=min([self._limits.max_message_size, *sizes]),
             eightbitmime=all(offer is not None and offer.eightbitmime for offer in offers),
             smtputf8=all(offer is not None and offer.smtputf8 for offer in offers),
+            dsn=all(offer is not None and offer.dsn for offer in offers),
         )
 
     @property

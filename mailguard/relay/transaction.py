@@ -5,15 +5,16 @@
     ==================================  ============================================================================
     MAIL is refused                     the refusal answers RCPT, this one and all later ones
     the backend fails at RCPT           the envelope is spoken to the next backend; none left: 451
-    it fails before the final dot       the envelope is replayed, same backend or next, and the content sent again
+    it fails before the end of data     the envelope is replayed, same backend or next, and the content sent again
     a replay is refused                 451, and nobody gets the message: what RCPT promised cannot be held
     the client says nothing for long    the backend is let go; it is told again, as in a replay, when the client goes on
-    the client is gone before the dot   the connection is cut: the backend never sees the dot (:class:`ClientGone`)
-    the client is gone after the dot    nothing: the backend's reply is awaited, whoever still hears it
-    the backend fails after the dot     451 and ``doubtful``: it may have taken the message (RFC 1047), the sender
+    the client is gone before the end   the connection is cut: the backend never has it whole (:class:`ClientGone`)
+    the client is gone after the end    nothing: the backend's reply is awaited, whoever still hears it
+    the backend fails after the end     451 and ``doubtful``: it may have taken the message (RFC 1047), the sender
                                         comes again, and only here a duplicate can arise
     ==================================  ============================================================================
 
+The end of data is the last piece of the content together with the final dot, or the last of what BDAT announced.
 Never a 250 that no backend gave. Never an exception for a failing backend: that is a 451 with its cause.
 """
 
@@ -27,8 +28,8 @@ from typing import TypeAlias
 from mailguard import config, metrics
 from mailguard.commands import MailFrom, RcptTo
 from mailguard.log import logger
-from mailguard.relay.answers import Answer, passed_on
-from mailguard.relay.backend import BackendFailed, Dialogue
+from mailguard.relay.answers import Answer, BackendFailed, passed_on
+from mailguard.relay.backend import Dialogue
 from mailguard.relay.identity import Identity
 from mailguard.relay.member import Member
 from mailguard.relay.shares import Shares
@@ -40,7 +41,7 @@ Finishing: TypeAlias = "set[asyncio.Task[Reply]]"
 
 
 class ClientGone(Exception):
-    """The client was gone before the final dot, so nothing was delivered."""
+    """The client was gone before the end of data, so nothing was delivered."""
 
 
 class _Deferred(Exception):
@@ -56,7 +57,7 @@ class Transaction:
 
     Attributes:
         backend: the address of the backend last spoken to; empty before.
-        doubtful: the backend was lost between the final dot and its reply, so it may have the message.
+        doubtful: the backend was lost between the end of data and its reply, so it may have the message.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Transaction:
         self._share = False
         self._idle: asyncio.TimerHandle | None = None
         self._busy = False
-        self._dotted = False
+        self._ended = False
         self._aborted = False
 
     # -- RCPT
@@ -150,7 +151,7 @@ class Transaction:
     async def deliver(self, content: Content, gone: asyncio.Event) -> Reply:
         """Send ``content`` to those whose RCPT was taken; the backend's final reply is ours.
 
-        Cancelled before the final dot this cuts the connection; after it the backend's reply is still awaited, and
+        Cancelled before the end of data this cuts the connection; after it the backend's reply is still awaited, and
         logged.
 
         Args:
@@ -158,11 +159,11 @@ class Transaction:
             gone: set as soon as the client is known to be gone.
 
         Raises:
-            ClientGone: the client was gone before the final dot, or :meth:`abort` was called.
+            ClientGone: the client was gone before the end of data, or :meth:`abort` was called.
             spool.SpoolLost: ``content`` cannot be read; nothing was delivered.
             ValueError: no recipient was taken, or this was called before.
         """
-        if not self._taken or self._dotted:
+        if not self._taken or self._ended:
             raise ValueError("no recipient was taken, or the message was sent already")
         task = asyncio.create_task(self._deliver(content, gone))
         self._finishing.add(task)
@@ -170,7 +171,7 @@ class Transaction:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if self._dotted:
+            if self._ended:
                 task.add_done_callback(self._log_unheard)
             else:
                 task.cancel()
@@ -187,7 +188,7 @@ class Transaction:
                         return await self._send(dialogue, content, gone)
                     except BackendFailed as failure:
                         self._lost(failure)
-                        if self._dotted:
+                        if self._ended:
                             self.doubtful = failure.fault != "closing"  # a 421 says that nothing was taken
                             break
         except _Deferred as deferred:
@@ -221,16 +222,11 @@ class Transaction:
         return dialogue
 
     async def _send(self, dialogue: Dialogue, content: Content, gone: asyncio.Event) -> Reply:
-        answer = await dialogue.data()
+        # The client's last chance to be gone is right before the last piece: with that RFC 1047's window opens.
+        answer = await dialogue.content(content, lambda: self._check(gone))
         if answer is None:
-            answer = await dialogue.content(content, lambda: self._check(gone))
-            if answer is not None:
-                self._cut()
-                return passed_on(answer, silent="data_ok")
-            # The client's last chance to be gone: RFC 1047's window opens with the dot.
-            self._check(gone)
             dialogue.end_content()
-            self._dotted = True
+            self._ended = True
             answer = await dialogue.final()
         self._leave()
         return passed_on(answer, silent="data_ok")
@@ -242,8 +238,8 @@ class Transaction:
     # -- the end
 
     async def abort(self) -> None:
-        """Give the transaction up; harmless at any time, and without effect once the final dot is sent."""
-        if self._dotted:
+        """Give the transaction up; harmless at any time, and without effect once the end of data is sent."""
+        if self._ended:
             return
         self._aborted = True
         if self._busy:
@@ -254,7 +250,7 @@ class Transaction:
     def _live(self) -> Dialogue | None:
         """The open dialogue, if the backend did not close it meanwhile."""
         if self._dialogue is not None and not self._dialogue.alive:
-            self._lost(BackendFailed(f"{self.backend}: closed while we were not speaking"))
+            self._lost(BackendFailed("closed while we were not speaking"))
         return self._dialogue
 
     def _admitted(self) -> Iterator[Member]:
@@ -287,7 +283,7 @@ class Transaction:
         return reply("backend_down").because("; ".join(self._causes))
 
     def _lost(self, failure: BackendFailed) -> None:
-        self._causes.append(str(failure))
+        self._causes.append(f"{self.backend}: {failure}")
         self._cut()
 
     def _cut(self) -> None:

@@ -18,9 +18,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         NO_LOSS,
         "an-early-250-counts",
-        "mailguard/relay/backend.py",
-        'return self._refusal(await self._answer("content", self._limits.backend_reply_timeout))',
-        'return await self._answer("content", self._limits.backend_reply_timeout)',
+        "mailguard/relay/conversation.py",
+        ' and not (command == "content" and self.in_content)',
+        "",
         _DELIVER,
     ),
     Mutant(
@@ -35,7 +35,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         NO_LOSS,
-        "lost-after-the-dot-is-sent-again",
+        "lost-after-the-end-is-sent-again",
         "mailguard/relay/transaction.py",
         """
                             break
@@ -55,18 +55,18 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         NO_LOSS,
-        "gone-before-the-dot-is-delivered",
-        "mailguard/relay/transaction.py",
-        """            self._check(gone)
-            dialogue.end_content()""",
-        """            dialogue.end_content()""",
+        "gone-before-the-end-is-delivered",
+        "mailguard/relay/backend.py",
+        """        check()
+        return None if""",
+        """        return None if""",
         _DELIVER,
     ),
     Mutant(
         NO_LOSS,
-        "cancelled-after-the-dot-is-cut",
+        "cancelled-after-the-end-is-cut",
         "mailguard/relay/transaction.py",
-        """            if self._dotted:
+        """            if self._ended:
                 task.add_done_callback""",
         """            if False:
                 task.add_done_callback""",

@@ -1,8 +1,8 @@
 """A recording SMTP server on a free loopback port: the independent witness of what mailguard sends to a backend.
 
 It keeps every octet that arrived, each command line and each message exactly, and does as the test's script says:
-refuse, close, stall, answer early. It shares no code with mailguard: line splitting, unstuffing (RFC 5321 4.5.2) and
-PROXY headers are done here again, the plainest way.
+refuse, close, stall, answer early. It shares no code with mailguard: line splitting, unstuffing (RFC 5321 4.5.2), BDAT
+(RFC 3030), STARTTLS (RFC 3207), XCLIENT and PROXY headers are done here again, the plainest way.
 
     async with Sink() as sink:
         sink.on("RCPT", b"550 5.1.1 unknown user")         # from now on
@@ -12,13 +12,15 @@ PROXY headers are done here again, the plainest way.
         assert sink.messages[0].content == b"..."
 
 Stages of a script: ``connect`` (the greeting), a verb in upper case (``EHLO``, ``MAIL``, ``RCPT``, ``DATA``, ...),
-``content`` (the reply to the final dot). ``mid_content(octets, *steps)`` acts once so many octets of it have come.
+``content`` (the reply to the final dot, or to BDAT LAST). ``mid_content(octets, *steps)`` acts once so many octets of
+it have come. What is not in ``extensions`` is not understood.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import struct
 from collections import defaultdict
 from collections.abc import Callable
@@ -33,6 +35,7 @@ SIGNATURE_V2: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 RELAY_PROBE: Final = b"rcpt to:<postmaster@relay-probe.invalid>"
 """Refused unless the script says otherwise: no open relay."""
 EXTENSIONS: Final = (b"PIPELINING", b"SIZE 52428800", b"8BITMIME", b"SMTPUTF8", b"ENHANCEDSTATUSCODES")
+CHUNKING: Final = (*EXTENSIONS, b"CHUNKING", b"DSN")
 
 
 class _Close:
@@ -85,11 +88,11 @@ class Proxied:
 
 @dataclass
 class Recorded:
-    """One message whose final dot arrived.
+    """One message that arrived whole.
 
     ``mail`` and ``rcpts`` are the command lines as they came, without CR LF (``rcpts``: those that the sink accepted);
-    ``raw`` is the content as it came with the final dot's line; ``content`` is it unstuffed, without that line;
-    ``reply`` is what the sink answered.
+    ``raw`` is the content as it came, by DATA with the final dot's line; ``content`` is it unstuffed, without that
+    line; ``reply`` is what the sink answered.
     """
 
     mail: bytes
@@ -110,6 +113,9 @@ class Connection:
     sent: list[bytes] = field(default_factory=list)
     mail: bytes = b""
     rcpts: list[bytes] = field(default_factory=list)
+    chunks: bytes = b""
+    tls: str = ""
+    """The version of TLS; empty without."""
     end: str = ""
     """``quit``, ``eof`` (the client closed), ``reset``, ``closed`` (by the script)."""
 
@@ -136,14 +142,22 @@ class _Ended(Exception):
 
 
 class Sink:
-    """The server. ``proxy``: every connection begins with a PROXY header; ``extensions``: the EHLO keywords offered.
+    """The server. ``proxy``: every connection begins with a PROXY header; ``extensions``: the EHLO keywords offered;
+    ``tls``: our certificate, without which there is no STARTTLS.
 
     ``connections`` holds every connection, ``messages`` every message in order of arrival.
     """
 
-    def __init__(self, *, proxy: bool = True, extensions: tuple[bytes, ...] = EXTENSIONS) -> None:
+    def __init__(
+        self,
+        *,
+        proxy: bool = True,
+        extensions: tuple[bytes, ...] = EXTENSIONS,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.proxy = proxy
         self.extensions = extensions
+        self.tls = tls
         self.connections: list[Connection] = []
         self._always: dict[str, Answer] = {}
         self._next: defaultdict[str, list[Answer]] = defaultdict(list)
@@ -305,13 +319,20 @@ class _Serving:
     async def command(self, line: bytes) -> None:
         name = verb(line)
         handler = getattr(self, f"do_{name.lower()}", None)
-        if handler is not None:
+        if handler is not None and self.offered(name):
             await handler(line)
         else:
             await self.do(name, line, b"250 2.0.0 ok" if name in ("RSET", "NOOP") else b"500 5.5.2 what")
 
+    def offered(self, name: str) -> bool:
+        words = {verb(extension) for extension in self.sink.extensions}
+        return {"BDAT": "CHUNKING" in words, "XCLIENT": "XCLIENT" in words, "STARTTLS": bool(self.sink.tls)}.get(
+            name, True
+        )
+
     async def do_ehlo(self, line: bytes) -> None:
-        lines = (b"sink.example greets you", *self.sink.extensions)
+        starttls = (b"STARTTLS",) if self.sink.tls and not self.seen.tls else ()
+        lines = (b"sink.example greets you", *self.sink.extensions, *starttls)
         last = len(lines) - 1
         offer = b"".join(b"250%b%b\r\n" % (b" " if i == last else b"-", text) for i, text in enumerate(lines))
         await self.do("EHLO", line, offer)
@@ -341,6 +362,39 @@ class _Serving:
         self.seen.mail, self.seen.rcpts = b"", []
         await self.sink.notify()
         message.reply = await self.do("content", b".\r\n", b"250 2.0.0 taken")
+
+    async def do_bdat(self, line: bytes) -> None:
+        """RFC 3030 2: the octets are read whatever is said to them."""
+        words = line.split()
+        chunk = await self.read_chunk(int(words[1]))
+        self.seen.chunks += chunk
+        if words[2:] != [b"LAST"]:
+            await self.do("BDAT", line, b"250 2.0.0 go on")
+            return
+        raw, self.seen.chunks = self.seen.chunks, b""
+        if not self.seen.rcpts:
+            await self.do("BDAT", line, b"503 5.5.1 RCPT first")
+            return
+        message = Recorded(self.seen.mail, self.seen.rcpts, raw, raw)
+        self.seen.messages.append(message)
+        self.seen.mail, self.seen.rcpts = b"", []
+        await self.sink.notify()
+        message.reply = await self.do("content", line, b"250 2.0.0 taken")
+
+    async def do_xclient(self, line: bytes) -> None:
+        self.seen.mail, self.seen.rcpts = b"", []
+        await self.do("XCLIENT", line, b"220 sink.example ESMTP")
+
+    async def do_starttls(self, line: bytes) -> None:
+        assert self.sink.tls is not None
+        if not (await self.do("STARTTLS", line, b"220 2.0.0 go on")).startswith(b"220"):
+            return
+        self.buffer.clear()
+        try:
+            await self.writer.start_tls(self.sink.tls)
+        except ssl.SSLError:
+            raise _Ended("no handshake") from None
+        self.seen.tls = self.writer.get_extra_info("ssl_object").version()
 
     async def do_quit(self, line: bytes) -> None:
         await self.do("QUIT", line, b"221 2.0.0 bye")
@@ -412,6 +466,13 @@ class _Serving:
         while len(self.buffer) < count:
             await self.more()
         return self.take(count)
+
+    async def read_chunk(self, count: int) -> bytes:
+        while True:
+            await self.act(self.sink.mid_steps(len(self.buffer)))
+            if len(self.buffer) >= count:
+                return self.take(count)
+            await self.more()
 
     async def read_content(self) -> bytes:
         searched = 0

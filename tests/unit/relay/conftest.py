@@ -54,7 +54,9 @@ class Setup:
     """A relay to ``sinks``, and what tests ask of it; ``gone`` is the client's event."""
 
     def __init__(self, *sinks: Sink, proxy: bool = True, **limits: Any) -> None:
-        backends = [config.Backend(address=sink.address, proxy_protocol=proxy) for sink in sinks]
+        backends = [
+            config.Backend(address=sink.address, client_identity="proxy" if proxy else "none") for sink in sinks
+        ]
         self.relay = Relay(backends, config.Limits(**(PROMPT | limits)), HOSTNAME, time.monotonic)
         self.gone = asyncio.Event()
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailguard.relay import ClientGone
-from mailguard.spool import SpoolLost
+from mailguard.spool import CHUNK, SpoolLost
 from tests.support.sink import CLOSE, RESET, Connection, Sink, Stall, Step
 from tests.unit.relay.conftest import ALICE, BOB, MESSAGE, SENDER, Setup, spooled
 
@@ -225,8 +225,8 @@ async def test_gone_in_the_middle_of_the_content(setup: Setup, sink: Sink) -> No
     assert sink.messages == []
 
 
-async def test_gone_after_the_last_piece_but_before_the_dot(setup: Setup, sink: Sink) -> None:
-    """The very last moment: the content is out, only its final dot is not."""
+async def test_gone_at_the_very_last_moment(setup: Setup, sink: Sink) -> None:
+    """All is out but the last piece and the end of data."""
     transaction = await setup.to()
 
     class GoneAtTheEnd(asyncio.Event):
@@ -234,13 +234,14 @@ async def test_gone_after_the_last_piece_but_before_the_dot(setup: Setup, sink: 
 
         def is_set(self) -> bool:
             self.asked += 1
-            return self.asked > 2  # before the dialogue, before the only piece, before the dot
+            return self.asked > 3  # before the dialogue, before each of two pieces, before the end
 
-    with spooled(MESSAGE) as content, pytest.raises(ClientGone):
+    octets = b"x" * CHUNK + b"the end\r\n"
+    with spooled(octets) as content, pytest.raises(ClientGone):
         await transaction.deliver(content, GoneAtTheEnd())
     await sink.seen("end")
     assert sink.messages == []
-    assert sink.connections[0].received.endswith(b"end\r\n")
+    assert sink.connections[0].received.endswith(octets[:CHUNK])
 
 
 async def test_gone_after_the_dot_changes_nothing(setup: Setup, sink: Sink) -> None:

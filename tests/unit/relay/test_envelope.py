@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from mailguard.commands import Parameter, Path, RcptTo
-from tests.support.sink import CLOSE, EXTENSIONS, RESET, Connection, Sink, Stall
+from tests.support.sink import CHUNKING, CLOSE, EXTENSIONS, RESET, Connection, Sink, Stall
 from tests.unit.relay.conftest import ALICE, BOB, CAROL, Setup, mail_from
 
 DOWN = "451 4.3.0 Mail server not reachable, try again later"
@@ -54,8 +54,9 @@ async def test_without_the_proxy_header_we_are_ourselves() -> None:
         assert sink.commands[0] == b"EHLO mx.example.com\r\n"
 
 
-async def test_paths_reach_the_backend_octet_for_octet(setup: Setup, sink: Sink) -> None:
-    transaction = setup.transaction(mail_from("grü@example.org", SMTPUTF8=None))
+async def test_paths_reach_the_backend_octet_for_octet(sink: Sink) -> None:
+    sink.extensions = CHUNKING
+    transaction = Setup(sink).transaction(mail_from("grü@example.org", SMTPUTF8=None))
     odd = Path(b'"a b"', b"c.example"), Path("wéird".encode(), "exämple.org".encode()), Path(b"postmaster")
     for path in odd:
         await transaction.rcpt(RcptTo(path, (Parameter("NOTIFY", b"NEVER"),)))

@@ -6,7 +6,7 @@ import pytest
 
 from mailguard.facts import ClientAddress
 from mailguard.net.proxy_header import LOCAL
-from mailguard.relay.identity import Identity, introduce
+from mailguard.relay.identity import Identity, Introduction, introduce
 
 
 def identity(helo: str, address: str = "198.18.1.10") -> Identity:
@@ -61,11 +61,13 @@ def test_any_other_becomes_the_clients_address_literal(helo: str) -> None:
 
 
 def test_introductions() -> None:
-    client = identity("client.example.org")
-    assert introduce(client, "mx.example.com", proxy_protocol=True).ehlo == "client.example.org"
-    assert introduce(client, "mx.example.com", proxy_protocol=True).header == client.header
-    assert introduce(None, "mx.example.com", proxy_protocol=True).ehlo == "mx.example.com"
-    assert introduce(None, "mx.example.com", proxy_protocol=True).header == LOCAL
-    for who in (client, None):
-        introduction = introduce(who, "mx.example.com", proxy_protocol=False)
-        assert (introduction.header, introduction.ehlo) == (b"", "mx.example.com")
+    client, ours = identity("client.example.org"), "mx.example.com"
+    assert introduce(client, ours, "proxy") == Introduction(client.header, "client.example.org")
+    assert introduce(None, ours, "proxy") == Introduction(LOCAL, ours)
+    assert introduce(client, ours, "xclient") == Introduction(b"", ours, client)
+    for introduction in (
+        introduce(None, ours, "xclient"),
+        introduce(None, ours, "none"),
+        introduce(client, ours, "none"),
+    ):
+        assert introduction == Introduction(b"", ours)

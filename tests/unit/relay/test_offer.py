@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mailguard.relay.backend import BackendFailed, Offer
+from mailguard.relay.answers import BackendFailed
+from mailguard.relay.offer import Offer
 from tests.unit.relay.conftest import mail_from
 
 

@@ -24,7 +24,10 @@ class Clock:
 
 
 def relay(*addresses: str, clock: Clock | None = None, proxy: bool = True, **limits: Any) -> Relay:
-    backends = [config.Backend(address=address, proxy_protocol=proxy, relay_probe=False) for address in addresses]
+    backends = [
+        config.Backend(address=address, client_identity="proxy" if proxy else "none", relay_probe=False)
+        for address in addresses
+    ]
     return Relay(backends, config.Limits(**(PROMPT | limits)), HOSTNAME, clock or Clock())
 
 
@@ -44,6 +47,8 @@ OFFERS = [
     ([()], Extensions(MAXIMUM)),
     ([(b"SIZE 0", b"8BITMIME")], Extensions(MAXIMUM, True)),
     ([(b"SIZE 99999999999",)], Extensions(MAXIMUM)),
+    ([(b"DSN", b"8BITMIME"), (b"dsn",)], Extensions(MAXIMUM, dsn=True)),
+    ([(b"DSN",), (b"8BITMIME",)], Extensions(MAXIMUM)),
     ([(b"8BITMIME", b"SIZE 3000"), (b"8BITMIME", b"SMTPUTF8", b"SIZE 2000")], Extensions(2000, True, False)),
 ]
 
