@@ -109,14 +109,14 @@ _GROUPS: Final[tuple[tuple[Evidence, str, str], ...]] = (
     (_R, "the relays", "check_forged_in_default_whitelist check_access_database"),
     (_R, "Received lines of a returned message", "check_welcomelist_bounce_relays check_whitelist_bounce_relays"),
     (_C, "a setting", "have_any_bounce_relays"),
-    # DKIM, ARC: signatures over the content; Received counts only where the signer named it
-    (_W, "signatures over the content", "check_dkim_signed check_dkim_valid check_dkim_valid_author_sig"),
-    (_W, "signatures over the content", "check_dkim_testing check_dkim_dependable check_dkim_verified"),
-    (_W, "signatures over the content", "check_dkim_adsp check_dkim_signall check_dkim_signsome"),
-    (_W, "signatures over the content", "check_arc_signed check_arc_valid"),
-    (_W, "signatures over the content", "check_for_dkim_welcomelist_from check_for_dkim_whitelist_from"),
-    (_W, "signatures over the content", "check_for_def_dkim_welcomelist_from check_for_def_dkim_whitelist_from"),
-    (_W | _E, "signatures over the content, and EnvelopeFrom", "check_dkim_valid_envelopefrom"),
+    # DKIM, ARC: a signer may name Received (RFC 6376 5.4.1), and a relay that adds a line then breaks the signature
+    (_R, "signatures, over Received too", "check_dkim_signed check_dkim_valid check_dkim_valid_author_sig"),
+    (_R, "signatures, over Received too", "check_dkim_testing check_dkim_dependable check_dkim_verified"),
+    (_R, "signatures, over Received too", "check_dkim_adsp check_dkim_signall check_dkim_signsome"),
+    (_R, "signatures, over Received too", "check_arc_signed check_arc_valid"),
+    (_R, "signatures, over Received too", "check_for_dkim_welcomelist_from check_for_dkim_whitelist_from"),
+    (_R, "signatures, over Received too", "check_for_def_dkim_welcomelist_from check_for_def_dkim_whitelist_from"),
+    (_R, "signatures, over Received too", "check_dkim_valid_envelopefrom"),
     # SPF, DMARC, AuthRes: also Received-SPF and Authentication-Results that others wrote
     (_R, "the relays, Received-SPF", "check_for_spf_pass check_for_spf_neutral check_for_spf_none check_for_spf_fail"),
     (_R, "the relays, Received-SPF", "check_for_spf_softfail check_for_spf_permerror check_for_spf_temperror"),

@@ -27,9 +27,6 @@ _HEADER: Final = re.compile(r"(?:exists:)?([\w.-]+)((?::[a-z]+)*):?\s*(?:$|[=!]~
 
 _TAGS: Final = {
     "AUTHORDOMAIN": Evidence.CONTENT,
-    "DKIMDOMAIN": Evidence.WHOLE,
-    "DKIMIDENTITY": Evidence.WHOLE,
-    "DKIMSELECTOR": Evidence.WHOLE,
     "LANGUAGES": Evidence.WHOLE,
     "SENDERDOMAIN": Evidence.ENVELOPE,
     "LASTEXTERNALIP": Evidence.CLIENT,

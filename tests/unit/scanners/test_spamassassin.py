@@ -24,7 +24,7 @@ CLIENT = ClientAddress.parse("198.18.1.10")
 RULES = RuleFile(
     "10.cf",
     "body FREE /x/\nheader RCVD Received =~ /x/\nheader ENV EnvelopeFrom =~ /x/\n"
-    "header LAST eval:check_rbl('x-lastexternal', 'z.')\nfull DKIM eval:check_dkim_valid()\n",
+    "header LAST eval:check_rbl('x-lastexternal', 'z.')\nbody LONG eval:check_body_length(1)\n",
 )
 LIVE = TaintList.derive([RULES])
 PONG = says(b"SPAMD/1.5 0 PONG\r\n", after=b"\r\n\r\n")
@@ -80,12 +80,12 @@ async def test_without_spamd_nothing_is_asked(content: MakeContent) -> None:
 
 
 async def test_exact_points(fake: Fake, content: MakeContent) -> None:
-    server = await fake(headers("FREE=1.25,RCVD=2.5,ENV=1,LAST=0.5,DKIM=0.1,NEW=3", 8.3))
+    server = await fake(headers("FREE=1.25,RCVD=2.5,ENV=1,LAST=0.5,LONG=0.1,NEW=3", 8.3))
     found = await known(scorer(server.address), content(b"end"))
     assert found.score == 8.3
     assert found.tainted == {"RCVD", "NEW"}
     assert found.content_score == 2.8
-    assert found.rules == {"FREE": 1.25, "RCVD": 2.5, "ENV": 1.0, "LAST": 0.5, "DKIM": 0.1, "NEW": 3.0}
+    assert found.rules == {"FREE": 1.25, "RCVD": 2.5, "ENV": 1.0, "LAST": 0.5, "LONG": 0.1, "NEW": 3.0}
 
 
 async def test_the_client_is_evidence_only_where_spamassassin_saw_it(fake: Fake, content: MakeContent) -> None:
@@ -186,24 +186,24 @@ def scored(scores: str, total: float, received: bytearray) -> Script:
 
 async def test_a_long_body_is_cut(fake: Fake, content: MakeContent) -> None:
     received = bytearray()
-    server = await fake(scored("DKIM=1,ENV=0.5,FREE=1,BACK=-2", 0.5, received))
+    server = await fake(scored("LONG=1,ENV=0.5,FREE=1,BACK=-2", 0.5, received))
     head = b"Received: " + b"r" * 2000 + b"\r\nSubject: s\r\n\r\n"
     taint = TaintList.derive([RULES, RuleFile("20.cf", "full BACK eval:check_dkim_valid_author_sig()\n")])
     message = content(head + b"0123456789\r\n" * 1000)
     found = await known(scorer(server.address, taint, max_size=1024), message)
     assert found.truncated
-    assert found.tainted == {"DKIM", "BACK"}, "the cut alone breaks a signature"
+    assert found.tainted == {"LONG", "BACK"}, "the cut alone changes a length"
     assert found.content_score == -0.5, "what acquits stays"
     assert bytes(received) == head + b"0123456789\r\n" * 85
 
 
 async def test_a_header_section_that_was_not_seen_whole_taints_everything(fake: Fake, content: MakeContent) -> None:
     received = bytearray()
-    server = await fake(scored("FREE=6,DKIM=1,BACK=-1", 6.0, received))
+    server = await fake(scored("FREE=6,LONG=1,BACK=-1", 6.0, received))
     found = await known(scorer(server.address), content(b"Received: r\r\n" * (MAX_HEAD // 13 + 1) + b"\r\nend"))
     assert len(received) <= MAX_HEAD
     assert found.truncated
-    assert (found.tainted, found.content_score) == ({"FREE", "DKIM", "BACK"}, -1.0)
+    assert (found.tainted, found.content_score) == ({"FREE", "LONG", "BACK"}, -1.0)
 
 
 @pytest.mark.parametrize("sign", sorted(ENDED_EARLY))

@@ -69,6 +69,7 @@ def evidence(text: str, rule: str = "A") -> Evidence:
         ("uri_detail A raw =~ /x/", CONTENT),
         ("urirhssub A zone.example. A 2", CONTENT),
         ("askdns A _AUTHORDOMAIN_.zone.example A 127.0.0.2", CONTENT),
+        ("askdns A _DKIMDOMAIN_.zone.example A 127.0.0.2", RECEIVED),
         ("askdns A _SENDERDOMAIN_ TXT /x/", ENVELOPE),
         ("askdns A _LASTEXTERNALREVIP_.zone.example A 127.0.0.2", CLIENT),
         ("askdns A _LASTEXTERNALHELO_ A /./", RECEIVED),
@@ -90,14 +91,15 @@ def test_one_line(line: str, expected: Evidence) -> None:
         ("html_test('tag')", CONTENT),
         ("check_for_mime_html_only()", WHOLE),
         ("check_freemail_replyto('reply')", WHOLE | ENVELOPE),
-        ("check_dkim_adsp('*')", WHOLE),
+        ("check_dkim_adsp('*')", RECEIVED),
         ("check_bayes('0.99', '1.00')", RECEIVED),
         ("check_for_shifted_date('-3', 'undef')", RECEIVED),
         ("check_outlook_message_id()", RECEIVED),
         ("check_to_in_blocklist()", RECEIVED),
         ("check_from_in_blocklist()", ENVELOPE),
-        ("check_dkim_valid('example.org')", WHOLE),
-        ("check_dkim_valid_envelopefrom()", WHOLE | ENVELOPE),
+        ("check_dkim_valid('example.org')", RECEIVED),
+        ("check_dkim_valid_envelopefrom()", RECEIVED),
+        ("check_body_length('10')", WHOLE),
         ("check_for_spf_fail()", RECEIVED),
         ("check_invented()", RECEIVED),
         ("no call", RECEIVED),
@@ -194,7 +196,7 @@ def test_functions_that_see_the_header_alone_were_reviewed() -> None:
 
 def test_evidence_of_several_kinds_is_united() -> None:
     text = (
-        "meta A B + C + D\nheader B EnvelopeFrom =~ /x/\nfull C eval:check_dkim_valid()\n"
+        "meta A B + C + D\nheader B EnvelopeFrom =~ /x/\nfull C eval:check_body_length(1)\n"
         "header D eval:check_rbl('x-lastexternal','z')"
     )
     assert evidence(text) == ENVELOPE | WHOLE | CLIENT

@@ -94,7 +94,7 @@ def test_the_shipped_list() -> None:
         "RDNS_NONE": Evidence.RECEIVED,
         "HELO_DYNAMIC_IPADDR": Evidence.RECEIVED,
         "RAZOR2_CHECK": Evidence.RECEIVED,
-        "DKIM_INVALID": Evidence.WHOLE,
+        "DKIM_INVALID": Evidence.RECEIVED,
     }
     assert {name: taint.classify(name).evidence & (Evidence.RECEIVED | expected[name]) for name in expected} == expected
 
