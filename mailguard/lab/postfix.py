@@ -114,6 +114,8 @@ class Postfix(Queueing, Server):
     def __init__(self, folder: Path, port: int, *, tls: str = "none", more: str = "") -> None:
         if not is_root():
             raise LabError("Postfix wants root: its master gives each of its processes a user")
+        if not UNPACKED.is_dir():
+            raise LabError(f"Postfix is not unpacked in {UNPACKED}: `make test` does it (deploy/setup/unpack.sh)")
         super().__init__(folder)
         self._make_folders()
         owner = (folder / "bounces").stat()

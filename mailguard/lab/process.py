@@ -45,7 +45,9 @@ def find_program(name: str, package: str) -> str:
     """
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin")
     if path is None:
-        raise LabError(f"{name} is not installed: `make run` and `make test` install it (Debian package {package})")
+        raise LabError(
+            f"{name} is not installed: `make run` and `make test` install what they need (Debian package {package})"
+        )
     return path
 
 
