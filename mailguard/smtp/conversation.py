@@ -201,6 +201,7 @@ class Conversation:
         """The conversation behind the handshake: it knows nothing of what was said or sent before (RFC 3207 4.2)."""
         after = Conversation(self._limits, self._hostname)
         after.commands, after.errors, after._without_mail = self.commands, self.errors, self._without_mail
+        after.transactions = self.transactions
         return after
 
     def for_another_client(self) -> Conversation:

@@ -54,7 +54,7 @@ def shared() -> Pair:
 
 
 def trusting(pair: Pair | None = None, **versions: ssl.TLSVersion) -> ssl.SSLContext:
-    """A client's context: it verifies the certificate of ``pair``, or none; ``maximum_version`` and the like are set."""
+    """A client's context: it verifies the certificate of ``pair``, or none; ``versions`` as ``maximum_version``."""
     context = ssl.create_default_context(cafile=str(pair.certificate) if pair else None)
     if pair is None:
         context.check_hostname = False

@@ -167,7 +167,7 @@ async def test_a_client_that_takes_nothing_of_ours(server: Server) -> None:
 async def test_an_old_version_is_not_spoken(server: Server) -> None:
     await server.start(identity=identity(minimum_version="TLSv1.3"))
     async with await greeted(server) as client:
-        with pytest.raises(OSError):  # noqa: PT011  which one is the event loop's choice
+        with pytest.raises(OSError):
             await client.starttls(trusting(maximum_version=ssl.TLSVersion.TLSv1_2))
     assert await ended(server.stories[0]) is End.TLS
 
@@ -323,3 +323,22 @@ async def test_two_clients_at_once_share_no_octet(server: Server) -> None:
                 ]
 
     await asyncio.gather(*(one(number) for number in range(8)))
+
+
+@pytest.mark.parametrize("cut", range(1, 48))
+async def test_wherever_it_is_cut_into_packets_nothing_in_plain_text_is_carried_out(server: Server, cut: int) -> None:
+    """The rest comes before the handshake begins, and is dropped; or after, and is no TLS."""
+    await started(server)
+    plain = b"STARTTLS\r\nEHLO evil\r\nMAIL FROM:<e@b>\r\nQUIT\r\n"
+    async with await greeted(server) as client:
+        await client.send(plain[:cut])
+        await client.send(plain[cut:])
+        assert await client.reply() == [b"220 2.0.0 Ready to start TLS"]
+        try:
+            await client.shake_hands(trusting())
+            assert await client.command(b"NOOP") == [b"250 2.0.0 Ok"]
+        except OSError:
+            assert cut >= len(b"STARTTLS\r\n")
+    (story,) = server.stories
+    assert await ended(story) in (End.LOST, End.TLS)
+    assert [stage for stage in story.log if stage != "secured"] == ["connected", "greeting", "helo", "closed"]
