@@ -41,7 +41,7 @@ Started = TypeVar("Started")
 _RESTART_DELAY = 5.0
 """Seconds before a watcher that died of a bug is started again."""
 MAX_LOGGED: Final = 20
-"""Problems of a policy that are logged, a line each; `mailguard check` tells all."""
+"""Problems of a policy that are logged, a line each; `mailguard check` tells more."""
 
 
 def assemble(settings: Settings, policy: CompiledPolicy) -> Services:
@@ -192,7 +192,7 @@ def _refused(problems: list[str], count: int) -> None:
     for problem in problems:
         logger.error("policy refused", error=problem)
     if count > len(problems):
-        logger.error("policy refused", error=f"{count - len(problems)} more: `mailguard check` tells all", count=count)
+        logger.error("policy refused", error=f"{count - len(problems)} more: `mailguard check` tells them", count=count)
 
 
 async def _bound(setting: str, address: str, starting: Awaitable[Started]) -> Started:

@@ -18,6 +18,9 @@ MAX_SHOWN: Final = 200
 MAX_NAMES: Final = 10
 """Names that a hint lists."""
 
+MAX_TOLD: Final = 200
+"""Problems that are written out; a file that is not what it should be has tens of thousands."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -86,7 +89,9 @@ class Problems(Exception):
         super().__init__(self.problems)
 
     def __str__(self) -> str:
-        return "\n\n".join(map(str, self.problems))
+        more = len(self.problems) - MAX_TOLD
+        told = [str(problem) for problem in self.problems[:MAX_TOLD]]
+        return "\n\n".join([*told, f"and {more} more"] if more > 0 else told)
 
 
 @dataclass(frozen=True)

@@ -206,6 +206,13 @@ def test_problems_come_in_order_and_once() -> None:
     assert Problems([two, one, two]).problems == [one, two]
 
 
+def test_of_very_many_problems_the_first_are_told() -> None:
+    text = Text("p.yaml", "x: 1\n" * 90_000)
+    told = str(Problems(text.problem(line, 1, "wrong") for line in range(1, 90_001)))
+    assert told.count(": wrong\n") == 200
+    assert told.endswith("\n\nand 89800 more")
+
+
 def test_names_that_are_near() -> None:
     assert closest("helo.nam", ["helo.name", "spam.score"]) == "helo.name"
     assert closest("zzz", ["helo.name"]) is None

@@ -13,6 +13,7 @@ from mailguard.config import Settings
 from mailguard.worker import Worker
 from tests.support.client import Client, proxy_v2
 from tests.support.sink import Sink
+from tests.unit.session.serving import Place
 
 CLIENT = "198.18.1.10"
 
@@ -98,3 +99,18 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         yield begin
         for worker in running:
             await worker.stop()
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    """The backend of ``place``."""
+    async with Sink() as sink:
+        yield sink
+
+
+@pytest.fixture
+async def place(tmp_path: Path, sink: Sink) -> AsyncIterator[Place]:
+    """Where ``mailguard serve`` can be run as a process."""
+    made = Place(tmp_path, sink, POLICY)
+    yield made
+    await made.close()

@@ -158,5 +158,5 @@ async def test_a_policy_of_mistakes_does_not_fill_the_log(service: Service, tmp_
     with capture_logs() as lines:
         assert not await service.worker.reload()
     assert len(lines) == worker.MAX_LOGGED + 1
-    assert lines[-1]["error"] == "980 more: `mailguard check` tells all"
+    assert lines[-1]["error"] == "980 more: `mailguard check` tells them"
     assert lines[-1]["count"] == 1000

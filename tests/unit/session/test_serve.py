@@ -8,105 +8,16 @@ import os
 import resource
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.support.client import Client
-from tests.support.mail import mail, submit, transaction
+from tests.support.mail import mail, submit
 from tests.support.sink import Sink
 from tests.unit.session.conftest import POLICY
-
-BOUND = 20.0
-"""Seconds for the process to start, or to end."""
-
-
-class Served:
-    """A running ``mailguard serve`` and its log so far."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.log = ""
-
-    async def until(self, text: str) -> str:
-        """Wait for a log line that holds ``text``; that line."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(BOUND):
-            while line := (await self.process.stdout.readline()).decode():
-                self.log += line
-                if text in line:
-                    return line
-        raise AssertionError(f"it ended without {text!r}: {self.log}")
-
-    async def ended(self) -> tuple[int, str]:
-        """Its exit status and the rest of what it said."""
-        async with asyncio.timeout(BOUND):
-            rest, _ = await self.process.communicate()
-        assert self.process.returncode is not None
-        return self.process.returncode, rest.decode()
-
-
-class Place:
-    """A folder with a configuration, and a port that is free."""
-
-    def __init__(self, folder: Path, sink: Sink) -> None:
-        self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.running: list[Served] = []
-        self.settings: dict[str, Any] = {
-            "hostname": "mx.example.com",
-            "relay_domains": ["example.com"],
-            "listen": [{"address": f"127.0.0.1:{self.port}"}],
-            "backends": [{"address": sink.address}],
-            "policy": "policy.yaml",
-            "admin": {"address": "127.0.0.1:0"},
-        }
-        self.policy(POLICY)
-
-    def policy(self, text: str) -> None:
-        (self.folder / "policy.yaml").write_text(text)
-
-    async def serve(self, before: Callable[[], None] | None = None, **changes: Any) -> Served:
-        """Start it with ``changes`` to the settings; ``before`` is run in the process before it."""
-        configuration = self.folder / "mailguard.yaml"
-        configuration.write_text(yaml.safe_dump(self.settings | changes))
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "mailguard", "serve", "--config", str(configuration)),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            preexec_fn=before,
-        )
-        self.running.append(Served(process))
-        return self.running[-1]
-
-    def listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    async def close(self) -> None:
-        for served in self.running:
-            if served.process.returncode is None:
-                served.process.kill()
-                await served.process.communicate()
-
-
-@pytest.fixture
-async def sink() -> AsyncIterator[Sink]:
-    async with Sink() as sink:
-        yield sink
-
-
-@pytest.fixture
-async def place(tmp_path: Path, sink: Sink) -> AsyncIterator[Place]:
-    made = Place(tmp_path, sink)
-    yield made
-    await made.close()
+from tests.unit.session.serving import BOUND, Place
 
 
 async def test_sigterm_drains_and_ends_with_0(place: Place) -> None:
@@ -143,51 +54,6 @@ async def test_sighup_loads_the_policy_again(place: Place) -> None:
     served.process.send_signal(signal.SIGHUP)
     await served.until('event="policy loaded"')
     assert served.process.returncode is None
-
-
-def _listing(name: str) -> str:
-    return POLICY + f"lists: {{welcome: {{file: {name}}}}}\n"
-
-
-HOSTILE = {
-    "NUL": (_listing('"a\\0b"'), "this cannot be the name of a file"),
-    "pipe": (_listing("pipe"), "this file cannot be read: it is no regular file"),
-    "sequences": ("mailguard_policy: " + "[" * 200_000, "nested deeper than 24 levels"),
-    "mappings": ("mailguard_policy: " + "{a: " * 50_000, "nested deeper than 24 levels"),
-    "tags": ("".join(f"%TAG !a{n}! x:\n" for n in range(60_000)) + "---\na: 1\n", "`%TAG` is a directive"),
-    "problems": (POLICY + "no: no\n" * 20_000, "more: `mailguard check` tells all"),
-}
-
-
-@pytest.mark.parametrize(("text", "said"), HOSTILE.values(), ids=HOSTILE)
-async def test_no_policy_ends_or_freezes_the_service(place: Place, text: str, said: str) -> None:
-    os.mkfifo(place.folder / "pipe")
-    served = await place.serve()
-    await served.until('event="policy loaded"')
-    async with asyncio.timeout(2 * BOUND), await Client.connect("127.0.0.1", place.port) as client:
-        await client.reply()
-        place.policy(text)
-        served.process.send_signal(signal.SIGHUP)
-        assert (await client.command(b"EHLO mail.example.org"))[0].startswith(b"250")
-        while said not in await served.until('event="policy refused"'):
-            pass
-        assert (await transaction(client, mail().octets)).content.startswith(b"250 ")
-    place.policy(POLICY.replace("unwanted.example", "new.example"))
-    served.process.send_signal(signal.SIGHUP)
-    await served.until('event="policy loaded"')
-    assert served.process.returncode is None
-
-
-async def test_a_long_list_is_loaded_beside_the_sessions(place: Place) -> None:
-    entries = (f"{n >> 16}.{n >> 8 & 255}.{n & 255}.1\n" for n in range(900_000))
-    (place.folder / "long.txt").write_text("".join(entries))
-    served = await place.serve()
-    await served.until('event="policy loaded"')
-    place.policy(_listing("long.txt"))
-    served.process.send_signal(signal.SIGHUP)
-    async with asyncio.timeout(BOUND), await Client.connect("127.0.0.1", place.port) as client:
-        assert (await submit(client, mail().octets)).content.startswith(b"250 ")
-    await served.until('event="policy loaded"')
 
 
 def _limited(hard: int) -> Callable[[], None]:

@@ -1,0 +1,93 @@
+"""``mailguard serve`` as a process of its own, in a folder with its configuration, before a recording backend."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.client import Client
+from tests.support.sink import Sink
+
+BOUND = 20.0
+"""Seconds for the process to start, or to end."""
+
+
+class Served:
+    """A running ``mailguard serve`` and its log so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.log = ""
+
+    async def until(self, text: str) -> str:
+        """Wait for a log line that holds ``text``; that line."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(BOUND):
+            while line := (await self.process.stdout.readline()).decode():
+                self.log += line
+                if text in line:
+                    return line
+        raise AssertionError(f"it ended without {text!r}: {self.log}")
+
+    async def ended(self) -> tuple[int, str]:
+        """Its exit status and the rest of what it said."""
+        async with asyncio.timeout(BOUND):
+            rest, _ = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, rest.decode()
+
+
+class Place:
+    """A folder with a configuration, and a port that is free."""
+
+    def __init__(self, folder: Path, sink: Sink, policy: str) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.running: list[Served] = []
+        self.settings: dict[str, Any] = {
+            "hostname": "mx.example.com",
+            "relay_domains": ["example.com"],
+            "listen": [{"address": f"127.0.0.1:{self.port}"}],
+            "backends": [{"address": sink.address}],
+            "policy": "policy.yaml",
+            "admin": {"address": "127.0.0.1:0"},
+        }
+        self.policy(policy)
+
+    def policy(self, text: str) -> None:
+        (self.folder / "policy.yaml").write_text(text)
+
+    async def client(self) -> Client:
+        """A new connection; the greeting is not read yet."""
+        return await Client.connect("127.0.0.1", self.port)
+
+    async def serve(self, before: Callable[[], None] | None = None, **changes: Any) -> Served:
+        """Start it with ``changes`` to the settings; ``before`` is run in the process before it."""
+        configuration = self.folder / "mailguard.yaml"
+        configuration.write_text(yaml.safe_dump(self.settings | changes))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mailguard", "serve", "--config", str(configuration)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            preexec_fn=before,
+        )
+        self.running.append(Served(process))
+        return self.running[-1]
+
+    def listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    async def close(self) -> None:
+        for served in self.running:
+            if served.process.returncode is None:
+                served.process.kill()
+                await served.process.communicate()
