@@ -55,7 +55,7 @@ relay:
   allow_localhost
   hosts_avoid_tls = {avoid_tls}
   hosts_require_tls = {require_tls}
-  tls_try_verify_hosts =
+  tls_verify_certificates =
 
 begin retry
 *  *  F,2h,1s

@@ -25,7 +25,8 @@ from mailguard.lab.server import Server
 UNPACKED = Path(mailguard.__file__).parents[1] / "build/postfix"
 """Where ``make test`` unpacks the package: in the source tree."""
 
-_LIBRARIES = {"LD_LIBRARY_PATH": str(UNPACKED / "usr/lib/postfix")}
+LIBRARIES = {"LD_LIBRARY_PATH": str(UNPACKED / "usr/lib/postfix")}
+"""The environment in which its programs find their libraries."""
 
 _MAIN = """\
 compatibility_level = 3.6
@@ -106,7 +107,7 @@ class Postfix(Queueing, Server):
     """
 
     program: ClassVar[str] = str(UNPACKED / "usr/lib/postfix/sbin/master")
-    package, user, environment = "postfix", "daemon", _LIBRARIES
+    package, user, environment = "postfix", "daemon", LIBRARIES
     main_log_name = "maillog"
     group: ClassVar[str] = "mail"
     """Whom the drop folder is open to: another group than the user's and nobody's, as Postfix insists."""
@@ -176,9 +177,20 @@ class Postfix(Queueing, Server):
         """The queue that each message is in (postqueue(1), JSON OBJECT FORMAT)."""
         return [orjson.loads(line)["queue_name"] for line in self._postfix(["postqueue", "-j"]).splitlines()]
 
+    def tls_finger(self, port: int, name: str, authority: Path) -> str:
+        """What posttls-finger(1) says of the STARTTLS of a loopback port that should prove to be ``name``.
+
+        Args:
+            port: plain SMTP.
+            name: whose certificate it should have.
+            authority: PEM file of who may have signed it.
+        """
+        options = ["-c", "-l", "secure", "-L", "summary", "-F", str(authority)]
+        return self._postfix(["posttls-finger", *options, f"[127.0.0.1]:{port}", name])
+
     def _postfix(self, command: Sequence[str], text: bytes = b"") -> str:
         program = find_program(str(UNPACKED / "usr/sbin" / command[0]), self.package)
-        return self.run([program, *command[1:]], text, _LIBRARIES | {"MAIL_CONFIG": str(self.folder / "etc")})
+        return self.run([program, *command[1:]], text, LIBRARIES | {"MAIL_CONFIG": str(self.folder / "etc")})
 
     def _make_folders(self) -> None:
         """The folders that Postfix' own installation would make, each with the mode that it insists on."""

@@ -20,6 +20,7 @@ from mailguard.lab.folders import is_root
 from mailguard.lab.mailguard import Mailguard
 from mailguard.lab.postfix import Postfix
 from mailguard.lab.process import wait_until
+from tests.support import certificates
 from tests.support.mail import EICAR, Mail, mail
 from tests.support.senders import (
     Aiosmtplib,
@@ -36,6 +37,9 @@ from tests.support.senders import (
 WAIT = 30.0
 """Seconds within which Exim delivers what it took, and mailguard finds a backend that is up again."""
 
+MEMORY = 65_536
+"""Octets of one message that mailguard keeps in memory."""
+
 CLIENTS = (Swaks, SmtpSource, Smtplib, Aiosmtplib, EximSender, PostfixSender)
 NUMBERED = ("3alice", "2alice", "alice")
 """Whom smtp-source sends to when it is told to send to three."""
@@ -48,7 +52,12 @@ def store(lab: Lab) -> Exim:
 
 
 @pytest.fixture(scope="module")
-def front(lab: Lab, store: Exim) -> Mailguard:
+def certificate(lab: Lab) -> certificates.Pair:
+    return certificates.make(lab.scratch, world.MAILGUARD_NAME)
+
+
+@pytest.fixture(scope="module")
+def front(lab: Lab, store: Exim, certificate: certificates.Pair) -> Mailguard:
     return lab.server(
         "clients-mailguard",
         Mailguard,
@@ -56,7 +65,8 @@ def front(lab: Lab, store: Exim) -> Mailguard:
             folder,
             lab,
             backends=[{"address": store.address}],
-            limits={"backend_retry": 0.2},
+            limits={"backend_retry": 0.2, "max_message_memory": MEMORY},
+            tls=certificate.settings,
             spamassassin={"max_size": 4096},  # what it scores is not what is tried here
         ),
     )
@@ -67,17 +77,22 @@ MakeSender = Callable[[type[Sender]], Sender]
 
 @pytest.fixture(scope="module")
 def sender_of(lab: Lab, front: Mailguard, tmp_path_factory: pytest.TempPathFactory) -> MakeSender:
+    def postfix(tls: str) -> Postfix:
+        """One that logs every command and reply, to see what it pipelines."""
+        more = "debug_peer_list = 127.0.0.1"
+        return lab.server(f"postfix-{tls}", Postfix, lambda folder: Postfix(folder, front.port, tls=tls, more=more))
+
     def make(kind: type[Sender]) -> Sender:
         folder = tmp_path_factory.mktemp("client")
         if kind is EximSender:
-            return EximSender(front.port, folder, EximClient(lab.scratch / "exim-client", front.port))
+            plain, encrypting = (
+                EximClient(lab.scratch / f"exim-client-{tls}", front.port, tls=tls) for tls in (False, True)
+            )
+            return EximSender(front.port, folder, plain, encrypting)
         if kind is PostfixSender:
             if not is_root():
                 pytest.skip("Postfix wants root")
-            # Every command and reply in its log, to see what it pipelines.
-            more = "debug_peer_list = 127.0.0.1"
-            postfix = lab.server("postfix", Postfix, lambda place: Postfix(place, front.port, more=more))
-            return PostfixSender(front.port, folder, postfix)
+            return PostfixSender(front.port, folder, postfix("none"), postfix("encrypt"))
         return kind(front.port, folder)
 
     known: dict[type[Sender], Sender] = {}
@@ -150,9 +165,8 @@ BODIES = {
     "odd": ODD,
     "8-bit": "Grüße, 日本語 \x7f\x01\r\n" + ODD,
     "empty": "",
-    "larger than memory": ("A line of text that says nothing at all.\r\n" * 40_000),
+    "larger than memory": "A line of text that says nothing at all.\r\n" * (MEMORY // 20),
 }
-"""``max_message_memory`` is 1 MiB."""
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
@@ -163,12 +177,13 @@ def test_delivers_unchanged(client: Sender, store: Exim, body: str) -> None:
     assert_arrived(store, client, letter, "alice")
 
 
-def test_many_messages(client: Sender, store: Exim) -> None:
-    letters = [mail(f"Message {number}") for number in range(5)]
-    for letter in letters:
-        assert client.send(Order(letter.octets)).sent
-    for letter in letters:
-        assert_arrived(store, client, letter, "alice")
+@only(SmtpSource)
+def test_many_messages_in_few_sessions(client: SmtpSource, store: Exim) -> None:
+    before = store.main_log().count(" => alice ")
+    report = client.burst(Order(b"", sender="burst@example.net"), sessions=3, messages=24)
+    assert report.sent, report
+    wait_until(lambda: store.main_log().count(" => alice ") >= before + 24, "all are delivered", WAIT)
+    assert store.main_log().count(" <= burst@example.net ") == 24
 
 
 @only(*(kind for kind in CLIENTS if kind.declares_8bit))
@@ -192,6 +207,37 @@ def test_smtputf8(client: Sender, store: Exim) -> None:
 
 
 # -- how it was sent
+
+
+@only(*(kind for kind in CLIENTS if kind.starttls))
+def test_starttls(client: Sender, store: Exim) -> None:
+    """RFC 3207; what our Received line says of it is RFC 3848's."""
+    letter = mail("Grüße")
+    report = client.send(Order(letter.octets, ("alice@example.com", "bob@example.com"), tls=True))
+    assert report.sent, report
+    there = assert_arrived(store, client, letter, "alice", "bob")
+    assert re.search(rb"by mx\.test\.invalid with ESMTPS \(TLS1\.3 ", there)
+
+
+@only(EximSender, PostfixSender)
+def test_a_refusal_by_starttls_is_reported_to_the_sender(client: Sender, store: Exim) -> None:
+    letter = mail(EICAR)
+    report = client.send(Order(letter.octets, tls=True))
+    assert "554" in report.text
+    assert arrivals(store, letter) == []
+
+
+@only(PostfixSender)
+def test_posttls_finger_verifies_the_certificate(
+    client: PostfixSender, front: Mailguard, certificate: certificates.Pair
+) -> None:
+    """Postfix's own probe: the chain leads to an authority, and the name is right."""
+    postfix = client.server
+    assert isinstance(postfix, Postfix)
+    said = postfix.tls_finger(front.port, world.MAILGUARD_NAME, certificate.certificate)
+    assert "Verified TLS connection established" in said
+    assert "TLSv1.3" in said
+    assert "Verified" not in postfix.tls_finger(front.port, "another.example.com", certificate.certificate)
 
 
 @only(EximSender)

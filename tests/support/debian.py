@@ -33,7 +33,7 @@ def macros(*parts: str) -> set[str]:
 
 
 def copy(original: Path, folder: Path, package: str, *secret: str) -> Path:
-    """A copy of a package's folder in /etc without its ``secret`` files; skips the test where the folder was changed."""
+    """A copy of a package's folder in /etc without its ``secret`` files; no test where the folder was changed."""
     if not original.is_dir():
         pytest.skip(f"no {original} here")
     changed = subprocess.run(["dpkg", "--verify", package], capture_output=True, text=True, check=False).stdout

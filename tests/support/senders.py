@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import smtplib
-import ssl
 import subprocess
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from typing import ClassVar
 
 import aiosmtplib
 
-from mailguard.lab.postfix import UNPACKED
+from mailguard.lab.postfix import LIBRARIES, UNPACKED
 from mailguard.lab.process import find_program, wait_until
 from mailguard.lab.queueing import SENDERS, Queueing
+from tests.support import certificates
 
 TIMEOUT = 60.0
 """Seconds for one command of a client, or for one message in a queue to be dealt with."""
@@ -103,10 +103,10 @@ class _Program(Sender):
     def send(self, order: Order) -> Report:
         message = self.folder / "message"
         message.write_bytes(order.lines)
-        environment = os.environ | {"LD_LIBRARY_PATH": str(UNPACKED / "usr/lib/postfix")}
-        done = subprocess.run(
-            self.command(order, message), capture_output=True, timeout=TIMEOUT, check=False, env=environment
-        )
+        return self._run(self.command(order, message))
+
+    def _run(self, command: list[str]) -> Report:
+        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT, check=False, env=os.environ | LIBRARIES)
         said = (done.stdout + done.stderr).decode(errors="replace")
         return Report(done.returncode == 0 and "<** " not in said, said)
 
@@ -135,11 +135,17 @@ class SmtpSource(_Program):
 
     def command(self, order: Order, message: Path) -> list[str]:
         """Of several recipients the last is named: before it go ``3...`` and ``2...``."""
-        name = str(UNPACKED / "usr/sbin/smtp-source")
-        command = [find_program(name, "postfix"), "-4", "-M", "source.example.net", "-f", order.sender]
-        if len(order.recipients) > 1:
-            command += ["-r", str(len(order.recipients))]
-        return [*command, "-t", order.recipients[-1], "-F", str(message), f"127.0.0.1:{self.port}"]
+        several = ["-r", str(len(order.recipients))] if len(order.recipients) > 1 else []
+        return self._command(order, *several, "-F", str(message))
+
+    def burst(self, order: Order, sessions: int, messages: int) -> Report:
+        """``messages`` small ones of its own making, over ``sessions`` connections at the same time."""
+        return self._run(self._command(order, "-d", "-s", str(sessions), "-m", str(messages)))
+
+    def _command(self, order: Order, *options: str) -> list[str]:
+        program = find_program(str(UNPACKED / "usr/sbin/smtp-source"), "postfix")
+        envelope = ["-M", "source.example.net", "-f", order.sender, "-t", order.recipients[-1]]
+        return [program, "-4", *envelope, *options, f"127.0.0.1:{self.port}"]
 
 
 class Smtplib(Sender):
@@ -151,7 +157,7 @@ class Smtplib(Sender):
     def send(self, order: Order) -> Report:
         with smtplib.SMTP("127.0.0.1", self.port, "smtplib.example.net", TIMEOUT) as client:
             if order.tls:
-                client.starttls(context=_any_certificate())
+                client.starttls(context=certificates.trusting())
             try:
                 refused = client.sendmail(order.sender, order.recipients, order.octets, order.options)
             except smtplib.SMTPException as error:
@@ -175,7 +181,7 @@ class Aiosmtplib(Sender):
             local_hostname="aiosmtplib.example.net",
             timeout=TIMEOUT,
             start_tls=order.tls,
-            tls_context=_any_certificate() if order.tls else None,
+            tls_context=certificates.trusting() if order.tls else None,
         )
         async with client:
             try:
@@ -192,11 +198,14 @@ class Queued(Sender):
 
     queues = utf8 = True
 
-    def __init__(self, port: int, folder: Path, server: Queueing) -> None:
+    def __init__(self, port: int, folder: Path, plain: Queueing, encrypting: Queueing) -> None:
         super().__init__(port, folder)
-        self.server = server
+        self._plain, self._encrypting = plain, encrypting
+        self.server = plain
+        """The one that sent last."""
 
     def send(self, order: Order) -> Report:
+        self.server = self._encrypting if order.tls else self._plain
         bounces = len(list(self.server.bounced()))
         self.server.submit(order.sender, order.recipients, order.lines)
         wait_until(lambda: not self.server.busy(), f"{self.title} tried to deliver", TIMEOUT)
@@ -226,11 +235,3 @@ class PostfixSender(Queued):
 
     title = "Postfix"
     declares_8bit = True
-
-
-def _any_certificate() -> ssl.SSLContext:
-    """STARTTLS with whoever answers: the laboratory has no authority that signs."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
