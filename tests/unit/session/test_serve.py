@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.client import Client
-from tests.support.mail import mail, submit
+from tests.support.mail import mail, submit, transaction
 from tests.support.sink import Sink
 from tests.unit.session.conftest import POLICY
 from tests.unit.session.serving import BOUND, Place
@@ -73,6 +73,38 @@ async def test_with_few_file_descriptors_it_takes_fewer_connections(place: Place
         assert [(await client.reply())[0][:4] for client in clients] == [b"220 "] * 7
         late = await stack.enter_async_context(await Client.connect("127.0.0.1", place.port))
         assert (await late.reply())[0].startswith(b"421 ")
+
+
+async def test_a_flood_beyond_all_descriptors_is_turned_away(place: Place) -> None:
+    """Three times as many connections as there are descriptors, none of which says a word."""
+    dns = {"max_questions": 10, "servers": ["127.0.0.1:9"]}
+    served = await place.serve(_limited(121), dns=dns, limits={"max_connections": 30})
+    await served.until("event=listening")
+    async with asyncio.timeout(BOUND), contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await place.client()) for _ in range(360)]
+        greetings = [await _greeting(client) for client in clients]
+    assert greetings.count(b"220") == 7
+    assert set(greetings) <= {b"220", b"421", b""}
+    assert await _taken(place)
+    assert served.process.returncode is None
+
+
+async def _greeting(client: Client) -> bytes:
+    """The code of the greeting; empty where there is none."""
+    try:
+        return (await client.reply() or [b""])[0][:3]
+    except ConnectionError:
+        return b""
+
+
+async def _taken(place: Place) -> bool:
+    """Whether a message passes, once the service has seen that others have gone."""
+    async with asyncio.timeout(BOUND):
+        while True:
+            async with await place.client() as client:
+                if await _greeting(client) == b"220":
+                    await client.command(b"EHLO mail.example.org")
+                    return (await transaction(client, mail().octets)).content.startswith(b"250 ")
 
 
 async def test_the_soft_limit_on_file_descriptors_is_raised(place: Place) -> None:
