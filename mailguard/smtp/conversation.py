@@ -198,7 +198,10 @@ class Conversation:
         self._close(end)
 
     def in_tls(self) -> Conversation:
-        """The conversation behind the handshake: it knows nothing of what was said or sent before (RFC 3207 4.2)."""
+        """The conversation behind the handshake: it knows nothing of what was said or sent before (RFC 3207 4.2).
+
+        What was received behind STARTTLS, in plain text, stays behind: somebody on the way may have put it there.
+        """
         after = Conversation(self._limits, self._hostname)
         after.commands, after.errors, after._without_mail = self.commands, self.errors, self._without_mail
         after.transactions = self.transactions
@@ -334,7 +337,6 @@ class Conversation:
             self._error(reply("tls_is_on"), Verb.STARTTLS)
             return
         self._say(reply("tls_go"))
-        self._lines.take()  # sent in plain text: a command injected on the way must not be found here later
         self._end(TlsAsked())
 
     def _xclient(self, argument: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import BUG, EXACT, EXPLAINED, NO_LOSS, Mutant
+from tests.mutants.mutant import BUG, CLIENT_ONLY, EXACT, EXPLAINED, NO_LOSS, Mutant
 
 _DOT = ("tests/unit/smtp/test_dotreader.py",)
 _CHUNK = ("tests/unit/smtp/test_chunkreader.py",)
@@ -12,6 +12,8 @@ _CONVERSATION = ("tests/unit/smtp/test_conversation.py",)
 _SERVER = ("tests/unit/smtp/test_server.py",)
 _PROXY = ("tests/unit/net/test_proxy_protocol.py",)
 
+_TLS = ("tests/unit/smtp/test_tls.py",)
+_XCLIENT = ("tests/unit/smtp/test_xclient.py",)
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(EXACT, "lf-dot-crlf-ends", "mailguard/smtp/dotreader.py", r'b"\r\n.\r\n"', r'b"\n.\r\n"', _DOT),
     Mutant(
@@ -142,5 +144,53 @@ MUTANTS: tuple[Mutant, ...] = (
         "Said(refusal.reply.with_reference(self._reference)",
         "Said(refusal.reply",
         _SERVER,
+    ),
+    Mutant(
+        EXACT,
+        "plain-text-behind-starttls-is-carried-out",
+        "mailguard/smtp/server.py",
+        "self._conversation = self._conversation.in_tls()",
+        "self._conversation = self._conversation.for_another_client()",
+        _TLS,
+    ),
+    Mutant(
+        EXACT,
+        "ehlo-holds-behind-the-handshake",
+        "mailguard/smtp/conversation.py",
+        "        after.transactions = self.transactions",
+        "        after.transactions, after.state = self.transactions, State.READY",
+        ("tests/unit/smtp/test_handover.py",),
+    ),
+    Mutant(
+        EXACT,
+        "the-name-said-before-the-handshake-is-kept",
+        "mailguard/session/story.py",
+        "        self._hello = _NO_HELLO\n        self._questions.forget_helo()",
+        "        self._questions.forget_helo()",
+        ("tests/unit/session/test_encrypted.py",),
+    ),
+    Mutant(
+        CLIENT_ONLY,
+        "xclient-from-anybody",
+        "mailguard/smtp/server.py",
+        "xclient=is_trusted(peer.address, config.xclient_from)",
+        "xclient=True",
+        _XCLIENT,
+    ),
+    Mutant(
+        CLIENT_ONLY,
+        "what-xclient-told-in-plain-text-is-kept-in-tls",
+        "mailguard/smtp/server.py",
+        "config.starttls and not self._relayed",
+        "config.starttls",
+        _XCLIENT,
+    ),
+    Mutant(
+        CLIENT_ONLY,
+        "xclient-changes-no-address",
+        "mailguard/smtp/admission.py",
+        "peer = replace(peer, address=said.address or own.address, port=0, told=told)",
+        "peer = replace(peer, port=0, told=told)",
+        _XCLIENT,
     ),
 )

@@ -53,7 +53,6 @@ def test_starttls_is_answered_and_ends_the_conversation() -> None:
     assert " STARTTLS XCLIENT ADDR PORT NAME HELO PROTO LOGIN DESTADDR DESTPORT" in ehlo
     assert go == "220 2.0.0 Ready to start TLS"
     assert one.state is State.CLOSED
-    assert not one.command_waiting
 
 
 def test_what_is_not_fit_for_the_connection_is_not_offered() -> None:
