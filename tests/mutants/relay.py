@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import NO_LOSS, RELAY, Mutant
+from tests.mutants.mutant import NO_LOSS, RELAY, SHARED, Mutant
 
+_SHARES = ("tests/unit/relay/test_shares.py",)
 _DELIVER = ("tests/unit/relay/test_deliver.py",)
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -103,5 +104,29 @@ MUTANTS: tuple[Mutant, ...] = (
         "return not self.open_relay and self._breaker.admit()",
         "return self._breaker.admit()",
         ("tests/unit/relay/test_open_relay.py",),
+    ),
+    Mutant(
+        SHARED,
+        "one-client-may-hold-every-backend-connection",
+        "mailguard/relay/shares.py",
+        "if self._held[key] >= self._most:",
+        "if False:",
+        _SHARES,
+    ),
+    Mutant(
+        SHARED,
+        "a-silent-client-keeps-its-backend",
+        "mailguard/relay/transaction.py",
+        "loop.call_later(self._limits.backend_idle_timeout, self._leave)",
+        "loop.call_later(86_400.0, self._leave)",
+        _SHARES,
+    ),
+    Mutant(
+        SHARED,
+        "a-share-is-never-given-back",
+        "mailguard/relay/transaction.py",
+        "self._shares.give_back(self._identity.address)",
+        "pass",
+        _SHARES,
     ),
 )

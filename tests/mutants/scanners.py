@@ -99,4 +99,28 @@ MUTANTS: tuple[Mutant, ...] = (
         "yield content.fileno()",
         _CLAMD,
     ),
+    Mutant(
+        DOUBT,
+        "clamd-is-shown-less-than-the-message",
+        "mailguard/scanners/clamav.py",
+        "        await asyncio.sleep(0)\n",
+        "        break\n",
+        _CLAMD,
+    ),
+    Mutant(
+        DOUBT,
+        "clamds-ok-to-what-it-had-not-read-counts",
+        "mailguard/scanners/clamav.py",
+        'if cut and reply == b"stream: OK\\0":',
+        "if False:",
+        _CLAMD,
+    ),
+    Mutant(
+        DOUBT,
+        "what-is-over-clamds-limits-has-a-verdict",
+        "mailguard/scanners/clamav.py",
+        'if name.startswith("Heuristics.Limits.Exceeded"):',
+        "if False:",
+        _CLAMD,
+    ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import BAD_POLICY, CLIENT_ONLY, EXPLAINED, NO_LOSS, RECEIVED, RELAY, Mutant
+from tests.mutants.mutant import BAD_POLICY, CLIENT_ONLY, EXPLAINED, NO_LOSS, RECEIVED, RELAY, SHARED, Mutant
 
 _SESSION = ("tests/unit/session",)
 
@@ -102,5 +102,53 @@ MUTANTS: tuple[Mutant, ...] = (
         "await self._aside.run(lambda: load_for(self._settings), limit)",
         "load_for(self._settings)",
         _SESSION,
+    ),
+    Mutant(
+        BAD_POLICY,
+        "a-bad-policy-replaces-the-running-one",
+        "mailguard/policy/compiler.py",
+        "        raise Problems(problems)\n",
+        "        pass\n",
+        ("tests/unit/session/test_session.py",),
+    ),
+    Mutant(
+        BAD_POLICY,
+        "a-policy-may-be-a-pipe",
+        "mailguard/policy_files.py",
+        "if stat.S_ISREG(mode):",
+        "if not stat.S_ISDIR(mode):",
+        ("tests/unit/session/test_hostile_policies.py",),
+    ),
+    Mutant(
+        SHARED,
+        "more-connections-than-file-descriptors",
+        "mailguard/cli/descriptors.py",
+        "return max(1, (descriptors - shared) // SESSION)",
+        "return settings.limits.max_connections",
+        ("tests/unit/session/test_serve.py",),
+    ),
+    Mutant(
+        SHARED,
+        "the-soft-limit-on-file-descriptors-stays",
+        "mailguard/cli/descriptors.py",
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))\n",
+        "",
+        ("tests/unit/session/test_serve.py",),
+    ),
+    Mutant(
+        SHARED,
+        "connections-without-end",
+        "mailguard/smtp/admission.py",
+        "if self._taken >= self._total:",
+        "if False:",
+        ("tests/unit/smtp/test_admission.py",),
+    ),
+    Mutant(
+        SHARED,
+        "one-client-may-have-every-connection",
+        "mailguard/smtp/admission.py",
+        "if self._clients[key] >= self._per_client:",
+        "if False:",
+        ("tests/unit/smtp/test_admission.py",),
     ),
 )
