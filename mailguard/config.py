@@ -10,10 +10,18 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    model_validator,
+)
 
 from mailguard.caseless import lowered
-from mailguard.positions import form, read_network
+from mailguard.positions import Refusal, form, read_network
 
 Network: TypeAlias = IPv4Network | IPv6Network
 NetworkEntry: TypeAlias = Annotated[Network, PlainValidator(read_network)]
@@ -87,6 +95,15 @@ IpSocketAddress: TypeAlias = Annotated[
 ]
 """``127.0.0.1:53`` or ``[::1]:53``: a resolver's own address cannot be looked up."""
 
+Fingerprint: TypeAlias = Annotated[
+    str,
+    form(
+        r"[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}",
+        "is no SHA-256",
+        "64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256 -in FILE` prints them",
+    ),
+]
+
 SpamdUser: TypeAlias = Annotated[
     str, form(r"[!-~]{0,64}", "is no user name for spamd", "up to 64 plain characters without spaces")
 ]
@@ -148,18 +165,56 @@ class Tls(Section):
         return self.model_copy(update={name: folder / path for name, path in paths.items() if path is not None})
 
 
+Extension: TypeAlias = Literal["PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING"]
+
+
 class Backend(Section):
     """One mail server behind mailguard."""
 
     address: SocketAddress = required("host and port of the mail server")
+    priority: int = setting(0, "servers of a lower number are asked first, those of a higher where none is left", ge=0)
+    weight: int = setting(1, "share of the mail among servers of one priority", ge=1, le=1000)
+    connections: int = setting(
+        200, "connections at the same time, our probes apart (Exim's `smtp_accept_max`)", unit="connections", ge=1
+    )
     client_identity: Literal["proxy", "xclient", "none"] = setting(
         "proxy",
         "how the client is named to this server: by a PROXY v2 header (Exim: `hosts_proxy`), by XCLIENT (Postfix: "
         "`smtpd_authorized_xclient_hosts`), or not at all",
     )
+    tls: Literal["none", "opportunistic", "required"] = setting(
+        "none", "STARTTLS: never; where it works, with any certificate; or always, and no mail without it"
+    )
+    tls_name: HostName | None = setting(
+        None, "with `tls: required`: the name in the certificate, for which authorities vouch"
+    )
+    tls_ca_file: Path | None = setting(
+        None, "PEM file of these authorities, relative to this file's folder; empty: those of the system"
+    )
+    tls_fingerprints: list[Fingerprint] = setting(
+        [], "with `tls: required`: SHA-256 of the certificate or of its public key, one of which it must have"
+    )
+    ignore_extensions: list[Extension] = setting([], "what this server offers and had better not be used")
     relay_probe: bool = setting(
         True, "refuse to use this backend if it takes a recipient of a domain that cannot exist: it is an open relay"
     )
+
+    @model_validator(mode="after")
+    def _verification_is_required(self) -> Backend:
+        """A certificate that is looked at counts only where nothing goes on without it."""
+        for key in ("tls_name", "tls_fingerprints"):
+            if getattr(self, key) and self.tls != "required":
+                raise Refusal(f"`{key}` has no use with `tls: {self.tls}`", "write `tls: required`, or remove it", key)
+        if self.tls_name and self.tls_fingerprints:
+            hint = "remove one of them: a fingerprint needs no authority"
+            raise Refusal("a certificate is known by `tls_name` or by `tls_fingerprints`", hint, "tls_fingerprints")
+        if self.tls_ca_file and not self.tls_name:
+            raise Refusal("`tls_ca_file` has no use without `tls_name`", "name the server in `tls_name`", "tls_ca_file")
+        return self
+
+    def within(self, folder: Path) -> Backend:
+        """The same with its path, which is relative to ``folder``, made absolute."""
+        return self.model_copy(update={"tls_ca_file": folder / self.tls_ca_file} if self.tls_ca_file else {})
 
 
 class Dns(Section):
@@ -266,6 +321,15 @@ class Limits(Section):
     backend_idle_timeout: float = setting(
         15.0, "a client silent in a transaction; the backend is let go, and told again when it goes on", unit="s", gt=0
     )
+    backend_reuse_timeout: float = setting(
+        5.0,
+        "an unused connection to a backend waits for its next message, where `client_identity` is none; 0: never",
+        unit="s",
+        ge=0,
+    )
+    max_messages_per_backend_connection: int = setting(
+        10, "messages of one such connection (Exim's `smtp_accept_queue_per_connection`)", unit="messages", ge=1
+    )
     max_backend_connections_per_client: int = setting(
         20, "connections to backends for one client (IPv4 /32, IPv6 /64)", unit="connections", ge=1
     )
@@ -299,7 +363,9 @@ class Settings(Section):
     hostname: HostName = required("our name: in the greeting, in Received, and as authserv-id")
     relay_domains: list[Domain] = required("domains that we take mail for; any other recipient is 550", min_length=1)
     listen: list[Listener] = required("where to listen", min_length=1)
-    backends: list[Backend] = required("mail servers behind us, in the order in which they are tried", min_length=1)
+    backends: list[Backend] = required(
+        "mail servers behind us; `priority` and `weight` say who is asked first", min_length=1
+    )
     policy: Path = required("the policy file; relative to this file's folder")
     own_relays: list[NetworkEntry] = setting([], "our backup MX and forwarders: no question is asked about them")
     bare_line_ends: Literal["normalize", "refuse"] = setting(

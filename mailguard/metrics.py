@@ -143,6 +143,12 @@ BACKEND_REPLIES = _counter(
 BACKEND_SECONDS = _seconds(
     "backend_reply_duration_seconds", "Waiting for a backend's reply.", command="connect, rcpt, content"
 )
+BACKEND_CONNECTIONS = _counter(
+    "backend_connections_total",
+    "Connections that mail was given, by whether they were new.",
+    backend=_BACKEND,
+    how="new, reused",
+)
 BACKEND_UP = _gauge("backend_up", "1 while the backend's breaker is closed.", backend=_BACKEND)
 BACKEND_REPLAYS = _counter(
     "backend_replays_total", "Transactions replayed because a backend was lost.", result="ok, refused, failed"

@@ -89,7 +89,10 @@ def load_settings(path: Path) -> Settings:
     if problems := problems_here(document, settings):
         raise Problems(problems)
     folder = path.parent.absolute()
-    return settings.model_copy(update={"policy": folder / settings.policy, "tls": settings.tls.within(folder)})
+    backends = [backend.within(folder) for backend in settings.backends]
+    return settings.model_copy(
+        update={"policy": folder / settings.policy, "tls": settings.tls.within(folder), "backends": backends}
+    )
 
 
 def load(path: Path) -> CompiledPolicy:

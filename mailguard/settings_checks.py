@@ -7,11 +7,13 @@ gets a file without a name, no address is listened on. Blocking: host names are 
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Collection, Iterator
 from pathlib import Path as FilePath
 
 from mailguard.config import Admin, Listener, Settings
 from mailguard.dns.servers import Server, system_servers
+from mailguard.net.authorities import BadAuthorities, load_authorities
 from mailguard.net.certificates import BadCertificate, load_credentials
 from mailguard.net.local import Bindable, look_up
 from mailguard.positions import Document, Path, Problem
@@ -28,6 +30,7 @@ def problems_here(document: Document, settings: Settings) -> list[Problem]:
         *_rule_folders(document, settings),
         *_resolvers(document, settings),
         *_listening(document, settings, listening),
+        *_authorities(document, settings),
         *_backends(document, settings, listening.values()),
     ]
 
@@ -102,6 +105,17 @@ def _listening(document: Document, settings: Settings, listening: dict[str, Bind
             message = f"{one.address} is listened on already by {taken}"
             yield document.problem(path, message, "each address and port once; 0.0.0.0 and [::] are all of their kind")
         listening[name] = here
+
+
+def _authorities(document: Document, settings: Settings) -> Iterator[Problem]:
+    """Files of authorities that cannot be used."""
+    for number, backend in enumerate(settings.backends):
+        try:
+            if (path := backend.within(FilePath(document.text.file).parent).tls_ca_file) is not None:
+                load_authorities(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), path)
+        except BadAuthorities as bad:
+            hint = "a PEM file with the certificates of those who vouch for the server; empty: those of the system"
+            yield document.problem(("backends", number, "tls_ca_file"), str(bad), hint)
 
 
 def _backends(document: Document, settings: Settings, listening: Collection[Bindable]) -> Iterator[Problem]:

@@ -102,7 +102,8 @@ class Worker:
             await self.stop()
             raise
         services = self._services
-        for watch in (services.dnsbl.watch, services.relay.watch, services.spamassassin.watch, self._reload_when_told):
+        watches = (services.dnsbl.watch, *services.relay.watches, services.spamassassin.watch, self._reload_when_told)
+        for watch in watches:
             self._watchers.append(asyncio.create_task(_watched(watch)))
         metrics.BUILD_INFO.labels(__version__).set(1)
         metrics.LOG_LINES_LOST.set_function(lines_lost)

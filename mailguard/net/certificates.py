@@ -4,8 +4,7 @@ What makes them unusable is a :class:`BadCertificate`, which names the setting a
 is none of these: senders to an MX seldom verify it (RFC 7435), so serving it harms less than serving none. Whoever
 loads one looks at :attr:`Credentials.not_after` himself. Times are seconds since the epoch; "now" is never asked here.
 
-Of X.509 only the validity is read, by a small walk over the DER: the ``ssl`` module shows it for certificates of
-others alone. Blocking: files are read.
+Blocking: files are read.
 """
 
 from __future__ import annotations
@@ -13,23 +12,20 @@ from __future__ import annotations
 import re
 import ssl
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
 from mailguard.config import Tls
+from mailguard.net.x509 import VALIDITY, elements, fields
 
 _PEM_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _PEM_KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 MAX_FILE: Final = 1024 * 1024
 """Octets of a file that we read."""
 
-_INTEGER_OF_VERSION: Final = 0xA0
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
-_VALIDITY: Final = 3
-"""Fields of a TBSCertificate before its validity: serial number, signature, issuer (RFC 5280 4.1)."""
 
 Setting = Literal["certificate", "key"]
 
@@ -149,7 +145,7 @@ def _day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
-# --- DER (X.690), as far as a certificate's validity -----------------------------------------------------------------
+# --- the certificate's validity --------------------------------------------------------------------------------------
 
 
 def _validity_of(pem: str, path: Path) -> tuple[float, float]:
@@ -167,28 +163,10 @@ def validity(der: bytes) -> tuple[float, float]:
         ValueError: it is no certificate.
     """
     try:
-        (_, certificate), *_ = _elements(der)
-        (_, to_be_signed), *_ = _elements(certificate)
-        fields = list(_elements(to_be_signed))
-        versioned = fields[0][0] == _INTEGER_OF_VERSION
-        begin, end = _elements(fields[_VALIDITY + versioned][1])
+        begin, end = elements(fields(der)[VALIDITY][1])
         return _time(*begin), _time(*end)
     except IndexError as error:
         raise ValueError("cut short") from error
-
-
-def _elements(octets: bytes) -> Iterator[tuple[int, bytes]]:
-    """Tag and contents of each element; tags of one octet, lengths of up to four (X.690 8.1)."""
-    at = 0
-    while at < len(octets):
-        tag, length, at = octets[at], octets[at + 1], at + 2
-        if length & 0x80:
-            size = length & 0x7F
-            length, at = int.from_bytes(octets[at : at + size], "big"), at + size
-        if at + length > len(octets):
-            raise ValueError("cut short")
-        yield tag, octets[at : at + length]
-        at += length
 
 
 def _time(tag: int, value: bytes) -> float:

@@ -21,6 +21,7 @@ from mailguard.net.streams import Stream, StreamError, StreamTimeout
 from mailguard.relay.answers import Answer, BackendFailed, Fault
 from mailguard.relay.conversation import Command, Conversation
 from mailguard.relay.offer import Offer
+from mailguard.relay.tls import BackendTls
 from mailguard.spool import Content
 
 _TIMED: Final = {"connect", "rcpt", "content"}
@@ -36,17 +37,27 @@ class Dialogue:
 
     Attributes:
         address: the backend's, as configured.
+        transactions: how many were begun on it.
+        on_end: called once, when the connection is given up.
     """
 
     def __init__(self, address: str, stream: Stream, talk: Conversation, limits: config.Limits) -> None:
         self.address = address
+        self.transactions = 0
+        self.on_end: Callable[[], None] | None = None
         self._stream = stream
         self._talk = talk
         self._limits = limits
 
     @classmethod
-    async def open(cls, address: str, talk: Conversation, limits: config.Limits, *, patience: float) -> Dialogue:
-        """Connect, and let ``talk`` begin; ``patience``: for each reply until MAIL may come, in seconds.
+    async def open(
+        cls, address: str, talk: Conversation, tls: BackendTls | None, limits: config.Limits, *, patience: float
+    ) -> Dialogue:
+        """Connect, and let ``talk`` begin.
+
+        Args:
+            tls: what ``talk`` needs if it asks for TLS.
+            patience: for each reply until MAIL may come, and for the handshake, in seconds.
 
         Raises:
             BackendFailed: it failed, or refuses this client: greeting or EHLO answered other than 2yz.
@@ -58,15 +69,25 @@ class Dialogue:
             raise BackendFailed(str(error), "unreachable") from error
         dialogue = cls(address, stream, talk, limits)
         try:
-            await dialogue._begin(patience)
+            await dialogue._begin(tls, patience)
         except BaseException:
             dialogue.abort()
             raise
         return dialogue
 
-    async def _begin(self, patience: float) -> None:
+    async def _begin(self, tls: BackendTls | None, patience: float) -> None:
         while not self._talk.open:
             await self._answer(patience)
+            if self._talk.handshake_due and tls is not None:
+                await self._secure(tls, patience)
+
+    async def _secure(self, tls: BackendTls, patience: float) -> None:
+        try:
+            await self._stream.start_tls(tls.context, tls.name, _after(patience))
+        except StreamError as error:
+            raise BackendFailed(str(error), "tls") from error
+        tls.check(self._stream.certificate)
+        self._talk.secured()
 
     @property
     def offer(self) -> Offer:
@@ -78,6 +99,11 @@ class Dialogue:
         """Whether the backend still waits for us: it has not closed, nor said something unasked (like 421)."""
         return not (self._stream.ended or self._stream.pending or self._talk.pending)
 
+    @property
+    def reusable(self) -> bool:
+        """Whether another transaction may be begun on it."""
+        return self.alive and self._talk.idle
+
     async def envelope(self, mail: MailFrom, recipients: Collection[RcptTo]) -> tuple[Answer, list[Answer]]:
         """MAIL and RCPT for each of ``recipients``; a refused MAIL ends the dialogue, with no answers to RCPT.
 
@@ -85,6 +111,7 @@ class Dialogue:
             BackendFailed: as above, or the backend lacks an extension that the message needs.
         """
         self._talk.mail(mail, recipients)
+        self.transactions += 1
         first = await self._next("mail")
         # Answers to RCPT after a refused MAIL say nothing, and may not come: Exim's ``drop`` refuses and closes.
         return first, [await self._next("rcpt") for _ in recipients] if first.taken else []
@@ -136,10 +163,17 @@ class Dialogue:
         if not self._stream.ended:
             self._stream.write(farewell)
         self._stream.close()
+        self._over()
 
     def abort(self) -> None:
         """Cut the connection: what is queued is never sent, above all no end of data."""
         self._stream.abort()
+        self._over()
+
+    def _over(self) -> None:
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
 
     # -- what every command needs
 

@@ -1,31 +1,37 @@
 """The backends together: what all of them offer, and a transaction with one of them.
 
-They are tried in the order of the configuration, those left out whose breaker is open. A backend is never retried for
-mail behind the sender's back: there is no queue here.
+They are tried in the order of their priority, and in turn by weight within one, those left out whose breaker is open. A
+backend is never retried for mail behind the sender's back: there is no queue here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from mailguard import config
 from mailguard.commands import Extensions, MailFrom
+from mailguard.net.together import together
 from mailguard.relay.identity import Identity
 from mailguard.relay.member import Member
 from mailguard.relay.open_relay import OpenRelay
 from mailguard.relay.shares import Shares
 from mailguard.relay.transaction import Finishing, Transaction
+from mailguard.relay.turns import Turns
 
 
 class Relay:
     """All configured backends.
 
     Args:
-        backends: in the order in which they are tried; at least one.
+        backends: at least one.
         limits: time and size bounds.
         hostname: our name in EHLO where no client is named.
         clock: seconds that only grow, for the breakers.
+
+    Raises:
+        BadAuthorities: the ``tls_ca_file`` of a backend cannot be used.
     """
 
     def __init__(
@@ -36,6 +42,8 @@ class Relay:
         clock: Callable[[], float],
     ) -> None:
         self._members = tuple(Member(backend, limits, hostname, clock) for backend in backends)
+        shares = zip(self._members, backends, strict=True)
+        self._turns = Turns((member, backend.priority, backend.weight) for member, backend in shares)
         self._limits = limits
         self._finishing: Finishing = set()
         self._shares = Shares(limits.max_backend_connections_per_client)
@@ -59,7 +67,7 @@ class Relay:
 
     async def probe(self) -> bool:
         """Ask every backend once, at the same time; whether one answered as it should."""
-        return any(await asyncio.gather(*(member.probe() for member in self._members)))
+        return any(await together(member.probe() for member in self._members))
 
     async def refuse_open_relays(self) -> None:
         """Ask every backend once whether it takes mail for anybody; to be called before clients are served.
@@ -67,25 +75,28 @@ class Relay:
         Raises:
             OpenRelay: one does.
         """
-        await asyncio.gather(*(member.vet() for member in self._members))
+        await together(member.vet() for member in self._members)
         for member in self._members:
             if member.open_relay:
                 raise OpenRelay(member.address)
 
-    async def watch(self) -> None:
-        """Probe every backend now and then, until cancelled: :attr:`extensions` and :attr:`available` live by it."""
-        async with asyncio.TaskGroup() as group:
-            for member in self._members:
-                group.create_task(member.watch())
+    @property
+    def watches(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        """One for each backend: it probes until cancelled; :attr:`extensions` and :attr:`available` live by it."""
+        return [member.watch for member in self._members]
 
     def transaction(self, identity: Identity, mail: MailFrom) -> Transaction:
         """A transaction for one client's MAIL; nothing is sent before its first :meth:`Transaction.rcpt`."""
-        return Transaction(self._members, self._limits, self._finishing, self._shares, identity, mail)
+        members = self._turns.order(lambda member: member.in_turn)
+        return Transaction(members, self._limits, self._finishing, self._shares, identity, mail)
 
     async def finish(self) -> None:
-        """Wait for the transactions that stand between final dot and reply though nobody waits for them any more.
+        """Wait for the transactions that stand between content and reply though nobody waits for them any more.
 
-        Bounded by ``backend_final_timeout``; to be called once no client is served any more.
+        Bounded by ``backend_final_timeout``; to be called once no client is served any more. Connections that wait for
+        another message end here.
         """
         if self._finishing:
             await asyncio.wait(self._finishing)
+        for member in self._members:
+            member.close()

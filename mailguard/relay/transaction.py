@@ -80,6 +80,7 @@ class Transaction:
         self._taken: list[RcptTo] = []
         self._mail_refused: Reply | None = None
         self._dialogue: Dialogue | None = None
+        self._member: Member | None = None
         self._causes: list[str] = []
         self._share = False
         self._idle: asyncio.TimerHandle | None = None
@@ -137,8 +138,7 @@ class Transaction:
 
     async def _begin(self, member: Member, command: RcptTo) -> Answer:
         """The envelope so far and ``command``, to a new dialogue; its answer, or the refusal of the very first MAIL."""
-        dialogue = await self._open(member)
-        first, answers = await dialogue.envelope(self._mail, [*self._taken, command])
+        first, answers = await self._speak(member, [*self._taken, command])
         if not first.taken and not self._taken:
             self._mail_refused = passed_on(first, silent="mail_ok")
             self._leave()
@@ -212,14 +212,15 @@ class Transaction:
             except BackendFailed as failure:
                 self._lost(failure)
             else:
-                yield replayed
+                if replayed is not None:
+                    yield replayed
         metrics.BACKEND_REPLAYS.labels("failed").inc()
 
-    async def _replay(self, member: Member) -> Dialogue:
-        dialogue = await self._open(member)
-        self._require(*await dialogue.envelope(self._mail, self._taken))
+    async def _replay(self, member: Member) -> Dialogue | None:
+        """The envelope again; None where the transaction was given up meanwhile."""
+        self._require(*await self._speak(member, self._taken))
         metrics.BACKEND_REPLAYS.labels("ok").inc()
-        return dialogue
+        return self._dialogue
 
     async def _send(self, dialogue: Dialogue, content: Content, gone: asyncio.Event) -> Reply:
         # The client's last chance to be gone is right before the last piece: with that RFC 1047's window opens.
@@ -268,8 +269,21 @@ class Transaction:
             raise _Deferred(reply("too_many_transactions").because("the client holds all connections that it may"))
         self._share = True
         self.backend = member.address
+        self._member = member
         self._dialogue = await member.open(self._identity)
         return self._dialogue
+
+    async def _speak(self, member: Member, recipients: Sequence[RcptTo]) -> tuple[Answer, list[Answer]]:
+        """The envelope to ``member``; where a connection that had waited turns out dead, on another one."""
+        while True:
+            dialogue = await self._open(member)
+            waited = dialogue.transactions > 0
+            try:
+                return await dialogue.envelope(self._mail, recipients)
+            except BackendFailed as failure:
+                if not waited or failure.fault == "silent" or self._aborted:
+                    raise
+                dialogue.abort()
 
     def _require(self, first: Answer, answers: Sequence[Answer]) -> None:
         """In a replay all must be taken again."""
@@ -292,8 +306,8 @@ class Transaction:
         self._released()
 
     def _leave(self) -> None:
-        if self._dialogue is not None:
-            self._dialogue.quit()
+        if self._dialogue is not None and self._member is not None:
+            self._member.leave(self._dialogue)
         self._released()
 
     def _released(self) -> None:

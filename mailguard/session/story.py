@@ -138,7 +138,8 @@ class Session:
     async def _pass_on(self, transaction: Transaction, command: RcptTo) -> Reply:
         if transaction.onward is None:
             peer = self._peer
-            identity = Identity(peer.address, peer.port, *peer.local, self._hello.name)
+            hello, reverse = self._hello, self._questions.client().reverse_dns
+            identity = Identity(peer.address, peer.port, *peer.local, hello.name, hello.extended, reverse)
             transaction.onward = self._services.relay.transaction(identity, transaction.mail)
         return await transaction.onward.rcpt(command)
 

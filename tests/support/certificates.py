@@ -53,6 +53,13 @@ def shared() -> Pair:
     return make(Path(mkdtemp(prefix="mailguard-certificate-")))
 
 
+def serving(pair: Pair) -> ssl.SSLContext:
+    """A server's context that shows the certificate of ``pair``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    return context
+
+
 def trusting(pair: Pair | None = None, **versions: ssl.TLSVersion) -> ssl.SSLContext:
     """A client's context: it verifies the certificate of ``pair``, or none; ``versions`` as ``maximum_version``."""
     context = ssl.create_default_context(cafile=str(pair.certificate) if pair else None)

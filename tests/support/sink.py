@@ -12,8 +12,9 @@ refuse, close, stall, answer early. It shares no code with mailguard: line split
         assert sink.messages[0].content == b"..."
 
 Stages of a script: ``connect`` (the greeting), a verb in upper case (``EHLO``, ``MAIL``, ``RCPT``, ``DATA``, ...),
-``content`` (the reply to the final dot, or to BDAT LAST). ``mid_content(octets, *steps)`` acts once so many octets of
-it have come. What is not in ``extensions`` is not understood.
+``chunk`` (before the octets of a BDAT are read), ``content`` (the reply to the final dot, or to BDAT LAST).
+``mid_content(octets, *steps)`` acts once so many octets of it have come. What is not in ``extensions`` is not
+understood.
 """
 
 from __future__ import annotations
@@ -366,6 +367,7 @@ class _Serving:
     async def do_bdat(self, line: bytes) -> None:
         """RFC 3030 2: the octets are read whatever is said to them."""
         words = line.split()
+        await self.do("chunk", line, b"")
         chunk = await self.read_chunk(int(words[1]))
         self.seen.chunks += chunk
         if words[2:] != [b"LAST"]:

@@ -138,3 +138,14 @@ def test_a_policy_that_is_missing_is_told_where_it_is_named(tmp_path: Path) -> N
 
 def test_a_policy_that_no_file_can_be_named(tmp_path: Path) -> None:
     assert told(tmp_path, SETTINGS.replace("policy.yaml", '"\\0"')) == ["3:9: this cannot be the name of a file"]
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("nowhere.pem", "cannot be read: no such file"), ("policy.yaml", "there is no certificate in")]
+)
+def test_authorities_that_cannot_be_used(tmp_path: Path, name: str, wrong: str) -> None:
+    backend = f'{{address: "127.0.0.1:10025", tls: required, tls_name: a.example, tls_ca_file: {name}}}'
+    [problem] = told(tmp_path, SETTINGS.replace('{address: "127.0.0.1:10025"}', backend))
+    assert problem.startswith("10:")
+    assert wrong in problem
+    assert str(tmp_path / name) in problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from mailguard.facts import ClientAddress
 from mailguard.relay import Identity, Relay, Transaction
 from mailguard.spool import Content, Spool
 from tests.support.loops import LOOPS
-from tests.support.sink import Sink
+from tests.support.sink import EXTENSIONS, Sink
 
 IDENTITY = Identity(
     ClientAddress.parse("198.18.1.10"), 40000, ClientAddress.parse("127.0.0.1"), 25, "client.example.org"
@@ -51,11 +52,19 @@ def spooled(octets: bytes) -> Content:
 
 
 class Setup:
-    """A relay to ``sinks``, and what tests ask of it; ``gone`` is the client's event."""
+    """A relay to ``sinks``, asked in this order, and what tests ask of it; ``gone`` is the client's event.
 
-    def __init__(self, *sinks: Sink, proxy: bool = True, **limits: Any) -> None:
+    ``settings``: of every backend; where the first sink has a certificate, TLS is required unless they say otherwise.
+    """
+
+    def __init__(
+        self, *sinks: Sink, proxy: bool = True, settings: Mapping[str, Any] | None = None, **limits: Any
+    ) -> None:
+        encrypted = {"tls": "required"} if sinks[0].tls else {}
+        common = {"client_identity": "proxy" if proxy else "none"} | encrypted | dict(settings or {})
         backends = [
-            config.Backend(address=sink.address, client_identity="proxy" if proxy else "none") for sink in sinks
+            config.Backend.model_validate({"address": sink.address, "priority": place} | common)
+            for place, sink in enumerate(sinks)
         ]
         self.relay = Relay(backends, config.Limits(**(PROMPT | limits)), HOSTNAME, time.monotonic)
         self.gone = asyncio.Event()
@@ -77,14 +86,26 @@ class Setup:
 
 
 @pytest.fixture
-async def sink() -> AsyncIterator[Sink]:
-    async with Sink() as sink:
+def extensions() -> tuple[bytes, ...]:
+    """What sinks offer; a module that wants other ones has a fixture of its own."""
+    return EXTENSIONS
+
+
+@pytest.fixture
+def tls() -> ssl.SSLContext | None:
+    """The certificate of sinks; a module that wants one has a fixture of its own."""
+    return None
+
+
+@pytest.fixture
+async def sink(extensions: tuple[bytes, ...], tls: ssl.SSLContext | None) -> AsyncIterator[Sink]:
+    async with Sink(extensions=extensions, tls=tls) as sink:
         yield sink
 
 
 @pytest.fixture
-async def second() -> AsyncIterator[Sink]:
-    async with Sink() as sink:
+async def second(extensions: tuple[bytes, ...], tls: ssl.SSLContext | None) -> AsyncIterator[Sink]:
+    async with Sink(extensions=extensions, tls=tls) as sink:
         yield sink
 
 

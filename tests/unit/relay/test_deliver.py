@@ -1,8 +1,9 @@
-"""The message: no 250 but the backend's, no message lost, none invented."""
+"""The message, by DATA, by BDAT, and in TLS: no 250 but the backend's, no message lost, none invented."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import pytest
 from hypothesis import given, settings
@@ -10,12 +11,33 @@ from hypothesis import strategies as st
 
 from mailguard.relay import ClientGone
 from mailguard.spool import CHUNK, SpoolLost
-from tests.support.sink import CLOSE, RESET, Connection, Sink, Stall, Step
+from tests.support.certificates import serving, shared
+from tests.support.sink import CHUNKING, CLOSE, EXTENSIONS, RESET, Connection, Sink, Stall, Step
 from tests.unit.relay.conftest import ALICE, BOB, MESSAGE, SENDER, Setup, spooled
 
 DOWN = "451 4.3.0 Mail server not reachable, try again later"
 BIG = b"Subject: big\r\n\r\n" + (b"x" * 998 + b"\r\n") * 16_000
 """16 MB: more than the socket buffers of both ends hold."""
+
+
+@pytest.fixture(params=["data", "bdat", "bdat in tls"])
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def extensions(way: str) -> tuple[bytes, ...]:
+    return EXTENSIONS if way == "data" else CHUNKING
+
+
+@pytest.fixture
+def tls(way: str) -> ssl.SSLContext | None:
+    return serving(shared()) if way.endswith("tls") else None
+
+
+def opening(sink: Sink) -> list[str]:
+    """The command with which the content begins."""
+    return ["BDAT"] if sink.extensions is CHUNKING else ["DATA"]
 
 
 async def test_the_content_arrives_octet_for_octet_and_quit_follows(setup: Setup, sink: Sink) -> None:
@@ -26,7 +48,8 @@ async def test_the_content_arrives_octet_for_octet_and_quit_follows(setup: Setup
     assert message.content == MESSAGE
     assert message.mail == b"MAIL FROM:<sender@example.org>"
     assert message.rcpts == [b"RCPT TO:<alice@example.com>", b"RCPT TO:<bob@example.com>"]
-    assert sink.connections[0].verbs == ["EHLO", "MAIL", "RCPT", "RCPT", "DATA", "QUIT"]
+    begun = ["EHLO", "STARTTLS", "EHLO"] if sink.tls else ["EHLO"]
+    assert sink.connections[0].verbs == [*begun, "MAIL", "RCPT", "RCPT", *opening(sink), "QUIT"]
     assert not transaction.doubtful
 
 
@@ -55,6 +78,7 @@ async def test_the_final_reply_is_ours(setup: Setup, sink: Sink, said: bytes, ou
 
 @pytest.mark.parametrize(("said", "ours"), [(b"554 5.5.1 no", "554 5.5.1 no"), (b"452 full", "452 4.0.0 full")])
 async def test_a_refusal_of_data_is_ours(both: Setup, sink: Sink, second: Sink, said: bytes, ours: str) -> None:
+    sink.extensions = EXTENSIONS
     sink.on("DATA", said)
     assert await both.deliver(await both.to()) == ours
     assert second.connections == []
@@ -68,6 +92,7 @@ LOST_AT_DATA: list[tuple[Step, ...]] = [(CLOSE,), (RESET,), (b"421 4.3.2 closing
 
 @pytest.mark.parametrize("steps", LOST_AT_DATA, ids=lambda steps: str(steps[0])[:20])
 async def test_lost_at_data(setup: Setup, sink: Sink, steps: tuple[Step, ...]) -> None:
+    sink.extensions = EXTENSIONS
     sink.once("DATA", *steps)
     transaction = await setup.to(ALICE, BOB)
     assert await setup.deliver(transaction) == "250 2.0.0 taken"
@@ -123,6 +148,7 @@ async def test_an_early_refusal_is_ours(both: Setup, sink: Sink, second: Sink, f
 
 async def test_a_backend_that_stops_reading_fails_in_time(sink: Sink) -> None:
     sink.on("DATA", b"354 go on", Stall(deaf=True))
+    sink.on("chunk", Stall(deaf=True))
     setup = Setup(sink, backend_reply_timeout=1.0)
     transaction = await setup.to()
     assert await setup.deliver(transaction, BIG) == DOWN
@@ -150,7 +176,8 @@ async def test_a_refusal_in_a_replay_is_451_and_nobody_gets_it(
     assert await both.deliver(transaction) == DOWN
     await second.seen("end")
     assert second.messages == []
-    assert "DATA" not in second.connections[0].verbs
+    assert second.connections[0].verbs[-1] == "QUIT"
+    assert not {"DATA", "BDAT"} & set(second.connections[0].verbs)
 
 
 # -- between the final dot and the reply
@@ -194,10 +221,11 @@ async def test_gone_before_anything_is_sent(setup: Setup, sink: Sink) -> None:
     with pytest.raises(ClientGone):
         await setup.deliver(transaction)
     await sink.seen("end")
-    assert "DATA" not in sink.connections[0].verbs
+    assert not {"DATA", "BDAT"} & set(sink.connections[0].verbs)
 
 
 async def test_gone_while_the_backend_thinks_about_data(setup: Setup, sink: Sink) -> None:
+    sink.extensions = EXTENSIONS
     hold = Stall()
     sink.on("DATA", hold, b"354 go on")
     transaction = await setup.to()
@@ -384,20 +412,21 @@ async def test_deliver_wants_a_recipient_and_happens_once(setup: Setup, sink: Si
 
 
 @settings(max_examples=30)
+@pytest.mark.parametrize("offered", [EXTENSIONS, CHUNKING], ids=["data", "bdat"])
 @given(
     st.lists(
         st.lists(st.sampled_from([b".", b"..", b"a", b"\x00", b"\xff", b" ", b"MAIL FROM:<>"]), max_size=5), max_size=8
     )
 )
-def test_any_message_passes_unchanged(lines: list[list[bytes]]) -> None:
+def test_any_message_passes_unchanged(offered: tuple[bytes, ...], lines: list[list[bytes]]) -> None:
     octets = b"".join(b"".join(line) + b"\r\n" for line in lines)
 
     async def pass_on() -> None:
-        async with Sink() as sink:
+        async with Sink(extensions=offered) as sink:
             setup = Setup(sink)
             assert await setup.deliver(await setup.to(), octets) == "250 2.0.0 taken"
             assert sink.messages[0].content == octets
-            assert sink.connections[0].verbs[:4] == ["EHLO", "MAIL", "RCPT", "DATA"]
+            assert sink.connections[0].verbs[:4] == ["EHLO", "MAIL", "RCPT", *opening(sink)]
 
     asyncio.run(pass_on())
 

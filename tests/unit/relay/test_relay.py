@@ -111,7 +111,7 @@ async def test_nobody_is_available_before_the_first_probe(sink: Sink) -> None:
 async def test_watching_finds_a_backend_that_came_back(sink: Sink) -> None:
     await sink.stop()
     one = relay(sink.address, backend_retry=0.01)
-    watching = asyncio.create_task(one.watch())
+    watching = asyncio.create_task(one.watches[0]())
     await asyncio.sleep(0)
     await sink.start()
     await sink.seen("EHLO")
