@@ -15,10 +15,11 @@ import structlog.testing
 from mailguard import metrics
 from mailguard.checks.dnsbl import JITTER, Dnsbl
 from mailguard.checks.dnsbl_names import query_name
-from mailguard.config import Dns
 from mailguard.dns import Resolver
 from mailguard.facts import Answer, ClientAddress, Codes, DnsblZone, Known, Unknown
+from tests.support.loops import alone, at, cancelled_after
 from tests.unit.dns.fakes import (
+    FAULTS,
     HANGING,
     NXDOMAIN,
     REFUSED,
@@ -28,6 +29,9 @@ from tests.unit.dns.fakes import (
     Clock,
     FakeTransport,
     Say,
+    Table,
+    dns_settings,
+    says,
     until,
 )
 
@@ -39,32 +43,25 @@ NOT_LISTED: Known[Codes] = Known(frozenset())
 V6_TEST_POINT = "2.0.0.0.0.0.f.7.f.f.f.f" + ".0" * 20
 
 
-def says(name: str, *codes: str) -> dict[tuple[str, str], Answerer]:
-    return {(name, "A"): Say(answer=tuple(f"{name}. 60 A {code}" for code in codes))}
+def listed(client: ClientAddress, zone: DnsblZone, *codes: str) -> Table:
+    return says(query_name(client.ip, zone.zone), "A", *codes)
 
 
-def listed(client: ClientAddress, zone: DnsblZone, *codes: str) -> dict[tuple[str, str], Answerer]:
-    return says(query_name(client.ip, zone.zone), *codes)
-
-
-def healthy(*zones: DnsblZone) -> dict[tuple[str, str], Answerer]:
-    table: dict[tuple[str, str], Answerer] = {}
+def healthy(*zones: DnsblZone) -> Table:
+    table: Table = {}
     for zone in zones:
-        table |= says(f"2.0.0.127.{zone.zone}", "127.0.0.2")
-        table |= says(f"{V6_TEST_POINT}.{zone.zone}", "127.0.0.2") if zone.ipv6 else {}
+        table |= says(f"2.0.0.127.{zone.zone}", "A", "127.0.0.2")
+        table |= says(f"{V6_TEST_POINT}.{zone.zone}", "A", "127.0.0.2") if zone.ipv6 else {}
     return table
 
 
 class World:
     """Lists in front of a table."""
 
-    def __init__(
-        self, *zones: DnsblZone, table: dict[tuple[str, str], Answerer] | None = None, **settings: object
-    ) -> None:
+    def __init__(self, *zones: DnsblZone, table: Table | None = None, **settings: object) -> None:
         self.clock = Clock()
         self.transport = FakeTransport(healthy(*zones) | (table or {}))
-        values = {"servers": ["127.0.0.1:53"], "timeout": 20, "attempts": 1} | settings
-        self.settings = Dns.model_validate(values)
+        self.settings = dns_settings(**settings)
         self.dnsbl = self.lists(*zones)
 
     def lists(self, *zones: DnsblZone) -> Dnsbl:
@@ -72,7 +69,7 @@ class World:
         return Dnsbl(resolver, zones, self.settings, self.clock, jitter=lambda: 0.0)
 
     async def ask(self, client: ClientAddress = CLIENT, within: float = 30.0) -> dict[str, Answer[Codes]]:
-        return await self.dnsbl.ask(client, asyncio.get_running_loop().time() + within)
+        return await self.dnsbl.ask(client, at(within))
 
 
 def metric(name: str, **labels: str) -> float:
@@ -112,10 +109,10 @@ async def test_what_each_list_says() -> None:
 @pytest.mark.parametrize(
     ("said", "outcome", "why"),
     [
-        (SILENT, "timeout", "timeout: 127.0.0.1:53 silent for 20 s"),
-        (SERVFAIL, "servfail", "servfail: 127.0.0.1:53 SERVFAIL"),
-        (REFUSED, "refused", "refused: 127.0.0.1:53 REFUSED"),
-        (OSError("no route"), "error", "error: 127.0.0.1:53 no route"),
+        (SILENT, "timeout", "timeout: 127.0.0.1:5301 silent for 20 s"),
+        (SERVFAIL, "servfail", "servfail: 127.0.0.1:5301 SERVFAIL"),
+        (REFUSED, "refused", "refused: 127.0.0.1:5301 REFUSED"),
+        (OSError("no route"), "error", "error: 127.0.0.1:5301 no route"),
         (
             Say(("7.7.18.198.zen.example. 60 A 127.255.255.254",)),
             "blocked",
@@ -146,7 +143,7 @@ async def test_all_lists_are_asked_at_once() -> None:
 async def test_one_deadline_is_for_all_lists_and_keeps_what_came_before() -> None:
     world = World(ZEN, COP, table={("7.7.18.198.zen.example", "A"): HANGING})
     await world.ask(within=0.01)  # the second list's answer may come now, and is kept then
-    await world.dnsbl._resolver.resolve("7.7.18.198.cop.example", "A", asyncio.get_running_loop().time() + 30)
+    await world.dnsbl._resolver.resolve("7.7.18.198.cop.example", "A", at())
     assert await world.ask(within=0.01) == {"zen": Unknown("timeout: no answer by the deadline"), "cop": NOT_LISTED}
 
 
@@ -163,14 +160,8 @@ async def test_many_connections_of_one_client_ask_once() -> None:
 async def test_cancelled_at_every_step_nothing_goes_on() -> None:
     for turns in range(30):
         world = World(ZEN, COP)
-        task = asyncio.create_task(world.ask())
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait({task})
-        for _ in range(3):
-            await asyncio.sleep(0)
-        assert len(asyncio.all_tasks()) == 1
+        task = await cancelled_after(turns, world.ask())
+        assert await alone()
         assert world.transport.under_way == 0
     assert not task.cancelled()
 
@@ -210,17 +201,20 @@ async def test_a_healthy_list_is_probed_at_all_its_points_and_goes_on() -> None:
 
 WRONG = [
     ({("2.0.0.127.zen.example", "A"): NXDOMAIN}, "test point 127.0.0.2: not listed"),
-    (says("1.0.0.127.zen.example", "127.0.0.2", "127.0.0.10"), "test point 127.0.0.1: listed as 127.0.0.2, 127.0.0.10"),
     (
-        says("2.0.0.127.zen.example", "127.255.255.254"),
+        says("1.0.0.127.zen.example", "A", "127.0.0.2", "127.0.0.10"),
+        "test point 127.0.0.1: listed as 127.0.0.2, 127.0.0.10",
+    ),
+    (
+        says("2.0.0.127.zen.example", "A", "127.255.255.254"),
         "test point 127.0.0.2: blocked: the list answered 127.255.255.254",
     ),
     (
-        says("1.0.0.127.zen.example", "198.18.0.1"),
+        says("1.0.0.127.zen.example", "A", "198.18.0.1"),
         "test point 127.0.0.1: bad answer: 198.18.0.1 is outside 127.0.0.0/8",
     ),
     ({(f"{V6_TEST_POINT}.zen.example", "A"): NXDOMAIN}, "test point ::ffff:127.0.0.2: not listed"),
-    (says(f"1{V6_TEST_POINT[1:]}.zen.example", "127.0.0.2"), "test point ::ffff:127.0.0.1: listed as 127.0.0.2"),
+    (says(f"1{V6_TEST_POINT[1:]}.zen.example", "A", "127.0.0.2"), "test point ::ffff:127.0.0.1: listed as 127.0.0.2"),
     (
         {("1.0.0.127.zen.example", "A"): SILENT, ("2.0.0.127.zen.example", "A"): NXDOMAIN},
         "test point 127.0.0.2: not listed",
@@ -229,9 +223,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("fault", "why"), WRONG)
-async def test_a_wrong_answer_sets_the_list_aside_until_it_is_healthy(
-    fault: dict[tuple[str, str], Answerer], why: str
-) -> None:
+async def test_a_wrong_answer_sets_the_list_aside_until_it_is_healthy(fault: Table, why: str) -> None:
     world = World(ZEN, COP, table=listed(CLIENT, ZEN, "127.0.0.4") | fault)
     with structlog.testing.capture_logs() as log:
         await world.dnsbl.probe_due()
@@ -257,7 +249,7 @@ async def test_a_wrong_answer_sets_the_list_aside_until_it_is_healthy(
     ]
 
 
-@pytest.mark.parametrize("fault", [SILENT, SERVFAIL, REFUSED, OSError("unreachable")], ids=str)
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
 @pytest.mark.parametrize("point", [1, 2])
 async def test_a_failure_never_makes_a_list_ill_nor_healthy(fault: Answerer, point: int) -> None:
     world = World(ZEN, table={(f"{point}.0.0.127.zen.example", "A"): fault})
@@ -389,9 +381,6 @@ async def test_a_bug_in_a_probe_does_not_end_the_watch() -> None:
 async def test_the_watch_can_be_cancelled_at_every_step() -> None:
     for turns in range(25):
         world = World(ZEN, COP)
-        task = asyncio.create_task(world.dnsbl.watch())
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        await stop(task)
-        await quiet()
-        assert len(asyncio.all_tasks()) == 1
+        task = await cancelled_after(turns, world.dnsbl.watch())
+        assert task.cancelled()
+        assert await alone()

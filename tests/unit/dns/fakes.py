@@ -13,6 +13,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from mailguard.config import Dns
+from mailguard.dns import Resolver
 from mailguard.dns.servers import Server
 
 
@@ -53,6 +55,15 @@ NXDOMAIN = Say(authority=(SOA,), rcode="NXDOMAIN")
 NODATA = Say(authority=(SOA,))
 SERVFAIL = Say(rcode="SERVFAIL")
 REFUSED = Say(rcode="REFUSED")
+FAULTS: tuple[Answerer, ...] = (SILENT, SERVFAIL, REFUSED, OSError("no route"))
+"""Every way of giving no answer at once."""
+
+Table: TypeAlias = dict[tuple[str, str], Answerer]
+
+
+def says(name: str, rdtype: str, *data: str) -> Table:
+    """``name`` has records of ``rdtype``."""
+    return {(name, rdtype): Say(tuple(f"{name}. 60 {rdtype} {datum}" for datum in data))}
 
 
 class FakeTransport:
@@ -121,6 +132,20 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+ONE = "127.0.0.1:5301"
+"""The only server, unless the test says otherwise."""
+
+
+def dns_settings(**changes: object) -> Dns:
+    """Settings with which nothing is asked twice and nothing waits, but for ``changes``."""
+    return Dns.model_validate({"servers": [ONE], "timeout": 20, "attempts": 1} | changes)
+
+
+def resolver(transport: FakeTransport, clock: Clock | None = None, **settings: object) -> Resolver:
+    """A resolver in front of ``transport``."""
+    return Resolver(dns_settings(**settings), clock or Clock(), transport)
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -10,12 +10,13 @@ import dns.message
 import pytest
 
 from mailguard import metrics
-from mailguard.config import Dns
 from mailguard.dns import Absence, Failed, Failure, Found, MailExchange, NotFound, Resolver, StartOfAuthority
+from tests.support.loops import at, cancelled_after
 from tests.unit.dns.fakes import (
     HANGING,
     NODATA,
     NXDOMAIN,
+    ONE,
     REFUSED,
     SERVFAIL,
     SILENT,
@@ -23,26 +24,16 @@ from tests.unit.dns.fakes import (
     Clock,
     FakeTransport,
     Say,
+    resolver,
     until,
 )
 
-ONE, TWO, THREE = "127.0.0.1:5301", "127.0.0.1:5302", "[::1]:5303"
+TWO, THREE = "127.0.0.1:5302", "[::1]:5303"
 A = Say(answer=("host.example. 60 A 198.18.1.10",))
-LATER = 30.0
-"""Seconds to a deadline that is never reached: all here answer at once or never."""
-
-
-def resolver(transport: FakeTransport, clock: Clock | None = None, **settings: object) -> Resolver:
-    values = {"servers": [ONE], "timeout": 20, "attempts": 1} | settings
-    return Resolver(Dns.model_validate(values), clock or Clock(), transport)
-
-
-def at(seconds: float) -> float:
-    return asyncio.get_running_loop().time() + seconds
 
 
 async def ask(resolver: Resolver, name: str = "host.example", rdtype: str = "A", **more: bool) -> object:
-    return await resolver.resolve(name, rdtype, at(LATER), **more)  # type: ignore[call-overload]
+    return await resolver.resolve(name, rdtype, at(), **more)  # type: ignore[call-overload]
 
 
 def counted(result: str) -> float:
@@ -255,11 +246,7 @@ async def test_cancelled_at_every_step_nothing_stays_behind() -> None:
         )
         transport.tcp_table["host.example", "A"] = A
         asking = resolver(transport, servers=[ONE, TWO])
-        task = asyncio.create_task(ask(asking))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait({task})
+        task = await cancelled_after(turns, ask(asking))
         if task.cancelled():
             await until(lambda: len(asyncio.all_tasks()) == 1)
         else:

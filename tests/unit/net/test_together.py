@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from mailguard.net.together import together
+from tests.support.loops import cancelled_after
 
 
 async def give(value: int, turns: int, log: list[str] | None = None) -> int:
@@ -48,11 +49,7 @@ async def test_a_failure_handled_leaves_the_task_fit_for_timeouts() -> None:
 async def test_cancelled_at_every_step_all_have_ended() -> None:
     for turns in range(1, 20):
         log: list[str] = []
-        task = asyncio.create_task(together([give(1, 8, log), give(2, 4, log)]))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait({task})
+        task = await cancelled_after(turns, together([give(1, 8, log), give(2, 4, log)]))
         assert len(log) == (2 if turns > 1 else 0)  # cancelled before they began, they never ran
         assert len(asyncio.all_tasks()) == 1
     assert not task.cancelled()
