@@ -6,14 +6,15 @@ from tests.mutants.mutant import BUG, CLIENT_ONLY, EXACT, EXPLAINED, NO_LOSS, Mu
 
 _DOT = ("tests/unit/smtp/test_dotreader.py",)
 _CHUNK = ("tests/unit/smtp/test_chunkreader.py",)
+_CHUNKS = ("tests/unit/smtp/test_chunks.py",)
 _GRAMMAR = ("tests/unit/smtp/test_grammar.py",)
 _LINES = ("tests/unit/smtp/test_lines.py",)
 _CONVERSATION = ("tests/unit/smtp/test_conversation.py",)
 _SERVER = ("tests/unit/smtp/test_server.py",)
 _PROXY = ("tests/unit/net/test_proxy_protocol.py",)
-
 _TLS = ("tests/unit/smtp/test_tls.py",)
 _XCLIENT = ("tests/unit/smtp/test_xclient.py",)
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(EXACT, "lf-dot-crlf-ends", "mailguard/smtp/dotreader.py", r'b"\r\n.\r\n"', r'b"\n.\r\n"', _DOT),
     Mutant(
@@ -82,68 +83,67 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         EXACT,
+        "the-octets-of-a-refused-chunk-are-commands",
+        "mailguard/smtp/conversation.py",
+        "            self._refuse_chunk(chunk, refusal)\n        elif self.state is State.RECIPIENTS",
+        "            self._chunk = None\n            self._tell(refusal)\n        elif self.state is State.RECIPIENTS",
+        (*_CHUNKS, "tests/dialogues"),
+    ),
+    Mutant(
+        EXACT,
+        "a-chunk-without-a-size-is-passed-over",
+        "mailguard/smtp/conversation.py",
+        "            self._say(refused.reply, Verb.BDAT)\n            self._close(End.ERRORS)",
+        "            self._say(refused.reply, Verb.BDAT)",
+        (*_CHUNKS, "tests/dialogues"),
+    ),
+    Mutant(
+        EXACT,
+        "chunks-are-unstuffed",
+        "mailguard/smtp/chunkreader.py",
+        "return self._canonical(octets[:-1] if self._held else octets)",
+        'return self._canonical((octets[:-1] if self._held else octets).replace(CRLF + b"..", CRLF + b"."))',
+        (*_CHUNK, "tests/dialogues"),
+    ),
+    Mutant(
+        EXACT,
+        "a-chunk-ends-at-a-lone-dot",
+        "mailguard/smtp/chunkreader.py",
+        "return self._canonical(octets[:-1] if self._held else octets)",
+        r'return self._canonical((octets[:-1] if self._held else octets).partition(b"\r\n.\r\n")[0])',
+        (*_CHUNK, "tests/dialogues"),
+    ),
+    Mutant(
+        NO_LOSS,
+        "the-last-chunk-is-answered-before-the-backend-is-asked",
+        "mailguard/smtp/conversation.py",
+        "            self._end_of_data(None)\n",
+        '            self._say(reply("data_ok"), Verb.END)\n            self._end_of_data(None)\n',
+        _CHUNKS,
+    ),
+    Mutant(
+        NO_LOSS,
+        "half-a-message-in-chunks-is-a-message",
+        "mailguard/smtp/states.py",
+        "(_S.REFUSED, _V.BDAT): _S.FAILED,",
+        "(_S.REFUSED, _V.BDAT): _S.REFUSED,",
+        _CHUNKS,
+    ),
+    Mutant(
+        EXACT,
+        "xtext-hides-a-line-end",
+        "mailguard/smtp/grammar.py",
+        r'_PRINTABLE: Final = b"\t" + bytes(range(0x20, 0x7F))',
+        "_PRINTABLE: Final = bytes(range(0x7F))",
+        _GRAMMAR,
+    ),
+    Mutant(
+        EXACT,
         "a-proxy-header-from-anybody",
         "mailguard/smtp/admission.py",
         "return any(peer.ip in network for network in trusted)",
         "return True",
         ("tests/unit/smtp/test_admission.py",),
-    ),
-    Mutant(EXACT, "a-cut-proxy-address", "mailguard/net/proxy_protocol.py", "2 * size + 4:", "2 * size:", _PROXY),
-    Mutant(
-        BUG,
-        "an-exception-bounces",
-        "mailguard/smtp/teller.py",
-        'return self._bug("internal")',
-        'return reply("policy_reject")',
-        _SERVER,
-    ),
-    Mutant(
-        BUG,
-        "a-transaction-outlives-a-failed-reset",
-        "mailguard/smtp/teller.py",
-        'self._conversation.close(reply("internal_close"), End.INTERNAL)',
-        "return",
-        _SERVER,
-    ),
-    Mutant(
-        NO_LOSS,
-        "a-client-that-leaves-cuts-the-backend",
-        "mailguard/smtp/server.py",
-        "        asyncio.StreamReaderProtocol.connection_lost(self, error)",
-        "        super().connection_lost(error)",
-        _SERVER,
-    ),
-    Mutant(
-        NO_LOSS,
-        "half-a-message-is-a-message",
-        "mailguard/smtp/conversation.py",
-        "        self._close(End.LOST)",
-        "        self._ask(Verb.END, EndOfData(self._reader.size)) if self.in_content else self._close(End.LOST)",
-        _SERVER,
-    ),
-    Mutant(
-        EXPLAINED,
-        "our-own-refusals-bear-no-reference",
-        "mailguard/smtp/server.py",
-        "return Said(answer.with_reference(self._reference), stage, own=True)",
-        "return Said(answer, stage, own=True)",
-        ("tests/dialogues",),
-    ),
-    Mutant(
-        EXPLAINED,
-        "our-own-refusals-are-not-logged",
-        "mailguard/smtp/server.py",
-        'self._log("command refused", answer)',
-        "pass",
-        _SERVER,
-    ),
-    Mutant(
-        EXPLAINED,
-        "who-is-turned-away-gets-no-reference",
-        "mailguard/smtp/server.py",
-        "Said(refusal.reply.with_reference(self._reference)",
-        "Said(refusal.reply",
-        _SERVER,
     ),
     Mutant(
         EXACT,
@@ -192,5 +192,62 @@ MUTANTS: tuple[Mutant, ...] = (
         "peer = replace(peer, address=said.address or own.address, port=0, told=told)",
         "peer = replace(peer, port=0, told=told)",
         _XCLIENT,
+    ),
+    Mutant(EXACT, "a-cut-proxy-address", "mailguard/net/proxy_protocol.py", "2 * size + 4:", "2 * size:", _PROXY),
+    Mutant(
+        BUG,
+        "an-exception-bounces",
+        "mailguard/smtp/teller.py",
+        'return self._bug("internal")',
+        'return reply("policy_reject")',
+        _SERVER,
+    ),
+    Mutant(
+        BUG,
+        "a-transaction-outlives-a-failed-reset",
+        "mailguard/smtp/teller.py",
+        'self._conversation.close(reply("internal_close"), End.INTERNAL)\n        else:',
+        "return\n        else:",
+        _SERVER,
+    ),
+    Mutant(
+        NO_LOSS,
+        "a-client-that-leaves-cuts-the-backend",
+        "mailguard/smtp/server.py",
+        "        asyncio.StreamReaderProtocol.connection_lost(self, error)",
+        "        super().connection_lost(error)",
+        _SERVER,
+    ),
+    Mutant(
+        NO_LOSS,
+        "half-a-message-is-a-message",
+        "mailguard/smtp/conversation.py",
+        "        self._close(End.LOST)",
+        "        self._ask(Verb.END, EndOfData(self._reader.size)) if self.in_content else self._close(End.LOST)",
+        _SERVER,
+    ),
+    Mutant(
+        EXPLAINED,
+        "our-own-refusals-bear-no-reference",
+        "mailguard/smtp/server.py",
+        "return Said(answer.with_reference(self._reference), stage, own=True)",
+        "return Said(answer, stage, own=True)",
+        ("tests/dialogues",),
+    ),
+    Mutant(
+        EXPLAINED,
+        "our-own-refusals-are-not-logged",
+        "mailguard/smtp/server.py",
+        'self._log("command refused", answer)',
+        "pass",
+        _SERVER,
+    ),
+    Mutant(
+        EXPLAINED,
+        "who-is-turned-away-gets-no-reference",
+        "mailguard/smtp/server.py",
+        "Said(refusal.reply.with_reference(self._reference)",
+        "Said(refusal.reply",
+        _SERVER,
     ),
 )
