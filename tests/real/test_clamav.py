@@ -114,8 +114,16 @@ def odd_case(message: bytes) -> bytes:
     return re.sub(rb"(?m)^[A-Z][A-Za-z-]+(?=: )", lambda found: found[0].swapcase(), message)
 
 
+def bare(message: bytes) -> bytes:
+    """``message`` without any field but the one that mail programs need to find the attachment."""
+    return message[message.index(b"Content-Type: ") :]
+
+
 DISGUISED = {
     "as it is": attached(EICAR),
+    "no usual field": bare(attached(EICAR)),
+    "no usual field, odd names": odd_case(bare(attached(EICAR))),
+    "lower case": bare(attached(EICAR)).replace(b"Content-T", b"content-t"),
     "odd names": odd_case(attached(EICAR)),
     "odd names, our head": HEAD + odd_case(attached(EICAR)),
     "tar": at(257, b"ustar") + attached(EICAR),
