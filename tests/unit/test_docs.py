@@ -17,6 +17,7 @@ from mailguard.cli import app
 from mailguard.config import Settings, split_address
 from mailguard.policy.schema import PolicyFile
 from mailguard.positions import Problems
+from tests.dialogues.runner import read_all
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import INVARIANTS
 
@@ -222,3 +223,14 @@ def test_every_decision_that_is_named_exists() -> None:
     named = {number for text in texts for number in re.findall(r"decisions?[ /](\d{4})\b", text)}
     assert len(named) > 10
     assert named <= numbers
+
+
+def test_the_specifications_tell_how_many_dialogues_there_are() -> None:
+    every = read_all()
+    groups = {name: [one for one in every if one.group == name] for name in sorted({one.group for one in every})}
+    wanted = [
+        f"| {name} | {len(members)} | {sum(not one.sink for one in members)} |"
+        for name, members in [*groups.items(), ("all", every)]
+    ]
+    told = PAGES["docs/specifications.md"].partition("### As dialogues")[2]
+    assert re.findall(r"^\| [a-z]+ \| \d+ \| \d+ \|$", told, re.MULTILINE) == wanted
