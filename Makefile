@@ -61,6 +61,7 @@ lint: venv
 	$(bin)/mailguard reference --check
 
 test-fast: venv
+	@sh $(setup)/packages.sh openssl
 	$(pytest) -m "not real"
 
 test-real: servers venv

@@ -117,14 +117,14 @@ def received(
     return _folded(
         "Received",
         ("from", _domain(helo), f"({_domain(name)}", f"{address.literal})"),
-        ("by", our_name(hostname), "with", with_, *_encryption(tls), "id", f"{_word(reference)};"),
+        ("by", our_name(hostname), "with", with_, *_encryption(tls), f"id {_word(reference)};"),
         (format_datetime(now),),
     )
 
 
 def _encryption(tls: TlsSession | None) -> list[str]:
-    """``(TLS1.3 TLS_AES_256_GCM_SHA384)``."""
-    return [f"({tls.version.replace('TLSv', 'TLS')}", f"{_word(tls.cipher)})"] if tls else []
+    """``(TLS1.3 TLS_AES_256_GCM_SHA384)``, never folded."""
+    return [f"({tls.version.replace('TLSv', 'TLS')} {_word(tls.cipher)})"] if tls else []
 
 
 def return_path(sender: Path) -> bytes:

@@ -121,6 +121,7 @@ class Connection(SMTP):
 
     async def _handle_client(self) -> None:
         """The connection: who it is, the greeting, the conversation, the end."""
+        self._cut = self._writer.transport.abort  # of the socket: that of a TLS transport may fail once it is closed
         with (
             metrics.SESSIONS.track_inprogress(),
             metrics.SESSION_SECONDS.time(),
@@ -457,9 +458,8 @@ class Connection(SMTP):
 
         TLS has no half-close in asyncio: there ``close_notify`` is said, and the client's awaited.
         """
-        transport = self._writer.transport
         if self._handshaking:  # it failed: nobody would ever tell our streams that they are closed
-            transport.abort()
+            self._cut()
             return
         try:
             async with asyncio.timeout(self._limits.close_timeout):
@@ -470,9 +470,9 @@ class Connection(SMTP):
                 self._writer.close()
                 await self._writer.wait_closed()
         except OSError:  # a timeout among them
-            transport.abort()
+            self._cut()
         except asyncio.CancelledError:
-            transport.abort()
+            self._cut()
             raise
 
 

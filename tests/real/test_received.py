@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from mailguard.commands import Path
-from mailguard.facts import Answer, ClientAddress, Known, ReverseDns, Unknown
+from mailguard.facts import Answer, ClientAddress, Known, ReverseDns, TlsSession, Unknown
 from mailguard.lab.spamd import Spamd
 from mailguard.message import Transmission, for_scanners, parse_head
 
@@ -17,6 +17,7 @@ THEIRS = (
     b"Received: from 198.18.99.1 (198.18.99.2 [198.18.99.3]) by x.example with ESMTP id 1;\r\n"
     b"\tFri, 20 Nov 2026 09:00:00 +0000\r\nReturn-Path: <forged@example.net>\r\nSubject: s\r\n\r\nbody\r\n"
 )
+IN_TLS = TlsSession("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256)
 NAMED = Known(ReverseDns("mail.example.org", confirmed=True))
 
 
@@ -31,6 +32,7 @@ def last_external(spamd: Spamd, octets: bytes) -> str:
     return match[1]
 
 
+@pytest.mark.parametrize("tls", [None, IN_TLS], ids=["plain", "TLS"])
 @pytest.mark.parametrize("address", ["198.18.1.10", "2001:2:0:7::1"])
 @pytest.mark.parametrize("reverse", [NAMED, Unknown("timeout")], ids=["named", "unknown"])
 @pytest.mark.parametrize(
@@ -47,16 +49,17 @@ def last_external(spamd: Spamd, octets: bytes) -> str:
     ],
 )
 def test_the_client_is_the_last_external_relay(
-    spamd: Spamd, helo: str, reverse: Answer[ReverseDns], address: str
+    spamd: Spamd, helo: str, reverse: Answer[ReverseDns], address: str, tls: TlsSession | None
 ) -> None:
     way = Transmission(
         hostname="mx.example.com",
         reference="4GJQ2RZKM-1",
         address=ClientAddress.parse(address),
         helo=helo,
-        with_="ESMTP",
+        with_="ESMTPS" if tls else "ESMTP",
         at=datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC),
         reverse=reverse,
+        tls=tls,
     )
     head = parse_head(THEIRS)
     assert last_external(spamd, for_scanners(head, way, Path(b"a", b"example.org")) + THEIRS[head.size :]) == address

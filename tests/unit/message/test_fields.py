@@ -13,7 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailguard.commands import Path
-from mailguard.facts import NOT_ASKED, Answer, ClientAddress, Known, ReverseDns, SpamResult, Unknown, VirusResult
+from mailguard.facts import (
+    NOT_ASKED,
+    Answer,
+    ClientAddress,
+    Known,
+    ReverseDns,
+    SpamResult,
+    TlsSession,
+    Unknown,
+    VirusResult,
+)
 from mailguard.message import fields, protocol
 from tests.support.heads import fields as fields_of
 
@@ -32,15 +42,17 @@ def received(
     address: ClientAddress = CLIENT,
     reference: str = "abc123",
     now: datetime = NOW,
+    tls: TlsSession | None = None,
 ) -> bytes:
     return fields.received(
         helo=helo,
         reverse=reverse,
         address=address,
         hostname="mx.example.com",
-        with_="ESMTP",
+        with_="ESMTPS" if tls else "ESMTP",
         reference=reference,
         now=now,
+        tls=tls,
     )
 
 
@@ -54,6 +66,22 @@ def test_received_as_it_is_read() -> None:
         b"\tby mx.example.com with ESMTP id abc123;\r\n"
         b"\tFri, 20 Nov 2026 10:00:00 +0000\r\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("version", "cipher", "comment"),
+    [
+        ("TLSv1.3", "TLS_AES_256_GCM_SHA384", "(TLS1.3 TLS_AES_256_GCM_SHA384)"),
+        ("TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384", "(TLS1.2 ECDHE-ECDSA-AES256-GCM-SHA384)"),
+        ("TLSv1.3", "a)b\r\nc", "(TLS1.3 a?b??c)"),
+    ],
+)
+def test_received_tells_of_tls_in_a_comment_that_is_not_folded(version: str, cipher: str, comment: str) -> None:
+    """RFC 3848; RFC 5321 4.4 allows a comment there."""
+    field = received(tls=TlsSession(version, cipher, 256))
+    assert f" with ESMTPS {comment} id abc123; Fri, " in unfolded(field)
+    assert comment.encode() in field
+    assert all(len(line) <= 78 for line in field.split(b"\r\n"))
 
 
 @pytest.mark.parametrize(

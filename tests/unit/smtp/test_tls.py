@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,15 @@ def identity(pair: Pair | None = None, **more: str) -> Identity:
     made = Identity.load(Tls.model_validate({**(pair or shared()).settings, **more}), time.time)
     assert made is not None
     return made
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No task ends with an exception that nobody sees, and no transport with one that the event loop must tell."""
+    yield
+    gc.collect()
+    records = [*caplog.get_records("call"), *caplog.get_records("teardown")]
+    assert [record.getMessage() for record in records if record.name == "asyncio"] == []
 
 
 async def started(server: Server, **more: object) -> SmtpListener:
@@ -342,3 +353,20 @@ async def test_wherever_it_is_cut_into_packets_nothing_in_plain_text_is_carried_
     (story,) = server.stories
     assert await ended(story) in (End.LOST, End.TLS)
     assert [stage for stage in story.log if stage != "secured"] == ["connected", "greeting", "helo", "closed"]
+
+
+async def test_a_client_cannot_renegotiate(server: Server) -> None:
+    """It would make us compute for as long as it likes (CVE-2011-1473); and what it does about it does us no harm."""
+    listener = await started(server)
+    where = ("-connect", f"127.0.0.1:{listener.port}", "-starttls", "smtp", "-tls1_2")
+    process = await asyncio.create_subprocess_exec(
+        *("openssl", "s_client", *where),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(20):
+        said, _ = await process.communicate(b"R\n")
+    assert b"RENEGOTIATING" in said
+    assert b"no renegotiation" in said
+    assert await ended(server.stories[0]) is End.LOST
