@@ -70,15 +70,21 @@ def _reply(answer: Reply) -> dict[str, object]:
 
 def _decision(verdict: Verdict, envelope: Verdict | None = None) -> dict[str, object]:
     """What was decided and why; ``envelope``: the verdict before, where this is the content's."""
-    observed = verdict.observed
+    observed = _kept_from(verdict, envelope)
     return {
         "action": verdict.action.value,
         "rule": verdict.rule,
         "folder": verdict.folder,
-        "weights": [f"{weight.name}={weight.weight:g}" for weight in _trace(verdict).weights],
+        "weights": [f"{weight.name}={weight.weight:g}" for weight in (observed or verdict).trace.weights],
         "facts": _facts(*((envelope, verdict) if envelope else (verdict,))),
         "observed": f"{observed.action} {observed.rule}" if observed else "",
     }
+
+
+def _kept_from(verdict: Verdict, envelope: Verdict | None) -> Verdict | None:
+    """What observe mode kept from being done: what would have ended it at the envelope, else what is last."""
+    first = envelope.observed if envelope else None
+    return first if first and first.action.blocks else verdict.observed
 
 
 def _trace(verdict: Verdict) -> Trace:

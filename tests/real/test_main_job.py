@@ -8,11 +8,13 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from mailguard.lab import world
+from mailguard.lab import Lab, world
+from mailguard.lab.clamd import Clamd
 from mailguard.lab.exim import INBOX, Exim
 from tests.real.conftest import Service, StartMailguard
 from tests.support.mail import EICAR, GTUBE, mail, submit, transaction
 
+MIB = 1024 * 1024
 REFERENCE = re.compile(rb"\(([2-9B-Z]{9}(?:-\d+)?)\)$")
 
 
@@ -87,6 +89,25 @@ LISTED_TRAIL = (
     "\tSat, 21 Nov 2026 09:59:00 +0000",
     "Received: from [198.18.66.6] (helo=laptop) by smtp.example.org with esmtpsa;\r\n\tSat, 21 Nov 2026 09:58:00 +0000",
 )
+
+
+async def test_what_clamd_does_not_look_through_is_not_clean(
+    own_lab: Lab, start_mailguard: StartMailguard, exim: Exim, client_address: str
+) -> None:
+    """Over MaxScanSize clamd says so (AlertExceedsMax): filed by ``unscannable``, and no header calls it clean."""
+    small = own_lab.server("clamd", Clamd, lambda folder: Clamd(folder, stream_max=2 * MIB, scan_max=2 * MIB))
+    service = await start_mailguard(clamav={"address": small.address}, spamassassin={"address": None, "rule_dirs": []})
+    message = mail("\r\n".join(["y" * 70] * (4 * MIB // 72)) + "\r\n" + EICAR)
+    with capture_logs() as lines:
+        async with await service.connect(client_address) as client:
+            outcome = await submit(client, message.octets)
+    assert outcome.content.startswith(b"250 ")
+    [line] = [line for line in lines if line["event"] == "message"]
+    assert line["virus"].startswith("unknown(clamav: not scanned whole: Heuristics.Limits.Exceeded")
+    assert line["rule"] == "unavailable: clamav"
+    [found] = exim.find(message.message_id, 10)
+    assert found.folder == "Junk"
+    assert b"X-Virus-Scanned" not in found.read()
 
 
 async def test_listed_addresses_in_received_never_block(mailguard: Service, exim: Exim, client_address: str) -> None:

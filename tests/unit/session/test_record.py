@@ -116,6 +116,12 @@ async def test_what_is_only_observed_is_explained_too(start: Start) -> None:
     assert "sender.domain=dull.example" in line["facts"]
 
 
+async def test_a_message_tells_that_the_envelope_would_have_been_refused(start: Start) -> None:
+    policy = POLICY.replace("description:", "mode: observe\ndescription:")
+    [line] = of(await logged(await start(policy), sender="a@unwanted.example"), "message")
+    assert (line["action"], line["observed"]) == ("accept", "reject an unwanted sender")
+
+
 async def test_addresses_are_logged_as_they_are_written(start: Start) -> None:
     [line] = of(await logged(await start(), '"a,b"@example.com', "c@example.com", sender=""), "message")
     assert (line["sender"], line["recipients"]) == ("<>", ['"a,b"@example.com', "c@example.com"])
