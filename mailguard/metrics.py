@@ -65,7 +65,7 @@ BUILD_INFO = _gauge("build_info", "Always 1; the version of mailguard.", version
 CONNECTIONS = _counter(
     "connections_total",
     "Connections, by how they ended.",
-    end="quit, lost, timeout, refused, errors, shutdown, internal",
+    end="quit, lost, timeout, refused, errors, shutdown, tls, internal",
 )
 SESSIONS = _gauge("sessions_in_flight", "Connections open now.")
 SESSION_SECONDS = _seconds("session_duration_seconds", "Duration of a connection.")
