@@ -271,6 +271,12 @@ class Limits(Section):
     max_message_memory: int = setting(
         1024 * 1024, "of one message in memory, before it goes to a file", unit="octets", ge=0
     )
+    min_spool_free: int = setting(
+        64 * 1024 * 1024,
+        "left free on the file system of `spool_dir`; a message that would take of it is deferred; 0: none",
+        unit="octets",
+        ge=0,
+    )
     max_command_line: int = setting(2048, "command line, CR LF included", unit="octets", ge=512)
     max_data_line: int = setting(65536, "line of content, CR LF included", unit="octets", ge=1000)
     max_recipients: int = setting(

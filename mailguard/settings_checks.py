@@ -17,7 +17,7 @@ from mailguard.net.authorities import BadAuthorities, load_authorities
 from mailguard.net.certificates import BadCertificate, load_credentials
 from mailguard.net.local import Bindable, look_up
 from mailguard.positions import Document, Path, Problem
-from mailguard.spool import why_unusable
+from mailguard.spool import Folder, why_unusable
 
 
 def problems_here(document: Document, settings: Settings) -> list[Problem]:
@@ -59,10 +59,14 @@ def _certificate(document: Document, settings: Settings) -> Iterator[Problem]:
 
 
 def _spool_folder(document: Document, settings: Settings) -> Iterator[Problem]:
-    why = why_unusable(settings.spool_dir)
-    if why:
+    """That it is nearly full passes, and /readyz says so meanwhile; that its file system is too small does not."""
+    if why := why_unusable(Folder(settings.spool_dir)):
         hint = "it must be a folder in which the user that runs mailguard, as this check does, may make files"
         yield document.problem(("spool_dir",), f"no message can be kept in this folder: {why}", hint)
+    elif Folder(settings.spool_dir, settings.limits.min_spool_free).too_small():
+        message = "the file system of `spool_dir` is not larger than this, so that no long message could ever be kept"
+        hint = "name a folder on a larger one in `spool_dir`, or let less stay free"
+        yield document.problem(("limits", "min_spool_free"), message, hint)
 
 
 def _rule_folders(document: Document, settings: Settings) -> Iterator[Problem]:

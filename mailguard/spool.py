@@ -13,6 +13,9 @@ Blocking: calls go to the page cache in pieces of at most one received chunk whe
 when reading, well under a millisecond each; a thread for each piece would cost more than the piece. ``digest`` of a
 whole large message is the exception, tens of milliseconds for 50 MiB: give it to a thread, which is safe.
 
+Part of the file system stays free for others: whoever shares it with the spool, a log or the backend's own queue, is
+not to fail because somebody sends large messages (:class:`Folder`).
+
 Units: octets. Failure: a write that the file system refuses is :class:`SpoolFull`, and the spool takes nothing more;
 a file that cannot be read back whole is :class:`SpoolLost`. Both are for 4yz replies: the sender still has the
 message.
@@ -24,6 +27,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -44,13 +48,62 @@ class SpoolLost(SpoolError):
     """What was written cannot be read back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Where files lie.
+
+    Attributes:
+        path: None for the system's temporary folder.
+        min_free: octets of its file system that stay free; 0: it takes whatever fits.
+    """
+
+    path: Path | None = None
+    min_free: int = 0
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return str(self.path or "the temporary folder")
+
+    @property
+    def where(self) -> Path:
+        """The folder itself."""
+        return self.path or Path(tempfile.gettempdir())
+
+    def too_small(self) -> bool:
+        """Whether its file system is no larger than what must stay free, so that nothing could ever be written.
+
+        Raises:
+            OSError: there is no such folder.
+        """
+        system = os.statvfs(self.where)
+        return 0 < system.f_blocks * system.f_frsize <= self.min_free
+
+    def lacking(self, octets: int) -> str:
+        """Why no ``octets`` may be written now, though they might fit; empty where they may.
+
+        Free is what an ordinary user may still use (statvfs(3), ``f_bavail``), also to root. A file system that tells
+        of no blocks is not asked.
+        """
+        if not self.min_free:
+            return ""
+        try:
+            system = os.statvfs(self.where)
+        except OSError as error:
+            return f"{self.name}: {error.strerror or error}"
+        free = system.f_bavail * system.f_frsize
+        if not system.f_blocks or free - octets >= self.min_free:
+            return ""
+        return f"{self.name}: of {free} octets {self.min_free} must stay free"
+
+
 class _Memory:
     """A body in memory."""
 
     def __init__(self, octets: bytearray) -> None:
         self._view = memoryview(octets)
         self.file: FileIO | None = None
-        self.directory: Path | None = None
+        self.folder = Folder()
 
     def read(self, start: int, count: int) -> bytes:
         return bytes(self._view[start : start + count])
@@ -62,9 +115,9 @@ class _Memory:
 class _File:
     """A body in an unlinked file, held read-only: whoever is handed the descriptor must not change the mail."""
 
-    def __init__(self, file: FileIO, directory: Path | None) -> None:
+    def __init__(self, file: FileIO, folder: Folder) -> None:
         self.file: FileIO | None = file
-        self.directory = directory
+        self.folder = folder
 
     def read(self, start: int, count: int) -> bytes:
         if self.file is None:
@@ -153,7 +206,7 @@ class Content:
 
     def new_file(self) -> Spool:
         """An empty spool in the folder of this content's file, with nothing in memory: for a copy as a file."""
-        return Spool(0, self._body().directory)
+        return Spool(0, self._body().folder)
 
     def with_head(self, head: bytes, skip: int) -> Content:
         """This content with ``head`` in place of its first ``skip`` octets. The body is shared; close both.
@@ -222,12 +275,12 @@ class Spool:
 
     Args:
         memory_limit: octets kept in memory; more go to a file.
-        directory: the folder of that file, None for the system's temporary folder.
+        folder: of that file.
     """
 
-    def __init__(self, memory_limit: int, directory: Path | None = None) -> None:
+    def __init__(self, memory_limit: int, folder: Folder = Folder()) -> None:
         self._limit = memory_limit
-        self._directory = directory
+        self._folder = folder
         self._memory: bytearray | None = bytearray()
         self._files: tuple[FileIO, FileIO] | None = None
         self.size = 0
@@ -246,6 +299,9 @@ class Spool:
 
     def _to_file(self, chunk: bytes) -> None:
         try:
+            if lacking := self._folder.lacking(len(self._memory or b"") + len(chunk)):
+                self.close()
+                raise SpoolFull(lacking)
             if self._memory is not None:
                 self._files = self._open()
                 _write_all(self._files[0], self._memory)
@@ -255,15 +311,13 @@ class Spool:
             _write_all(self._files[0], chunk)
         except OSError as error:
             self.close()
-            where = self._directory or "the temporary folder"
-            raise SpoolFull(f"{where}: {error.strerror or error}") from error
+            raise SpoolFull(f"{self._folder.name}: {error.strerror or error}") from error
 
     def _open(self) -> tuple[FileIO, FileIO]:
-        directory = self._directory or Path(tempfile.gettempdir())
         try:
-            return _nameless(directory)
+            return _nameless(self._folder.where)
         except OSError:
-            return _unlinked(directory)
+            return _unlinked(self._folder.where)
 
     def finish(self) -> Content:
         """The message as a Content, which owns the octets from now on; the spool is closed.
@@ -278,7 +332,7 @@ class Spool:
             writer, reader = self._files
             self._files = None
             writer.close()
-            body = _File(reader, self._directory)
+            body = _File(reader, self._folder)
         else:
             raise SpoolFull("the spool is closed")
         return Content(_Shared(body), self.size)
@@ -301,9 +355,9 @@ def _write_all(file: FileIO, octets: bytes | bytearray) -> None:
         view.release()
 
 
-def why_unusable(directory: Path | None) -> str:
-    """Why nothing can be spooled in ``directory`` (None: the temporary folder) now; empty where one octet can."""
-    spool = Spool(0, directory)
+def why_unusable(folder: Folder) -> str:
+    """Why nothing can be spooled in ``folder`` now; empty where one octet can."""
+    spool = Spool(0, folder)
     try:
         spool.write(b"\0")
     except SpoolFull as error:

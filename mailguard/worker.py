@@ -35,6 +35,7 @@ from mailguard.session.spooling import Spooling
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.identity import Identity
 from mailguard.smtp.listener import SmtpListener, listen
+from mailguard.spool import Folder
 
 Started = TypeVar("Started")
 
@@ -48,6 +49,7 @@ def assemble(settings: Settings, policy: CompiledPolicy) -> Services:
     """Everything that sessions ask, made from the settings."""
     clock = time.monotonic
     resolver = Resolver(settings.dns, clock)
+    spool = Folder(settings.spool_dir, settings.limits.min_spool_free)
     return Services(
         settings=settings,
         policy=policy,
@@ -56,7 +58,7 @@ def assemble(settings: Settings, policy: CompiledPolicy) -> Services:
         relay=Relay(settings.backends, settings.limits, settings.hostname, clock),
         clamav=Clamav(settings.clamav, clock),
         spamassassin=Spamassassin(settings.spamassassin, load_taint(settings.spamassassin), clock),
-        spooling=Spooling(settings.limits.max_message_memory, settings.spool_dir, clock),
+        spooling=Spooling(settings.limits.max_message_memory, spool, clock),
         now=lambda: datetime.now(UTC).astimezone(),
     )
 

@@ -25,7 +25,7 @@ from mailguard.session.services import Services
 from mailguard.session.transaction import Accepted, Transaction
 from mailguard.smtp.events import EndOfData, HeloGiven
 from mailguard.smtp.story import ConnectionEnd, Peer
-from mailguard.spool import Content, SpoolError, SpoolLost
+from mailguard.spool import Content, SpoolError, SpoolFull, SpoolLost
 from mailguard.verdict import Verdict
 
 
@@ -68,7 +68,8 @@ class Session:
 
     def greeting_wait(self) -> float:
         """How long to listen for an early talker, where the policy asks about one."""
-        return self._settings.limits.greeting_wait if self._services.policy.wants_early_talker else 0.0
+        limits = self._settings.limits
+        return min(limits.greeting_wait, limits.envelope_deadline) if self._services.policy.wants_early_talker else 0.0
 
     async def greeting(self, early_talker: Answer[bool]) -> Reply:
         """Our 220."""
@@ -92,9 +93,13 @@ class Session:
         return reply("helo", hostname=self._settings.hostname)
 
     async def mail(self, command: MailFrom) -> Reply:
-        """MAIL: a transaction begins; nothing is decided yet."""
+        """MAIL: a transaction begins; nothing is decided yet, but that a message may be too long for our disk now."""
         self._transactions += 1
-        self._transaction = Transaction(self.reference, command)
+        transaction = Transaction(self.reference, command)
+        if lacking := self._services.spooling.lacking(transaction.declared_size):
+            self._services.spooling.failed(SpoolFull(lacking), transaction.reference)
+            return self._refused(transaction, reply("no_space").because(lacking)).with_reference(transaction.reference)
+        self._transaction = transaction
         self._questions.about_sender(command.path)
         return reply("mail_ok")
 

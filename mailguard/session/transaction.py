@@ -46,6 +46,12 @@ class Transaction:
         """Whether the client asked for SMTPUTF8 (RFC 6531)."""
         return self.mail.parameter("SMTPUTF8") is not None
 
+    @property
+    def declared_size(self) -> int:
+        """Octets that the client says the message has (RFC 1870 4); 0 where it says nothing."""
+        declared = self.mail.parameter("SIZE")
+        return int(declared.value) if declared is not None and declared.value else 0
+
     def fits(self, treatment: Hashable) -> bool:
         """Whether a recipient to be treated so may come along."""
         return not self.accepted or self.accepted[0].treatment == treatment

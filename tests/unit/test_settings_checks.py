@@ -88,6 +88,11 @@ def test_the_spool_folder_is_tried(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"mailguard.yaml", "policy.yaml"}
 
 
+def test_what_must_stay_free_is_less_than_there_is(tmp_path: Path) -> None:
+    [said] = told(tmp_path, SETTINGS + f"spool_dir: {tmp_path}\nlimits:\n  min_spool_free: {10**15}\n")
+    assert said.startswith("14:19: the file system of `spool_dir` is not larger than this")
+
+
 def test_rule_folders_must_be_there(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     rules = f"spamassassin: {{rule_dirs: [{tmp_path}, {tmp_path}/gone, {tmp_path}/file]}}\n"

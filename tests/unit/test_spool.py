@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailguard import spool
-from mailguard.spool import Content, Spool, SpoolFull, SpoolLost
+from mailguard.spool import Content, Folder, Spool, SpoolFull, SpoolLost, why_unusable
 
 
 def filled(octets: bytes, limit: int, piece: int = 1000, directory: Path | None = None) -> Content:
-    pool = Spool(limit, directory)
+    pool = Spool(limit, Folder(directory))
     for i in range(0, len(octets), piece):
         pool.write(octets[i : i + piece])
     return pool.finish()
@@ -164,7 +164,7 @@ def full_disk(pool: Spool) -> None:
 @pytest.mark.parametrize("limit", [0, 30_000, 60_000], ids=["by chunk", "spilled first", "at the spill"])
 def test_a_full_disk_is_said_and_stays_said(tmp_path: Path, limit: int) -> None:
     open_before = len(os.listdir("/proc/self/fd"))
-    pool = Spool(limit, tmp_path)
+    pool = Spool(limit, Folder(tmp_path))
     with pytest.raises(SpoolFull, match="File too large"):
         full_disk(pool)
     with pytest.raises(SpoolFull):
@@ -177,7 +177,54 @@ def test_a_full_disk_is_said_and_stays_said(tmp_path: Path, limit: int) -> None:
 
 def test_a_missing_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(SpoolFull, match="No such file"):
-        Spool(0, tmp_path / "gone").write(b"x")
+        Spool(0, Folder(tmp_path / "gone")).write(b"x")
+
+
+FREE = 1_000_000
+
+
+@pytest.fixture
+def nearly_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file system has :data:`FREE` octets that an ordinary user may use."""
+    numbers = (4096, 1000, 20_000, FREE // 1000 + 500, FREE // 1000, 0, 0, 0, 0, 255)
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result(numbers))
+
+
+@pytest.mark.parametrize(("written", "fits"), [(FREE - 300_000, True), (FREE - 300_000 + 1, False)])
+@pytest.mark.parametrize("limit", [0, 100_000], ids=["at once", "when it is too much for memory"])
+@pytest.mark.usefixtures("nearly_full")
+def test_room_is_left_for_others(tmp_path: Path, limit: int, written: int, fits: bool) -> None:
+    pool = Spool(limit, Folder(tmp_path, min_free=300_000))
+    if fits:
+        pool.write(b"x" * written)
+        pool.finish().close()
+        return
+    with pytest.raises(SpoolFull, match=f"{tmp_path}: of {FREE} octets 300000 must stay free"):
+        pool.write(b"x" * written)
+    with pytest.raises(SpoolFull):
+        pool.finish()
+
+
+@pytest.mark.usefixtures("nearly_full")
+def test_what_fits_in_memory_needs_no_room(tmp_path: Path) -> None:
+    pool = Spool(1000, Folder(tmp_path, min_free=FREE + 1))
+    pool.write(b"x" * 1000)
+    pool.finish().close()
+    with pytest.raises(SpoolFull):
+        Spool(1000, Folder(tmp_path, min_free=FREE + 1)).write(b"x" * 1001)
+
+
+@pytest.mark.usefixtures("nearly_full")
+def test_nothing_need_stay_free(tmp_path: Path) -> None:
+    assert Folder(tmp_path).lacking(1 << 40) == ""
+    assert why_unusable(Folder(tmp_path)) == ""
+    assert why_unusable(Folder(tmp_path, FREE)) == f"{tmp_path}: of {FREE} octets {FREE} must stay free"
+
+
+def test_a_file_system_that_tells_of_no_blocks_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result((4096, 4096, *([0] * 7), 255)))
+    assert Folder(tmp_path, 1 << 30).lacking(1) == ""
+    assert not Folder(tmp_path, 1 << 30).too_small()
 
 
 def test_no_descriptor_left_is_said(tmp_path: Path) -> None:
@@ -189,7 +236,7 @@ def test_no_descriptor_left_is_said(tmp_path: Path) -> None:
             while True:
                 held.append(os.dup(1))
         with pytest.raises(SpoolFull, match="Too many open files"):
-            Spool(0, tmp_path).write(b"x")
+            Spool(0, Folder(tmp_path)).write(b"x")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for descriptor in held:
@@ -197,7 +244,7 @@ def test_no_descriptor_left_is_said(tmp_path: Path) -> None:
 
 
 def test_a_file_cut_short_is_lost(tmp_path: Path) -> None:
-    pool = Spool(0, tmp_path)
+    pool = Spool(0, Folder(tmp_path))
     pool.write(SAMPLE)
     assert pool._files is not None
     os.ftruncate(pool._files[0].fileno(), 500)
@@ -207,7 +254,7 @@ def test_a_file_cut_short_is_lost(tmp_path: Path) -> None:
 
 def test_a_spool_closed_before_its_end_leaves_nothing(tmp_path: Path) -> None:
     open_before = len(os.listdir("/proc/self/fd"))
-    pool = Spool(0, tmp_path)
+    pool = Spool(0, Folder(tmp_path))
     pool.write(SAMPLE)
     pool.close()
     pool.close()
@@ -218,7 +265,7 @@ def test_a_spool_closed_before_its_end_leaves_nothing(tmp_path: Path) -> None:
 
 def test_closing_the_spool_after_finish_leaves_the_content(tmp_path: Path) -> None:
     for limit in (0, 1 << 20):
-        pool = Spool(limit, tmp_path)
+        pool = Spool(limit, Folder(tmp_path))
         pool.write(SAMPLE)
         with pool.finish() as content:
             pool.close()
@@ -251,4 +298,4 @@ def test_a_copy_lies_in_the_same_folder_and_never_in_memory(tmp_path: Path) -> N
         with copy.finish() as other:
             assert other.fileno() is not None
             assert b"".join(other.chunks()) == b"x"
-    assert copy._directory == tmp_path
+    assert copy._folder == Folder(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +69,17 @@ class Place:
         """A new connection; the greeting is not read yet."""
         return await Client.connect("127.0.0.1", self.port)
 
-    async def serve(self, before: Callable[[], None] | None = None, **changes: Any) -> Served:
-        """Start it with ``changes`` to the settings; ``before`` is run in the process before it."""
+    async def serve(
+        self, before: Callable[[], None] | None = None, within: Sequence[str] = (), **changes: Any
+    ) -> Served:
+        """Start it with ``changes`` to the settings; ``before`` is run in the process before it.
+
+        ``within``: a command that is given the command line of mailguard as its last arguments, and becomes it.
+        """
         configuration = self.folder / "mailguard.yaml"
         configuration.write_text(yaml.safe_dump(self.settings | changes))
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "mailguard", "serve", "--config", str(configuration)),
+            *(*within, sys.executable, "-m", "mailguard", "serve", "--config", str(configuration)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             preexec_fn=before,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import aiohttp
 import pytest
 
 from mailguard.session.spooling import REMEMBERED, Spooling
-from mailguard.spool import SpoolFull
+from mailguard.spool import Folder, SpoolFull
 from tests.unit.session.conftest import Service, Start
 
 
@@ -49,8 +50,18 @@ async def test_a_spool_folder_that_goes_is_told(start: Start, tmp_path: Path) ->
     assert (await page(service, "/readyz"))[0] == 200
 
 
+async def test_a_disk_that_is_nearly_full_is_told(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await start(spool_dir=tmp_path, limits={"min_spool_free": 5000})
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result((1, 1, 99_999, 5000, 5000, 0, 0, 0, 0, 255)))
+    status, ready = await page(service, "/readyz")
+    reason = f"no spool for long messages: {tmp_path}: of 5000 octets 5000 must stay free"
+    assert (status, ready["reasons"]) == (503, [reason])
+
+
 def test_a_failure_is_remembered_though_a_trial_succeeds(tmp_path: Path) -> None:
     clock = iter([100.0, 100.0 + REMEMBERED - 1, 100.0 + REMEMBERED])
-    spooling = Spooling(0, tmp_path, lambda: next(clock))
+    spooling = Spooling(0, Folder(tmp_path), lambda: next(clock))
     spooling.failed(SpoolFull("no space left"), "REFERENCE-1")
     assert [spooling.trouble(), spooling.trouble()] == ["no space left", ""]
