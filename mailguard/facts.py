@@ -1,9 +1,9 @@
 """What is known of a client, an envelope and a message, and the declaration of every fact that a policy may name.
 
 An answer from outside is :class:`Known` or :class:`Unknown`; nothing ever turns the second into the first (invariant
-"doubt is for the sender", architecture.md). :data:`FACTS` declares name, type, unit, stage, provenance, benign
-value and help of each fact: the compiler, the cases, the reference page and the editors' schema all read it and
-nothing else.
+"doubt is for the sender", architecture.md). :data:`FACTS` declares name, type, unit, stage, provenance, what
+Received lines do to it, benign value and help of each fact: the compiler, the cases, the reference page and the
+editors' schema all read it and nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import Flag, IntEnum, StrEnum, auto
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -236,17 +236,34 @@ class Stage(IntEnum):
 
 
 class Provenance(IntEnum):
-    """Where a fact comes from; the greater taints the lesser. Only ``RECEIVED`` may not block."""
+    """Where a fact comes from."""
 
     CONNECTION = 1
     ENVELOPE = 2
     CONTENT = 3
     RECEIVED = 4
 
+
+class Direction(Flag):
+    """Where Received evidence may move a value, or the truth of a condition, from what it is without: any of two ways.
+
+    Received evidence may acquit, never convict (architecture.md, invariants): what refuses must not rise with it. The
+    union of two directions is ``|``. See ``policy.direction``.
+    """
+
+    FREE = 0
+    """It stays as it is."""
+    FALLS = auto()
+    """It becomes less or stays: true may become false."""
+    RISES = auto()
+    """It becomes more or stays: false may become true."""
+    ANY = FALLS | RISES
+    """It may become anything."""
+
     @property
-    def may_block(self) -> bool:
-        """Whether a reject or defer may depend on it (architecture.md, invariants)."""
-        return self is not Provenance.RECEIVED
+    def turned(self) -> Direction:
+        """The direction of the opposite: of ``not``, or of a threshold that is compared with."""
+        return {Direction.FALLS: Direction.RISES, Direction.RISES: Direction.FALLS}.get(self, self)
 
 
 class FactType(StrEnum):
@@ -281,13 +298,17 @@ class FactSpec:
         name: as a policy writes it.
         type: its type in conditions.
         stage: from which stage on it exists.
-        provenance: where it comes from; for ``virus.*`` of the unrefined kind.
+        provenance: where it comes from.
         benign: its value in a case that does not give it.
         help: one sentence for the reference page.
         unit: of a number, or empty.
         source: who is asked for it, where it can be unknown.
         weighable: whether ``weights`` may name it.
         values: all that a text can be, where they are few.
+        moves: where Received evidence may move it.
+        why: why they may, to follow the fact's name in a sentence; empty for ``Direction.FREE``.
+        certain: those of ``values`` that Received evidence may hide, and never bring about. Where one of them is the
+            answer, all else that ``source`` says belongs to it and is as certain.
     """
 
     name: str
@@ -300,12 +321,17 @@ class FactSpec:
     source: Source | None = None
     weighable: bool = False
     values: tuple[str, ...] = ()
+    moves: Direction = Direction.FREE
+    why: str = ""
+    certain: tuple[str, ...] = ()
 
 
 def _fact(
     name: str, type_: FactType, provenance: Provenance, benign: FactValue, help_: str, **more: object
 ) -> FactSpec:
     stage = Stage.ENVELOPE if provenance <= Provenance.ENVELOPE else Stage.CONTENT
+    if provenance is Provenance.RECEIVED:
+        more["moves"] = Direction.ANY
     return FactSpec(name, type_, stage, provenance, benign, help_, **more)  # type: ignore[arg-type]
 
 
@@ -430,6 +456,7 @@ FACTS: Final[Mapping[str, FactSpec]] = {
             "`clean` or `infected`; content where the same condition says `virus.kind == 'malware'` or `'pua'`",
             source=Source.CLAMAV,
             values=("clean", "infected"),
+            why="may speak of a heuristic or unofficial signature, which may look at headers",
         ),
         _fact(
             "virus.name",
@@ -438,6 +465,7 @@ FACTS: Final[Mapping[str, FactSpec]] = {
             "",
             "clamd's signature name, empty where clean; provenance as for `virus.status`",
             source=Source.CLAMAV,
+            why="may name a heuristic or unofficial signature, which may look at headers",
         ),
         _fact(
             "virus.kind",
@@ -447,9 +475,18 @@ FACTS: Final[Mapping[str, FactSpec]] = {
             "`malware`, `heuristic`, `pua`, `unofficial`, or empty where clean; `malware` and `pua` are content",
             source=Source.CLAMAV,
             values=("", "malware", "heuristic", "pua", "unofficial"),
+            why="may be heuristic or unofficial: such signatures may look at headers",
+            certain=("malware", "pua"),
         ),
         _fact(
-            "spam.score", FactType.NUMBER, _RCV, 0.0, "SpamAssassin's total", unit="points", source=Source.SPAMASSASSIN
+            "spam.score",
+            FactType.NUMBER,
+            _RCV,
+            0.0,
+            "SpamAssassin's total",
+            unit="points",
+            source=Source.SPAMASSASSIN,
+            why="holds the points of SpamAssassin rules that look at Received headers",
         ),
         _fact(
             "spam.content_score",
@@ -459,6 +496,8 @@ FACTS: Final[Mapping[str, FactSpec]] = {
             "the total without positive points of rules that may look at Received",
             unit="points",
             source=Source.SPAMASSASSIN,
+            moves=Direction.FALLS,
+            why="keeps the negative points of SpamAssassin rules that look at Received headers, which can lower it",
         ),
         _fact(
             "spam.received_score",
@@ -468,6 +507,7 @@ FACTS: Final[Mapping[str, FactSpec]] = {
             "the points that `spam.content_score` leaves out",
             unit="points",
             source=Source.SPAMASSASSIN,
+            why="is the points of SpamAssassin rules that look at Received headers",
         ),
         _fact(
             "spam.rules",
@@ -476,6 +516,7 @@ FACTS: Final[Mapping[str, FactSpec]] = {
             (),
             "names of the SpamAssassin rules that hit",
             source=Source.SPAMASSASSIN,
+            why="names SpamAssassin rules that look at Received headers too",
         ),
     )
 }

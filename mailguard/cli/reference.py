@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from mailguard import config
 from mailguard.config import Settings
-from mailguard.facts import FACTS, FactSpec, Provenance, Stage
+from mailguard.facts import FACTS, Direction, FactSpec, Stage
 from mailguard.log import FIELDS
 from mailguard.metrics import METRICS
 from mailguard.replies import REPLIES
@@ -120,21 +120,43 @@ def settings_page() -> str:
     return _page("Settings", "Every setting of `mailguard.yaml`. Unknown keys are refused.", table)
 
 
+def _linked(source: str) -> str:
+    """``source`` with a link where it is one of our pages, which lie a folder above."""
+    return f"[{source}](../{source})" if source.endswith(".md") else source
+
+
+_MOVED: Final = {
+    Direction.FREE: "",
+    Direction.FALLS: "lower it",
+    Direction.RISES: "raise it",
+    Direction.ANY: "change it",
+}
+"""What Received lines may do to a fact."""
+
+
+def _moved(spec: FactSpec) -> str:
+    spared = " or ".join(f"`{value}`" for value in spec.certain)
+    return _MOVED[spec.moves] + (f", but never into {spared}" if spared else "")
+
+
 def _fact_row(spec: FactSpec) -> tuple[object, ...]:
     kind = f"{spec.type} ({spec.unit})" if spec.unit else spec.type
     unknown = f"`{spec.source}`" if spec.source else ""
-    return f"`{spec.name}`", kind, spec.provenance.name.lower(), unknown, "yes" if spec.weighable else "", spec.help
+    weighable = "yes" if spec.weighable else ""
+    return f"`{spec.name}`", kind, spec.provenance.name.lower(), _moved(spec), unknown, weighable, spec.help
 
 
 def facts_page() -> str:
     """Every fact, by the stage from which it exists."""
-    head = ("fact", "type", "provenance", "unknown by", "weighable", "meaning")
+    head = ("fact", "type", "provenance", "Received lines may", "unknown by", "weighable", "meaning")
     parts = []
     for stage in Stage:
         rows = [_fact_row(spec) for spec in FACTS.values() if spec.stage is stage]
         parts.append(f"## From the {stage.name.lower()} on\n\n" + _table(head, rows))
-    blocking = ", ".join(each.name.lower() for each in Provenance if each.may_block)
-    rule = f"`reject` and `defer` may depend on {blocking} facts only: Received evidence never blocks."
+    rule = (
+        "No rule may `reject` or `defer` by a condition that Received lines could make true, nor may it stand below an "
+        f'`accept` or `file` by one that they could make false ({_linked("policy.md")}, "Direction").'
+    )
     return _page("Facts", f"What a policy may name. {rule}", *parts)
 
 
@@ -150,11 +172,6 @@ def metrics_page() -> str:
         for spec in METRICS
     )
     return _page("Metrics", "What `/metrics` shows.", _table(("metric", "type", "labels", "meaning"), rows))
-
-
-def _linked(source: str) -> str:
-    """``source`` with a link where it is one of our pages, which lie a folder above."""
-    return f"[{source}](../{source})" if source.endswith(".md") else source
 
 
 def replies_page() -> str:

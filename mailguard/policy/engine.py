@@ -8,9 +8,18 @@ Whether a rule fires depends on its condition and, where an answer is missing, o
   defers.
 * everything else: where it is true when doubt weighs nothing.
 
-After the last rule, ``unavailable`` says what a missing answer means that left a rule undecided. A rule that rests on
-Received evidence, having decided, cannot keep a ``defer`` of that kind away: Received evidence would else decide who is
-deferred. Postmaster and abuse are never refused nor filed, whatever the rules say (RFC 5321 4.5.1).
+After the last rule, ``unavailable`` says what a missing answer means that left a rule undecided.
+
+Received evidence may acquit, never convict. ``policy.provenance`` has seen to that as far as answers are known; two
+ways more lead over missing ones, and are closed here:
+
+* A scanner that is up but too slow for this message may be so for its Received lines. Where a rule by Received evidence
+  that lets through has no answer for that reason, no rule below it blocks: a deferral would only be the same again.
+* Who is deferred by ``unavailable`` is decided without Received evidence: as though there were none of the rules that
+  such evidence moves, but all their answers were missed (:meth:`_Decision._unavailable`). Else a message that they
+  file would get past a dead virus scanner, and another not.
+
+Postmaster and abuse are never refused nor filed, whatever the rules say (RFC 5321 4.5.1).
 
 Pure, and it raises nothing for facts of the declared types.
 """
@@ -34,6 +43,7 @@ from mailguard.facts import (
     Message,
     Source,
     Stage,
+    Unknown,
     VirusResult,
 )
 from mailguard.policy.answers import ListTable, usable
@@ -52,60 +62,60 @@ _CAREFUL: Final = {Action.DEFER: 0, Action.FILE: 1, Action.ACCEPT: 2}
 
 
 class _Pass:
-    """One pass through the rules of one stage in one world."""
+    """One pass through the rules of one stage in one world.
 
-    def __init__(self, world: World, stage: Stage, reading: Reading, profile: Mapping[str, Constant]) -> None:
+    Args:
+        free: only rules that no Received evidence moves give tags and let the message through, and none blocks.
+    """
+
+    def __init__(
+        self, world: World, stage: Stage, reading: Reading, profile: Mapping[str, Constant], *, free: bool = False
+    ) -> None:
         self._rules = world.stages[stage]
         self._reading = reading
+        self._free = free
         self._careful = View(reading, profile)
         self._nothing = View(reading, profile, Doubt.NOTHING)
         self._favourable = View(reading, profile, Doubt.FAVOURABLE)
         self._last_block = max((i for i, r in enumerate(self._rules.rules) if r.action.blocks), default=-1)
+        self._spared = False
         self.decided: Rule | None = None
         self.reach: Truth = True
         """Whether the rules below are reached: None where an accept or file above is in doubt and did not fire."""
-        self.overtaken = False
-        """Whether without the rule that decided another one, free of Received evidence, would have."""
         self.missed: set[Source] = set()
         """Sources whose missing answer may have left a rule undecided."""
         self.outcomes: list[RuleOutcome] = []
 
-    def run(self) -> None:
-        """Try the rules in order."""
+    def run(self) -> _Pass:
+        """Try the rules in order; the pass itself is the result."""
         for position, rule in enumerate(self._rules.rules):
-            truth = rule.condition.evaluate(self._careful)
-            # In a rule that rests on Received evidence every source counts as missed: which ones truly left it
-            # undecided may depend on that evidence, and so would then who is deferred.
-            if truth is None or rule.tainted:
+            truth = self._truth(rule)
+            # Of a rule that Received evidence moves every source counts as missed: which ones truly left it undecided
+            # may depend on that evidence, and so would then who is deferred.
+            if truth is None or not rule.free:
                 self.missed |= self._rules.sources[rule.name]
-            if self.decided is not None:
-                if self._ends_below(rule, truth, position):
-                    return
-            elif self._ends(rule, truth, position):
-                return
+            if self._free and (rule.action.blocks or not rule.free):
+                continue
+            if self._ends(rule, truth, position):
+                break
+        return self
+
+    def _truth(self, rule: Rule) -> Truth:
+        return None if rule.action.blocks and self._spared else rule.condition.evaluate(self._careful)
 
     def _ends(self, rule: Rule, truth: Truth, position: int) -> bool:
-        """Try ``rule``; True where nothing below matters any more."""
-        fired = self._fires(rule, truth, position)
-        self.outcomes.append(RuleOutcome(rule.name, fired or truth))
+        """Try ``rule``; True where nothing below matters any more: after a decision by doubt, its tags still do."""
+        fired = self.decided is None and self._fires(rule, truth, position)
+        if self.decided is None:
+            self.outcomes.append(RuleOutcome(rule.name, fired or truth))
         if not rule.decides:
-            self._tag(rule, conjunction((self.reach, truth)), fired)
+            self._tag(rule, conjunction((self.reach if self.decided is None else None, truth)), fired)
         elif fired:
             self.decided = rule
-            return truth is True and not rule.tainted
         elif not rule.action.blocks:
             self.reach = conjunction((self.reach, negation(truth)))
-        return False
-
-    def _ends_below(self, rule: Rule, truth: Truth, position: int) -> bool:
-        """Look at a rule below the one that decided by doubt or by Received evidence: it may have been reached."""
-        if not rule.decides:
-            self._tag(rule, conjunction((None, truth)), fired=False)
-            return False
-        if rule.tainted or not self._fires(rule, truth, position):
-            return False
-        self.overtaken = True
-        return True
+            self._spared = self._spared or (truth is None and not rule.free and self._reading.unscannable)
+        return truth is True and self.decided is not None and rule.decides
 
     def _fires(self, rule: Rule, truth: Truth, position: int) -> bool:
         if truth is not None or rule.action.blocks:
@@ -128,9 +138,11 @@ class _Decision:
 
     def __init__(self, world: World, stage: Stage, reading: Reading, profile: Mapping[str, Constant]) -> None:
         self._world = world
+        self._stage = stage
         self._reading = reading
-        self._pass = _Pass(world, stage, reading, profile)
-        self._pass.run()
+        self._profile = profile
+        self._before = reading.tags
+        self._pass = _Pass(world, stage, reading, profile).run()
         self._trace = Trace(
             tuple(reading.evidence(name) for name in world.stages[stage].facts),
             reading.weights,
@@ -160,17 +172,16 @@ class _Decision:
 
     def _of_rules(self) -> Verdict:
         rule = self._pass.decided
+        if rule is not None and rule.action.blocks:
+            return self._blocked(rule)
+        missing = self._unavailable()
         if rule is None:
-            return self._unavailable() or Verdict(Action.ACCEPT)
-        if rule.tainted and not self._pass.overtaken:
-            missing = self._unavailable()
-            if missing is not None and missing.action is Action.DEFER:
-                return missing
-        return self._said_by(rule)
+            return missing or Verdict(Action.ACCEPT)
+        if missing is not None and missing.action is Action.DEFER:
+            return missing
+        return Verdict(rule.action, rule.name, folder=rule.folder)
 
-    def _said_by(self, rule: Rule) -> Verdict:
-        if not rule.action.blocks:
-            return Verdict(rule.action, rule.name, folder=rule.folder)
+    def _blocked(self, rule: Rule) -> Verdict:
         if rule.action is Action.REJECT and self._pass.reach is None:
             cause = "a rule above may have let it through, had no answer been missing"
             return Verdict(Action.DEFER, rule.name, reply("unavailable").because(cause))
@@ -180,19 +191,27 @@ class _Decision:
         return Verdict(rule.action, rule.name, said)
 
     def _unavailable(self) -> Verdict | None:
-        """What ``unavailable`` says of the answers that were missed, the most careful first; None for none missed."""
-        found: list[tuple[int, Source, str, Fallback, Action]] = []
-        for source in sorted(self._pass.missed):
-            unknown, fallback = self._reading.unknown(source), self._world.fallbacks.get(source)
-            if unknown is not None and fallback is not None:
-                action = fallback.action(unknown.cause)
-                found.append((_CAREFUL[action], source, unknown.why, fallback, action))
-        if not found:
+        """What ``unavailable`` says of the answers that were missed, the most careful first.
+
+        None where none was missed, or where a rule that no Received evidence moves lets the message through: the same
+        with that evidence and without.
+        """
+        said = {s: (u, f) for s, f in self._world.fallbacks.items() if (u := self._reading.unknown(s)) is not None}
+        if not said:
             return None
-        _, source, why, fallback, action = min(found, key=lambda entry: entry[:2])
-        name = f"unavailable: {source}"
+        reading = self._reading.with_tags(self._before)
+        free = _Pass(self._world, self._stage, reading, self._profile, free=True).run()
+        found = [(_CAREFUL[said[s][1].action(said[s][0].cause)], s) for s in free.missed & said.keys()]
+        if free.decided is not None or not found:
+            return None
+        source = min(found)[1]
+        return self._fallen_back(source, *said[source])
+
+    @staticmethod
+    def _fallen_back(source: Source, unknown: Unknown, fallback: Fallback) -> Verdict:
+        action, name = fallback.action(unknown.cause), f"unavailable: {source}"
         if action is Action.DEFER:
-            return Verdict(action, name, reply("unavailable").because(printable(f"{source}: {why}")))
+            return Verdict(action, name, reply("unavailable").because(printable(f"{source}: {unknown.why}")))
         return Verdict(action, name, folder=fallback.folder if action is Action.FILE else None)
 
 

@@ -1,139 +1,154 @@
-"""Received evidence never blocks: refuses a policy in which a reject or defer may come to depend on it.
+"""Received evidence may acquit, never convict: refuses a policy in which it could get a message refused.
 
 Received headers below our own are the sender's word, and so are the points of rules that look at them (architecture.md,
-invariants). Three ways lead from such a fact to a refusal, and each is followed:
+invariants). No message may be refused or deferred with that evidence that would not be without it. ``policy.direction``
+says where the evidence may move a condition; for rules it follows:
 
-* the condition of the rule names it, wherever in the condition;
-* a rule above in the same stage decides by it: then it chooses who reaches the rule below (``accept if spam.score < 3``
-  above ``reject`` would let Received convict);
-* a tag was given by it, or below such a rule, and the condition asks for the tag.
+* a rule that blocks must not RISE: the evidence may switch it off, never on;
+* above a rule that blocks, in its stage, no rule that lets through (accept, file) may FALL: switched off, it would no
+  longer keep the message from the rule below (``accept if spam.score < 3`` above ``reject`` lets Received convict);
+* a rule above that itself blocks may: where the evidence switches it off, the message was refused without;
+* a tag moves as the rules that give it, and carries that into the conditions that ask for it. Which rule above decided
+  does not matter to it: who comes to a rule below has passed the same rules with the evidence and without.
 
-``virus.*`` is content where the condition requires, in the same conjunction, that ``virus.kind`` is malware or pua: an
-official signature looks at content. All other kinds are guesses or third-party signatures that may look at headers.
-
-The fourth way, ``unavailable`` after a rule that decided by Received evidence, is closed by the engine.
+Why this is enough: take a message that a rule refuses with the evidence. No rule above it that lets through has fired,
+and as none of them falls, none fires without the evidence; so that rule is reached then too, and as it does not rise,
+it fires as well. Missing answers, and ``unavailable``, are the engine's part of the same argument (``policy.engine``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import Final
 
-from mailguard.facts import FACTS, Provenance, Stage
-from mailguard.policy.expression import (
-    And,
-    Comparison,
-    Condition,
-    FactRef,
-    Literal,
-    Not,
-    OneOf,
-    Operand,
-    Or,
-    Span,
-    tags_of,
-)
+from mailguard.facts import FACTS, Direction, Stage
+from mailguard.policy.direction import Move, moves
+from mailguard.policy.expression import FactRef, HasTag, Span
 from mailguard.policy.rules import Rule
 from mailguard.positions import Document, Problem
 from mailguard.verdict import Action
 
-_CONTENT_KINDS: Final = frozenset({"malware", "pua"})
-_WHY: Final = {
-    "spam.score": "holds the points of SpamAssassin rules that look at Received headers",
-    "spam.received_score": "is the points of SpamAssassin rules that look at Received headers",
-    "spam.rules": "names SpamAssassin rules that look at Received headers too",
-    "virus.status": "may speak of a heuristic or unofficial signature, which may look at headers",
-    "virus.name": "may name a heuristic or unofficial signature, which may look at headers",
-    "virus.kind": "may be heuristic or unofficial: such signatures may look at headers",
-}
-"""Why a fact is Received evidence."""
 _HINTS: Final = {
     "spam": "use `spam.content_score`, which leaves those points out, or `then: file`",
     "virus": "add `and virus.kind == 'malware'`, or `then: file`",
 }
+"""What to write instead of a fact that may be moved anywhere, by what stands before its dot."""
+_HINTS_FOR_USE: Final = {
+    "spam.content_score": "ask for more of it, by `>=` or `>` and without `not`; or `then: file`",
+    "virus.kind": "ask for `virus.kind == 'malware'`, which can be hidden but not brought about; or `then: file`",
+}
+"""What to write instead of a fact that is used the wrong way round."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Mention:
-    """A name in the condition of ``rule`` that carries Received evidence, and how it came to."""
+    """A name in the condition of ``rule`` by which Received evidence may move it.
+
+    Attributes:
+        direction: where to.
+        steps: how the name came to move, for the message.
+        wholly: whether the fact that it goes back to may be moved anywhere, and it is so used.
+        hint: what to write instead, where it stands in a rule that blocks.
+    """
 
     rule: Rule
     name: str
     span: Span
+    direction: Direction
     steps: tuple[str, ...]
+    wholly: bool
     hint: str
+
+    @property
+    def quoted(self) -> str:
+        """The name as it stands in a message."""
+        return self.name if self.name.startswith("the tag") else f"`{self.name}`"
 
 
 def check(document: Document, stages: Mapping[Stage, Sequence[Rule]]) -> tuple[dict[Stage, list[Rule]], list[Problem]]:
-    """The rules, marked where they rest on Received evidence, and every way by which it would block."""
+    """The rules, each with its direction, and every way by which Received evidence would convict."""
     analysis = _Analysis(document)
-    return {
-        stage: [analysis.rule(r) for r in analysis.begin(rules)] for stage, rules in stages.items()
-    }, analysis.problems
+    return {stage: analysis.stage(rules) for stage, rules in stages.items()}, analysis.problems
 
 
 class _Analysis:
-    """Follows Received evidence through the rules in order."""
+    """Follows the movements through the rules in order."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._tags: dict[str, _Mention] = {}
+        self._tags: dict[str, list[_Mention]] = {}
         self._above: _Mention | None = None
         self.problems: list[Problem] = []
 
-    def begin(self, rules: Sequence[Rule]) -> Sequence[Rule]:
-        """A new stage: what decided in the one before let all of these rules be reached."""
+    def stage(self, rules: Sequence[Rule]) -> list[Rule]:
+        """Look at the rules of the next stage: whatever let the message through the one before, it is here."""
         self._above = None
-        return rules
+        return [self._rule(rule) for rule in rules]
 
-    def rule(self, rule: Rule) -> Rule:
-        """Look at the next rule; it comes back marked."""
+    def _rule(self, rule: Rule) -> Rule:
         mentions = list(self._mentions(rule))
         if rule.action.blocks:
-            self.problems += [self._problem(mention) for mention in mentions]
+            self.problems += [self._problem(mention) for mention in mentions if mention.direction & Direction.RISES]
             if self._above is not None:
                 self.problems.append(self._order_problem(rule, self._above))
-        elif rule.action is Action.TAG:
-            source = mentions[0] if mentions else self._above
-            if source is not None and rule.symbol is not None:
-                self._tags.setdefault(rule.symbol, self._given_by(rule, source))
-        elif mentions and self._above is None:
-            self._above = mentions[0]
-        return replace(rule, tainted=bool(mentions))
+        elif rule.action is Action.TAG and rule.symbol is not None:
+            self._tags.setdefault(rule.symbol, []).extend(self._given(rule, mention) for mention in mentions)
+        elif self._above is None:
+            self._above = next((mention for mention in mentions if mention.direction & Direction.FALLS), None)
+        return replace(rule, direction=_union(mentions))
 
     def _mentions(self, rule: Rule) -> Iterator[_Mention]:
-        for node in received(rule.condition):
-            if isinstance(node, FactRef):
-                step = f"{self._where(rule, node.span)}: `{node.name}` {_WHY[node.name]}"
-                hint = _HINTS.get(node.name.partition(".")[0], "use `then: file` or `then: tag`")
-                yield _Mention(rule, node.name, node.span, (step,), hint)
-        for tag in tags_of(rule.condition):
-            if (origin := self._tags.get(tag.symbol)) is not None:
-                yield replace(origin, rule=rule, name=f"the tag {tag.symbol}", span=tag.tags_span)
+        tags = {symbol: _union(origins) for symbol, origins in self._tags.items()}
+        for move in moves(rule.condition, tags):
+            if isinstance(move.mention, HasTag):
+                yield from self._by_tag(rule, move, move.mention)
+            else:
+                yield self._by_fact(rule, move, move.mention)
 
-    def _given_by(self, rule: Rule, source: _Mention) -> _Mention:
-        """The mention of a tag that ``rule`` gives by, or below a rule that decides by, Received evidence."""
-        how = "by" if source.rule is rule else f"below rule '{source.rule.name}', which decides by"
-        line = self._line(rule)
-        step = f"line {line}: rule '{rule.name}' gives the tag {rule.symbol} {how} {_quoted(source.name)}"
+    def _by_fact(self, rule: Rule, move: Move, fact: FactRef) -> _Mention:
+        spec = FACTS[fact.name]
+        wholly = spec.moves is move.direction is Direction.ANY
+        hints, key = (_HINTS, fact.name.partition(".")[0]) if wholly else (_HINTS_FOR_USE, fact.name)
+        hint = hints.get(key, "use `then: file` or `then: tag`")
+        step = f"{self._where(rule, fact.span)}: `{fact.name}` {spec.why}"
+        return _Mention(rule, fact.name, fact.span, move.direction, (step,), wholly, hint)
+
+    def _by_tag(self, rule: Rule, move: Move, tag: HasTag) -> Iterator[_Mention]:
+        """One mention for each way that the tag may be moved: two rules that give it alike need not both be told."""
+        told = Direction.FREE
+        for origin in self._tags[tag.symbol]:
+            direction = origin.direction.turned if move.turned else origin.direction
+            if direction & ~told:
+                told |= direction
+                name = f"the tag {tag.symbol}"
+                yield replace(origin, rule=rule, name=name, span=tag.tags_span, direction=direction)
+
+    def _given(self, rule: Rule, source: _Mention) -> _Mention:
+        """The mention of a tag that ``rule`` gives by ``source``."""
+        step = f"line {self._line(rule)}: rule '{rule.name}' gives the tag {rule.symbol} by {source.quoted}"
         return replace(source, steps=(step, *source.steps))
 
     def _problem(self, mention: _Mention) -> Problem:
         rule = mention.rule
-        message = (
-            f"rule '{rule.name}' may not {rule.action} by {_quoted(mention.name)}: it rests on Received headers, "
-            "which anybody can forge"
+        why = (
+            ": it rests on Received headers, which anybody can forge"
+            if mention.wholly
+            else " as it is used here: Received headers, which anybody can forge, can make that true"
         )
+        message = f"rule '{rule.name}' may not {rule.action} by {mention.quoted}{why}"
         first = f"line {self._line(rule)}: rule '{rule.name}' says {rule.action} if {self._condition(rule)}"
         return self._document.span_problem(
             (*rule.path, "if"), mention.span, message, mention.hint, steps=(first, *mention.steps)
         )
 
     def _order_problem(self, rule: Rule, above: _Mention) -> Problem:
+        how = "which rests on Received headers" if above.wholly else "and Received headers can switch that off"
         message = (
-            f"rule '{above.rule.name}' decides by {_quoted(above.name)}, which rests on Received headers: no "
-            f"{rule.action} may stand below it, as rule '{rule.name}' does"
+            f"rule '{above.rule.name}' decides by {above.quoted}, {how}: no {rule.action} may stand below it, as rule "
+            f"'{rule.name}' does"
         )
         steps = (
             f"line {self._line(above.rule)}: rule '{above.rule.name}' says {above.rule.action} "
@@ -155,49 +170,5 @@ class _Analysis:
         return str(self._document.value((*rule.path, "if")))
 
 
-def _quoted(name: str) -> str:
-    return name if name.startswith("the tag") else f"`{name}`"
-
-
-def received(condition: Condition, narrowed: bool = False, negated: bool = False) -> Iterator[FactRef]:
-    """The facts of Received evidence that ``condition`` rests on.
-
-    ``narrowed``: an enclosing conjunction requires a kind of signature that looks at content alone. ``negated``: under
-    a ``not``, where a test of the kind requires nothing.
-    """
-    if isinstance(condition, And | Or):
-        if isinstance(condition, And) and not negated:
-            narrowed = narrowed or any(requires_content_kind(part) for part in condition.inner)
-        for part in condition.inner:
-            yield from received(part, narrowed, negated)
-    elif isinstance(condition, Not):
-        yield from received(condition.inner, narrowed, True)
-    else:
-        narrowed = narrowed or (not negated and requires_content_kind(condition))
-        yield from (fact for fact in _leaf_facts(condition) if not (narrowed and fact.name.startswith("virus.")))
-
-
-def requires_content_kind(condition: Condition) -> bool:
-    """Whether ``condition`` is true only for a signature of a kind that looks at content alone."""
-    if isinstance(condition, And):
-        return any(requires_content_kind(part) for part in condition.inner)
-    if isinstance(condition, Or):
-        return all(requires_content_kind(part) for part in condition.inner)
-    if isinstance(condition, OneOf):
-        return _is_kind(condition.operand) and all(item.constant in _CONTENT_KINDS for item in condition.items)
-    if not isinstance(condition, Comparison) or condition.operator != "==":
-        return False
-    sides = ((condition.left, condition.right), (condition.right, condition.left))
-    return any(
-        _is_kind(one) and isinstance(other, Literal) and other.constant in _CONTENT_KINDS for one, other in sides
-    )
-
-
-def _is_kind(operand: Operand) -> bool:
-    return isinstance(operand, FactRef) and operand.name == "virus.kind"
-
-
-def _leaf_facts(condition: Condition) -> Iterator[FactRef]:
-    for part in condition.parts():
-        if isinstance(part, FactRef) and FACTS[part.name].provenance is Provenance.RECEIVED:
-            yield part
+def _union(mentions: Iterable[_Mention]) -> Direction:
+    return reduce(or_, (mention.direction for mention in mentions), Direction.FREE)

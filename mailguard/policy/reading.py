@@ -7,6 +7,7 @@ is None; a sum over lists, some of which did not answer, is a range. Sums are ma
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -16,6 +17,7 @@ from mailguard.facts import (
     FACTS,
     NOT_ASKED,
     Answer,
+    Cause,
     Client,
     Envelope,
     Known,
@@ -80,6 +82,12 @@ class Reading:
         self.message = message
         self.tags = tags
 
+    def with_tags(self, tags: Members) -> Reading:
+        """The same facts with other ``tags``."""
+        other = copy(self)
+        other.tags = tags
+        return other
+
     def value(self, name: str) -> Value | None:
         """The value of a fact or of ``tags``, None where there was no answer."""
         return self.tags if name == TAGS else READERS[name](self)
@@ -137,6 +145,11 @@ class Reading:
             return next((a for a in answers if isinstance(a, Unknown)), None)
         answer = _ANSWERS[source](self)
         return answer if isinstance(answer, Unknown) else None
+
+    @property
+    def unscannable(self) -> bool:
+        """Whether a scanner that is up could not judge this message."""
+        return any(isinstance(a, Unknown) and a.cause is Cause.UNSCANNABLE for a in (self.virus, self.spam))
 
     @property
     def sender_resolves(self) -> Answer[bool]:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final
 
 from mailguard.caseless import lowered
-from mailguard.facts import FACTS, Cause, Mailbox, Source, Stage
+from mailguard.facts import FACTS, Cause, Direction, Mailbox, Source, Stage
 from mailguard.policy.expression import Condition, Constant, facts_of
 from mailguard.policy.reading import Scales
 from mailguard.policy.texts import Template
@@ -38,7 +38,7 @@ class Rule:
         text: for reject and defer: what the sender is told.
         folder: for file.
         symbol: for tag.
-        tainted: its condition rests on Received evidence (``policy.provenance``).
+        direction: where Received evidence may move its condition (``policy.direction``).
         path: where it stands in its document.
     """
 
@@ -50,13 +50,18 @@ class Rule:
     text: Template | None = None
     folder: str | None = None
     symbol: str | None = None
-    tainted: bool = False
+    direction: Direction = Direction.FREE
     path: Path = ()
 
     @property
     def decides(self) -> bool:
         """Whether it ends its stage when it fires."""
         return self.action is not Action.TAG
+
+    @property
+    def free(self) -> bool:
+        """Whether no Received evidence can tell whether it fires."""
+        return not self.direction
 
     @property
     def facts(self) -> frozenset[str]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from tests.mutants.mutant import BAD_POLICY, DOUBT, EXPLAINED, RECEIVED, Mutant
 
 _ENGINE = ("tests/unit/policy/test_engine.py",)
-_PROVENANCE = ("tests/unit/policy/test_provenance.py",)
 _PROPERTIES = ("tests/unit/policy/test_properties.py",)
+_DIRECTIONS = ("tests/unit/policy/test_direction.py",)
 _TABLES = ("tests/unit/policy/test_tables.py",)
 _PASS = "mailguard/policy/engine.py"
 _ANALYSIS = "mailguard/policy/provenance.py"
+_DIRECTION = "mailguard/policy/direction.py"
+_CONVICTS = (f"{_PROPERTIES[0]}::test_received_evidence_may_acquit_and_never_convicts",)
+"""The one property that each of these breaks; their tables stand in test_direction.py and test_provenance.py."""
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         RECEIVED,
         "a-reject-may-name-a-received-fact",
         _ANALYSIS,
-        "self.problems += [self._problem(mention) for mention in mentions]",
-        "pass",
-        _PROVENANCE,
+        "for mention in mentions if mention.direction & Direction.RISES]",
+        "for mention in mentions if False]",
+        _CONVICTS,
     ),
     Mutant(
         RECEIVED,
@@ -26,23 +29,87 @@ MUTANTS: tuple[Mutant, ...] = (
         _ANALYSIS,
         "if self._above is not None:",
         "if False:",
-        _PROVENANCE,
+        _CONVICTS,
+    ),
+    Mutant(
+        RECEIVED,
+        "a-rule-above-may-be-switched-off",
+        _ANALYSIS,
+        "for mention in mentions if mention.direction & Direction.FALLS)",
+        "for mention in mentions if mention.direction & Direction.RISES)",
+        _CONVICTS,
     ),
     Mutant(
         RECEIVED,
         "a-reject-may-hide-behind-a-tag",
         _ANALYSIS,
-        "if source is not None and rule.symbol is not None:",
-        "if False:",
-        _PROPERTIES,
+        "self._tags.setdefault(rule.symbol, []).extend(",
+        "list[_Mention]().extend(",
+        _CONVICTS,
+    ),
+    Mutant(
+        RECEIVED,
+        "the-lack-of-a-tag-moves-as-the-tag",
+        _ANALYSIS,
+        "origin.direction.turned if move.turned else origin.direction",
+        "origin.direction",
+        _CONVICTS,
+    ),
+    Mutant(
+        RECEIVED,
+        "not-turns-nothing",
+        _DIRECTION,
+        "_moves(condition.inner, tags, not turned, tied)",
+        "_moves(condition.inner, tags, turned, tied)",
+        _CONVICTS,
+    ),
+    Mutant(
+        RECEIVED,
+        "less-is-as-more",
+        _DIRECTION,
+        '_MIRRORED: Final = ("<", "<=")',
+        "_MIRRORED: Final = ()",
+        _CONVICTS,
+    ),
+    Mutant(
+        RECEIVED,
+        "equal-is-as-more",
+        _DIRECTION,
+        "return direction.turned if response is Direction.FALLS else Direction.ANY",
+        "return direction.turned if response is Direction.FALLS else direction",
+        _CONVICTS,
     ),
     Mutant(
         RECEIVED,
         "any-signature-is-content",
-        _ANALYSIS,
-        "narrowed = narrowed or any(",
-        "narrowed = True or any(",
-        _PROPERTIES,
+        _DIRECTION,
+        "    fact = _certain(condition)\n    holds",
+        "    fact = next((f for f in condition.parts() if isinstance(f, FactRef)), None)\n    holds",
+        _CONVICTS,
+    ),
+    Mutant(
+        RECEIVED,
+        "no-signature-is-content-too",
+        _DIRECTION,
+        "Direction.RISES if hides else Direction.FALLS",
+        "Direction.FALLS",
+        _CONVICTS,
+    ),
+    Mutant(
+        RECEIVED,
+        "a-kind-that-one-side-of-or-demands-is-demanded",
+        _DIRECTION,
+        "or_ if isinstance(condition, And) is truth else and_",
+        "or_",
+        _DIRECTIONS,
+    ),
+    Mutant(
+        RECEIVED,
+        "a-demanded-kind-is-so-under-not",
+        _DIRECTION,
+        "if isinstance(condition, And) is not turned else",
+        "if isinstance(condition, And) else",
+        _CONVICTS,
     ),
     Mutant(
         RECEIVED,
@@ -56,17 +123,33 @@ MUTANTS: tuple[Mutant, ...] = (
         RECEIVED,
         "received-evidence-keeps-a-deferral-away",
         _PASS,
-        "if rule.tainted and not self._pass.overtaken:",
+        "if missing is not None and missing.action is Action.DEFER:",
         "if False:",
-        _PROPERTIES,
+        _CONVICTS,
     ),
     Mutant(
         RECEIVED,
         "received-evidence-tells-who-was-missed",
         _PASS,
-        "if truth is None or rule.tainted:",
+        "if truth is None or not rule.free:",
         "if truth is None:",
-        _PROPERTIES,
+        _CONVICTS,
+    ),
+    Mutant(
+        RECEIVED,
+        "received-evidence-ends-the-question-who-is-deferred",
+        _PASS,
+        "if self._free and (rule.action.blocks or not rule.free):",
+        "if self._free and rule.action.blocks:",
+        _CONVICTS,
+    ),
+    Mutant(
+        RECEIVED,
+        "a-slow-scanner-lets-a-rule-below-block",
+        _PASS,
+        "(truth is None and not rule.free and self._reading.unscannable)",
+        "False",
+        _CONVICTS,
     ),
     Mutant(
         DOUBT,
@@ -112,8 +195,8 @@ MUTANTS: tuple[Mutant, ...] = (
         DOUBT,
         "a-tag-withheld-in-doubt-is-not-possible",
         _PASS,
-        "self._tag(rule, conjunction((None, truth)), fired=False)",
-        "pass",
+        "self.reach if self.decided is None else None",
+        "self.reach if self.decided is None else False",
         _ENGINE,
     ),
     Mutant(
@@ -128,7 +211,7 @@ MUTANTS: tuple[Mutant, ...] = (
         DOUBT,
         "a-missing-answer-is-no-matter",
         _PASS,
-        "return self._unavailable() or Verdict(Action.ACCEPT)",
+        "return missing or Verdict(Action.ACCEPT)",
         "return Verdict(Action.ACCEPT)",
         _ENGINE,
     ),

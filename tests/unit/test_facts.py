@@ -4,7 +4,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from mailguard.facts import FACTS, ClientAddress, FactType, Mailbox, Provenance, Stage
+from mailguard.facts import FACTS, ClientAddress, Direction, FactType, Mailbox, Provenance, Source, Stage
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,29 @@ def test_the_declaration_of_a_fact(spec) -> None:
     assert isinstance(spec.benign, kinds.get(spec.type, IPv4Address))
     assert (spec.stage is Stage.ENVELOPE) == (spec.provenance <= Provenance.ENVELOPE)
     assert spec.help
+    assert set(spec.certain) <= set(spec.values)
     if spec.weighable:
         assert spec.type is FactType.BOOLEAN
         assert spec.stage is Stage.ENVELOPE
 
 
-def test_only_received_evidence_may_not_block() -> None:
-    assert [provenance for provenance in Provenance if not provenance.may_block] == [Provenance.RECEIVED]
+@pytest.mark.parametrize("spec", FACTS.values(), ids=lambda spec: spec.name)
+def test_what_received_lines_do_to_a_fact(spec) -> None:
+    """Whatever they move belongs to the content, the last stage: ``policy.direction`` relies on it."""
+    assert bool(spec.moves) == bool(spec.why)
+    assert (spec.moves is Direction.ANY) == (spec.provenance is Provenance.RECEIVED)
+    if spec.moves:
+        assert spec.stage is max(Stage)
+        assert spec.source in (Source.CLAMAV, Source.SPAMASSASSIN)
+
+
+def test_the_opposite_of_a_direction() -> None:
+    assert {each: each.turned for each in (Direction.FREE, *Direction, Direction.ANY)} == {
+        Direction.FREE: Direction.FREE,
+        Direction.FALLS: Direction.RISES,
+        Direction.RISES: Direction.FALLS,
+        Direction.ANY: Direction.ANY,
+    }
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ _ENVELOPE_ATOMS = [
     "client.score >= 3",
     "client.score <= 0",
 ]
-_CONTENT_ATOMS = [
+CONTENT_ATOMS = [
     "early_talker",
     "dnsbl.score >= 4",
     "client.score <= 0",
@@ -87,20 +87,33 @@ _CONTENT_ATOMS = [
     "'RCVD_IN_PBL' in spam.rules",
     "spam.content_score >= 5",
     "spam.content_score >= 5",
+    "spam.content_score < 5",
+    "spam.content_score < 5",
+    "1 > spam.content_score",
+    "spam.content_score == 6",
+    "spam.content_score in [0, 6]",
     "virus.status == 'infected'",
     "virus.status == 'clean'",
     "virus.kind == 'malware'",
     "virus.kind == 'malware'",
+    "virus.kind != 'malware'",
     "virus.kind != 'heuristic'",
-    "(virus.kind == 'pua' and virus.name != 'PUA.Y')",
+    "virus.kind in ('malware', 'pua')",
+    "virus.name == 'Win.X'",
+    "(virus.kind == 'malware' and virus.name != 'Win.X')",
+    "(virus.kind != 'malware' or virus.name == 'Win.X')",
 ]
 _SYMBOLS = st.sampled_from(["A", "B"])
 _ACTIONS = st.sampled_from(["accept", "reject", "defer", "file", "tag"])
+_PASSING = st.sampled_from(["accept", "file", "tag", "tag"])
+_BLOCKING = st.sampled_from(["reject", "defer"])
 _LENGTHS = st.integers(0, 4)
+_FEW = st.integers(0, 2)
 
 
 @cache
-def _conditions(atoms: tuple[str, ...]) -> st.SearchStrategy[str]:
+def conditions(atoms: tuple[str, ...], leaves: int = 2) -> st.SearchStrategy[str]:
+    """Conditions made of ``atoms`` with ``and``, ``or``, ``not``."""
     return st.recursive(
         st.sampled_from(atoms),
         lambda inner: st.one_of(
@@ -108,24 +121,38 @@ def _conditions(atoms: tuple[str, ...]) -> st.SearchStrategy[str]:
             st.builds("({} or {})".format, inner, inner),
             st.builds("(not {})".format, inner),
         ),
-        max_leaves=2,
+        max_leaves=leaves,
     )
+
+
+def _rule(draw: st.DrawFn, atoms: list[str], actions: st.SearchStrategy[str], tags: set[str]) -> str:
+    """One rule for ``support.rules``; ``tags``: those given so far, added to, and often asked for."""
+    asked = [f"'{tag}' in tags" for tag in sorted(tags)] * (len(atoms) // 3)
+    atoms = [*atoms, *asked]
+    alone = st.sampled_from([*atoms, *(f"not {atom}" for atom in atoms)])
+    condition, action = draw(alone | conditions(tuple(atoms))), draw(actions)
+    if action == "tag":
+        symbol = draw(_SYMBOLS)
+        tags.add(symbol)
+        action = f"tag symbol={symbol}"
+    return f"{condition} => {action}"
 
 
 @st.composite
 def rule_lines(draw: st.DrawFn, content: bool, tags: set[str]) -> str:
-    """Some rules of one stage, for ``support.rules``; ``tags``: those given so far, added to."""
-    lines = []
-    for _ in range(draw(_LENGTHS)):
-        asked = [f"'{tag}' in tags" for tag in sorted(tags)] * 4
-        condition = draw(_conditions((*(_CONTENT_ATOMS if content else _ENVELOPE_ATOMS), *asked)))
-        action = draw(_ACTIONS)
-        if action == "tag":
-            symbol = draw(_SYMBOLS)
-            tags.add(symbol)
-            action = f"tag symbol={symbol}"
-        lines.append(f"{condition} => {action}")
-    return "\n".join(lines)
+    """Some rules of one stage; ``tags``: those given so far, added to."""
+    atoms = CONTENT_ATOMS if content else _ENVELOPE_ATOMS
+    return "\n".join(_rule(draw, atoms, _ACTIONS, tags) for _ in range(draw(_LENGTHS)))
+
+
+@st.composite
+def blocking_stages(draw: st.DrawFn) -> tuple[str, str]:
+    """The rules of both stages, in which a rule of the content blocks below others that do not."""
+    tags: set[str] = set()
+    envelope = [_rule(draw, _ENVELOPE_ATOMS, _PASSING, tags) for _ in range(draw(_FEW))]
+    content = [_rule(draw, CONTENT_ATOMS, _PASSING, tags) for _ in range(draw(_FEW))]
+    last = [_rule(draw, CONTENT_ATOMS, actions, tags) for actions in (_BLOCKING, _ACTIONS)]
+    return "\n".join(envelope), "\n".join([*content, *last])
 
 
 @st.composite

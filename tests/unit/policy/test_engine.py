@@ -167,6 +167,16 @@ class TestTags:
         assert outcome(compiled, **given, dnsbl__white="127.0.0.2") == "reject 554"
         assert outcome(compiled, **given, dnsbl__white="unknown") == "accept"
 
+    def test_nor_one_withheld_by_two_of_them(self) -> None:
+        compiled = rules(
+            "dnsbl.score <= -1 => accept\ndnsbl.score <= -2 => accept\nsender.is_null => tag symbol=BOUNCE\n"
+            "dnsbl.score >= 100 => reject",
+            "'BOUNCE' not in tags and spam.content_score >= 3 => reject",
+        )
+        given = {"sender__is_null": True, "spam__score": 3}
+        assert outcome(compiled, **given) == "accept"
+        assert outcome(compiled, **given, dnsbl__white="unknown") == "accept"
+
     def test_a_verdict_names_given_and_doubtful_tags(self) -> None:
         verdict = decide(rules(self.RULES), {"dnsbl.black": "127.0.0.2", "dnsbl.white": "unknown"})
         assert verdict.tags == ("BAD",)
