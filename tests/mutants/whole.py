@@ -151,4 +151,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "if False:",
         ("tests/unit/smtp/test_admission.py",),
     ),
+    Mutant(
+        EXPLAINED,
+        "what-does-not-print-goes-to-the-log",
+        "mailguard/log.py",
+        "c if c.isprintable() else _escaped(c) for c in text",
+        "c for c in text",
+        ("tests/unit/test_log.py",),
+    ),
+    Mutant(
+        NO_LOSS,
+        "a-full-disk-for-the-log-defers-what-was-delivered",
+        "mailguard/log.py",
+        "except (OSError, ValueError):",
+        "except KeyError:",
+        ("tests/unit/test_log.py",),
+    ),
 )
