@@ -36,7 +36,7 @@ MUTANTS: tuple[Mutant, ...] = (
         NO_LOSS,
         "a-full-disk-is-passed-over",
         "mailguard/spool.py",
-        'raise SpoolFull(f"{where}: {error.strerror or error}") from error',
+        'raise SpoolFull(f"{self._folder.name}: {error.strerror or error}") from error',
         "return",
         ("tests/unit/test_spool.py",),
     ),
