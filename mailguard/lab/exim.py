@@ -18,7 +18,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from mailguard.lab import world
-from mailguard.lab.folders import free_port, greets, group_name, make_folder, shipped
+from mailguard.lab.folders import free_port, give, greets, group_name, make_folder, shipped
 from mailguard.lab.server import Server
 
 INBOX = "INBOX"
@@ -53,7 +53,7 @@ rfc1413_query_timeout = 0s
 smtputf8_advertise_hosts = *
 chunking_advertise_hosts = *
 dsn_advertise_hosts = *
-tls_advertise_hosts =
+{tls}
 allow_domain_literals
 log_selector = +proxy +incoming_port +received_recipients +smtp_confirmation +pid +8bitmime
 acl_smtp_rcpt = acl_rcpt
@@ -62,6 +62,12 @@ acl_smtp_data = acl_data
 
 _DEFAULT_LIMITS = "MAILGUARD_CONNECTIONS = 20"
 """Exim's own defaults: 20 connections, and 10 messages of one connection before the rest waits for a queue runner."""
+
+_NO_TLS = "tls_advertise_hosts ="
+_TLS = """\
+tls_advertise_hosts = *
+tls_certificate = {folder}/certificate.pem
+tls_privatekey = {folder}/key.pem"""
 
 _AMPLE_LIMITS = """\
 smtp_accept_queue_per_connection = 0
@@ -135,6 +141,7 @@ class Exim(Server):
         junk_router: whether the router of ``deploy/exim`` that files is part of the configuration.
         users: local parts that have a mailbox.
         lmtp: Dovecot's socket, where the mailboxes are not Exim's own but Dovecot's (``deploy/dovecot``).
+        certificate: PEM files of a certificate and its key, which are copied; without them there is no STARTTLS.
     """
 
     program, package, user = "exim4", "exim4-daemon-heavy", "Debian-exim"
@@ -148,6 +155,7 @@ class Exim(Server):
         junk_router: bool = True,
         users: Iterable[str] = world.USERS,
         lmtp: Path | None = None,
+        certificate: tuple[Path, Path] | None = None,
     ) -> None:
         super().__init__(folder)
         self.users = tuple(users)
@@ -159,7 +167,8 @@ class Exim(Server):
         deployed = make_folder(folder / "deploy")
         for part in (*shipped("deploy/exim").glob("*.conf"), *shipped("deploy/dovecot").glob("exim-*.conf")):
             shutil.copy(part, deployed)
-        main = self._main_part(default_limits, relay_hosts, lmtp)
+        tls = self._own_certificate(*certificate) if certificate else _NO_TLS
+        main = self._main_part(default_limits, relay_hosts, lmtp, tls)
         deliveries = self._own_mailboxes(junk_router) if lmtp is None else self._dovecots_mailboxes()
         configuration = folder / "exim.conf"
         configuration.write_text(main + _ACL + deliveries + _RETRY)
@@ -209,8 +218,17 @@ class Exim(Server):
         path = self.folder / "log" / "mainlog"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def _main_part(self, default_limits: bool, relay_hosts: str, lmtp: Path | None) -> str:
+    def _own_certificate(self, certificate: Path, key: Path) -> str:
+        """The lines that make it offer STARTTLS, with copies that it may read."""
+        for source, name in ((certificate, "certificate.pem"), (key, "key.pem")):
+            copied = Path(shutil.copyfile(source, self.folder / name))
+            copied.chmod(0o600)
+            give(copied, self.run_as)
+        return _TLS.format(folder=self.folder)
+
+    def _main_part(self, default_limits: bool, relay_hosts: str, lmtp: Path | None, tls: str) -> str:
         return _MAIN.format(
+            tls=tls,
             limits=_DEFAULT_LIMITS if default_limits else _AMPLE_LIMITS,
             lmtp=_LMTP.format(socket=lmtp, user=self.run_as, folder=self.folder) if lmtp else "",
             user=self.run_as,

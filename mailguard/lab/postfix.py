@@ -1,4 +1,4 @@
-"""Postfix as a client of mailguard.
+"""Postfix as a client of mailguard, and where services are added, as the mail server behind it.
 
 Debian allows one mail server a machine, and that is Exim; Postfix is therefore not installed but unpacked
 (``deploy/setup/unpack.sh``), and runs from there: ``LD_LIBRARY_PATH`` leads to its libraries, and its queue belongs to
@@ -101,6 +101,7 @@ class Postfix(Queueing, Server):
         port: of the relay host, plain SMTP.
         tls: Postfix's ``smtp_tls_security_level`` (postconf(5)).
         more: further lines of main.cf.
+        services: further lines of master.cf.
 
     Raises:
         LabError: it is not unpacked, or this is not root.
@@ -112,7 +113,7 @@ class Postfix(Queueing, Server):
     group: ClassVar[str] = "mail"
     """Whom the drop folder is open to: another group than the user's and nobody's, as Postfix insists."""
 
-    def __init__(self, folder: Path, port: int, *, tls: str = "none", more: str = "") -> None:
+    def __init__(self, folder: Path, port: int, *, tls: str = "none", more: str = "", services: str = "") -> None:
         if not is_root():
             raise LabError("Postfix wants root: its master gives each of its processes a user")
         if not UNPACKED.is_dir():
@@ -134,7 +135,7 @@ class Postfix(Queueing, Server):
         )
         (folder / "etc/main.cf").write_text(configuration)
         os.utime(folder / "etc/main.cf", (0, 0))  # it waits 2 s for a younger one, lest somebody is still writing it
-        (folder / "etc/master.cf").write_text(_MASTER)
+        (folder / "etc/master.cf").write_text(_MASTER + services)
 
     @property
     @override

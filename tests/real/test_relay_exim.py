@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ from mailguard.lab.exim import INBOX, Exim
 from mailguard.relay import Identity, Relay, Transaction
 from mailguard.replies import Reply
 from mailguard.spool import Content, Spool
+from tests.support.certificates import shared
 from tests.support.client import Client
 from tests.support.mail import Mail, mail
 
@@ -39,8 +41,9 @@ def rcpt_to(local: str) -> RcptTo:
     return RcptTo(MailPath(local.encode(), b"example.com"))
 
 
-def relay(*addresses: str) -> Relay:
-    return Relay([config.Backend(address=address) for address in addresses], LIMITS, HOSTNAME, time.monotonic)
+def relay(*addresses: str, **settings: Any) -> Relay:
+    backends = [config.Backend.model_validate({"address": address} | settings) for address in addresses]
+    return Relay(backends, LIMITS, HOSTNAME, time.monotonic)
 
 
 def spooled(octets: bytes) -> Content:
@@ -85,9 +88,27 @@ async def test_exims_own_replies_to_rcpt(exim: Exim) -> None:
     await transaction.abort()
 
 
-async def test_delivered_octet_for_octet_below_exims_header_lines(exim: Exim) -> None:
+@pytest.fixture(scope="session")
+def tls_exim(lab: Lab) -> Exim:
+    """An Exim with a certificate."""
+    pair = (shared().certificate, shared().key)
+    return lab.server("exim-tls", Exim, lambda folder: Exim(folder, certificate=pair))
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "bdat": {},
+    "data": {"ignore_extensions": ["CHUNKING"]},
+    "data, in turn": {"ignore_extensions": ["CHUNKING", "PIPELINING"]},
+    "tls": {"tls": "required", "tls_name": "mx.example.com", "tls_ca_file": str(shared().certificate)},
+    "tls, data": {"tls": "required", "ignore_extensions": ["CHUNKING"]},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_delivered_octet_for_octet_below_exims_header_lines(tls_exim: Exim, way: str) -> None:
+    exim = tls_exim
     letter = mail(".dots\r\n..more\r\n.\r\n\r\nFrom here 8-bit: \xfc\r\n" + "x" * 998)
-    answer = await send(relay(exim.address), letter.octets, "alice", "bob")
+    answer = await send(relay(exim.address, **WAYS[way]), letter.octets, "alice", "bob")
     assert (answer.code, answer.lines[-1][:6]) == (250, "OK id=")
     found = exim.find(letter.message_id, WAIT)
     while len(found) < 2:
@@ -98,6 +119,58 @@ async def test_delivered_octet_for_octet_below_exims_header_lines(exim: Exim) ->
         head_there, _, body_there = one.read().partition(b"\n\n")
         assert body_there == body
         assert b"\n" + head + b"\n" in head_there, "Exim adds its own above and below"
+        assert (b"(TLS1.3)" in head_there) == ("tls" in way)
+    taken = answer.lines[-1].removeprefix("OK id=")
+    (arrival,) = (line for line in exim.main_log().splitlines() if f" {taken} <= " in line)
+    assert (" K " in arrival) == ("data" not in way), "Exim's log says K for CHUNKING"
+    assert (" X=TLS1.3" in arrival) == ("tls" in way)
+
+
+@pytest.mark.parametrize("way", ["bdat", "tls", "tls, data"])
+async def test_a_big_message_by_every_way(tls_exim: Exim, way: str) -> None:
+    letter = mail("\r\n".join(f".{number}" for number in range(700_000)))
+    assert (await send(relay(tls_exim.address, **WAYS[way]), letter.octets)).code == 250
+    (found,) = tls_exim.find(letter.message_id, WAIT)
+    assert found.read().partition(b"\n\n")[2] == letter.octets.replace(b"\r\n", b"\n").partition(b"\n\n")[2]
+
+
+async def test_exim_has_nothing_to_complain_about_in_tls(tls_exim: Exim) -> None:
+    before = len(tls_exim.main_log())
+    one = relay(tls_exim.address, **WAYS["tls"])
+    await one.probe()
+    letter = mail()
+    await send(one, letter.octets)
+    await (await envelope(one)).abort()
+    assert tls_exim.find(letter.message_id, WAIT)
+    log = tls_exim.main_log()[before:]
+    for complaint in ("TLS error", "unexpected disconnection", "synchronization", "SMTP protocol error", "lost"):
+        assert complaint not in log
+
+
+async def test_a_certificate_that_exim_does_not_have_no_mail(tls_exim: Exim) -> None:
+    one = relay(tls_exim.address, tls="required", tls_fingerprints=["ab" * 32])
+    answer = await one.transaction(CLIENT, SENDER).rcpt(rcpt_to("alice"))
+    assert answer.code == 451
+    assert "none of tls_fingerprints" in answer.cause
+
+
+async def test_no_tls_no_mail(exim: Exim) -> None:
+    answer = await relay(exim.address, tls="required").transaction(CLIENT, SENDER).rcpt(rcpt_to("alice"))
+    assert (answer.code, "offers no STARTTLS" in answer.cause) == (451, True)
+
+
+async def test_one_connection_for_ten_messages_where_no_client_is_named(default_exim: Exim) -> None:
+    """Exim's own smtp_accept_queue_per_connection is 10: an eleventh would wait for its queue runner."""
+    one = relay(default_exim.plain_address, client_identity="none")
+    letters = [mail(str(number)) for number in range(25)]
+    for letter in letters:
+        assert (await send(one, letter.octets)).code == 250
+    await one.finish()
+    assert all(len(default_exim.find(letter.message_id, WAIT)) == 1 for letter in letters)
+    log = default_exim.main_log()
+    assert "no immediate delivery" not in log
+    arrivals = re.findall(r"^\S+ \S+ \[(\d+)\] \S+ <= ", log, re.MULTILINE)
+    assert sorted(Counter(arrivals).values()) == [5, 10, 10], "processes of Exim, one a connection"
 
 
 @pytest.mark.parametrize(
@@ -120,11 +193,10 @@ async def test_filed_by_header(exim: Exim, header: str, folder: str) -> None:
 
 async def test_mail_that_came_another_way_is_not_filed_by_its_header(exim: Exim) -> None:
     """On any port but mailguard's the header is whatever a sender wrote."""
-    plain = Relay(
-        [config.Backend(address=exim.plain_address, client_identity="none")], LIMITS, HOSTNAME, time.monotonic
-    )
+    plain = relay(exim.plain_address, client_identity="none")
     letter = mail(headers=["X-Mailguard-Folder: Junk"])
     assert (await send(plain, letter.octets)).code == 250
+    await plain.finish()
     assert [one.folder for one in exim.find(letter.message_id, WAIT)] == [INBOX]
 
 
