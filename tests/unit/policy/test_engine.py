@@ -137,6 +137,53 @@ def test_sums_of_decimal_weights_meet_decimal_thresholds() -> None:
     assert outcome(compiled, reverse_dns__missing=True, helo__is_address=True) == "reject 554"
 
 
+class TestAWhiteListAlone:
+    """A policy whose only list can do nothing but speak for the client."""
+
+    MORE = UNAVAILABLE + (
+        "dnsbl:\n  dnswl: {zone: list.dnswl.example, answers: {127.0.*.0: {weight: 0}, 127.0.*.1: {weight: -1}, "
+        "127.0.*.3: {weight: -4}}}\nweights: {reverse_dns.missing: 3.5}\n"
+    )
+    COMPILED = rules("client.score >= 3 => reject\nclient.score >= 1 => file", more=MORE)
+
+    def test_is_asked(self) -> None:
+        assert [zone.zone for zone in self.COMPILED.lists] == ["list.dnswl.example"]
+        assert Source.DNSBL in self.COMPILED.sources
+
+    @pytest.mark.parametrize(
+        ("answer", "expected"),
+        [
+            ([], "reject 554"),
+            ("127.0.5.0", "reject 554"),
+            ("127.0.5.1", "file Junk"),
+            ("127.0.5.3", "accept"),
+            ("127.0.5.9", "reject 554"),
+            ("unknown", "file Junk"),
+            ("127.255.255.254", "file Junk"),
+        ],
+    )
+    def test_lowers_the_score_and_in_doubt_refuses_nobody(self, answer: object, expected: str) -> None:
+        """Unknown: it may have been -4, so that nothing is refused, and for filing it is nothing."""
+        given = {"dnsbl.dnswl": answer, "reverse_dns.missing": True}
+        assert told(decide(self.COMPILED, given)) == expected  # type: ignore[arg-type]
+
+    def test_adds_nothing_to_what_lists_say_against_a_client(self) -> None:
+        compiled = rules("dnsbl.listed_by >= 1 or 'list.dnswl.example' in dnsbl.zones => reject", more=self.MORE)
+        for answer in ("127.0.5.1", "unknown"):
+            assert outcome(compiled, dnsbl__dnswl=answer) == "accept"
+
+    def test_welcomes_in_doubt_where_a_rule_below_would_refuse(self) -> None:
+        compiled = rules("dnsbl.score <= -4 => accept\nreverse_dns.missing => reject", more=self.MORE)
+        assert outcome(compiled, reverse_dns__missing=True) == "reject 554"
+        assert outcome(compiled, reverse_dns__missing=True, dnsbl__dnswl="127.0.5.3") == "accept"
+        assert outcome(compiled, reverse_dns__missing=True, dnsbl__dnswl="unknown") == "accept"
+
+    def test_is_what_authentication_results_tells_of(self) -> None:
+        client, _, _ = facts_of_case(self.COMPILED, {"dnsbl.dnswl": "unknown"})
+        [(zone, answer)] = self.COMPILED.white_lists(client)
+        assert (zone, type(answer)) == ("list.dnswl.example", Unknown)
+
+
 class TestTags:
     RULES = "dnsbl.score >= 4 => tag symbol=BAD\ndnsbl.score <= -1 => tag symbol=GOOD"
 

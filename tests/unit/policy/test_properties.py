@@ -98,7 +98,7 @@ VIRUS_MOVES = [(a, b) for a, b in product(range(len(VIRUS)), repeat=2) if virus_
 CONFIGURED = st.sampled_from([DEFERRING, UNAVAILABLE, DEFERRING.replace("file", "deliver")])
 
 
-@settings(max_examples=2000)
+@settings(max_examples=1200)
 @given(
     stages_=blocking_stages(),
     unavailable=CONFIGURED,
@@ -110,6 +110,8 @@ def test_received_evidence_may_acquit_and_never_convicts(
     stages_: tuple[str, str], unavailable: str, black: Answer[Codes], white: Answer[Codes], talks: Answer[bool]
 ) -> None:
     """Of every policy that loads: no message is refused or deferred that would not be without its Received lines."""
+    if "spam." not in stages_[1] and "virus." not in stages_[1]:
+        return  # the same with every Received line
     try:
         policy = rules(*stages_, more=unavailable + LISTS + WEIGHTS)
     except Problems:
