@@ -363,6 +363,56 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = setting("info", "the least severity that is logged")
 
 
+class Journal(Section):
+    """The journal: a record of each message and each refusal."""
+
+    directory: Path | None = setting(
+        None,
+        "folder of the journal, made where it is missing; relative to this file's folder; empty: no journal is kept",
+    )
+    sync: Literal["never", "interval", "always"] = setting(
+        "interval",
+        "when records are forced onto the disk: when the system likes, once in `sync_interval`, or behind every write; "
+        "what was not is lost with the machine's power, never with the process",
+    )
+    sync_interval: float = setting(1.0, "between two syncs, with `sync: interval`", unit="s", gt=0)
+    queue_size: int = setting(
+        16 * 1024 * 1024, "records that wait to be written; what comes on top is lost", unit="octets", ge=65536
+    )
+    retry: float = setting(10.0, "after a write that failed, before the next is tried", unit="s", gt=0)
+    close_timeout: float = setting(5.0, "for what waits to be written, at the end", unit="s", gt=0)
+    segment_size: int = setting(
+        32 * 1024 * 1024,
+        "of one file, before it is compressed and another is begun",
+        unit="octets",
+        ge=4096,
+        le=1 << 30,
+    )
+    segment_age: float = setting(3600.0, "of one file, before it is compressed and another is begun", unit="s", gt=0)
+    max_age: float = setting(30.0, "records are kept for so long", unit="days", gt=0)
+    max_size: int = setting(
+        10 * 1024 * 1024 * 1024, "all files together; the oldest go first", unit="octets", ge=1024 * 1024
+    )
+    pseudonymise: list[Literal["client", "sender", "recipient"]] = setting(
+        [], "whose addresses are written as keyed hashes: `client`, `sender`, `recipient`"
+    )
+    pseudonym_key: Path | None = setting(
+        None, "file with the key of these hashes, 32 octets or more, closed to others; relative to this file's folder"
+    )
+
+    @model_validator(mode="after")
+    def _with_a_key(self) -> Journal:
+        if self.pseudonymise and self.pseudonym_key is None:
+            hint = "make one by `openssl rand -hex 32 > FILE; chmod 640 FILE`, and name it in `pseudonym_key`"
+            raise Refusal("`pseudonymise` needs a key", hint, "pseudonymise")
+        return self
+
+    def within(self, folder: Path) -> Journal:
+        """The same with absolute paths, relative ones being in ``folder``."""
+        paths = {"directory": self.directory, "pseudonym_key": self.pseudonym_key}
+        return self.model_copy(update={name: folder / path for name, path in paths.items() if path is not None})
+
+
 class Settings(Section):
     """All of mailguard.yaml."""
 
@@ -387,6 +437,7 @@ class Settings(Section):
     limits: Limits = setting(Limits(), "bounds of time, size and number")
     admin: Admin = setting(Admin(), "metrics and health")
     log: Log = setting(Log(), "the log")
+    journal: Journal = setting(Journal(), "the journal")
 
 
 def split_address(address: str) -> tuple[str, int]:

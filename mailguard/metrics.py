@@ -153,6 +153,16 @@ BACKEND_UP = _gauge("backend_up", "1 while the backend's breaker is closed.", ba
 BACKEND_REPLAYS = _counter(
     "backend_replays_total", "Transactions replayed because a backend was lost.", result="ok, refused, failed"
 )
+JOURNAL_RECORDS = _counter(
+    "journal_records_total",
+    "Records for the journal, by what became of them: but for those written they are lost.",
+    result="written, failed, overflow",
+)
+JOURNAL_OCTETS = _counter("journal_bytes_total", "Octets of records written to the journal.")
+JOURNAL_ERRORS = _counter(
+    "journal_errors_total", "Failures of the journal, by what failed.", operation="write, overflow, seal, expire"
+)
+JOURNAL_SIZE = _gauge("journal_size_bytes", "Size of all of the journal's files, as last looked at.")
 POLICY_LOADED = _gauge("policy_load_timestamp_seconds", "When the running policy was loaded, as Unix time.")
 POLICY_SUCCESS = _gauge("policy_load_success", "1 where the last load of a policy succeeded.")
 ERRORS = _counter("internal_errors_total", "Unexpected exceptions; each is in the log with its reference id.")

@@ -88,10 +88,27 @@ def load_settings(path: Path) -> Settings:
     settings = validate(document, Settings)
     if problems := problems_here(document, settings):
         raise Problems(problems)
-    folder = path.parent.absolute()
-    backends = [backend.within(folder) for backend in settings.backends]
+    return _absolute(settings, path.parent.absolute())
+
+
+def read_settings(path: Path) -> Settings:
+    """As :func:`load_settings`, for who only wants to know what they say, not to run by them on this machine.
+
+    Raises:
+        Problems: everything that is wrong with how it is written.
+    """
+    return _absolute(validate(parse(read(path)), Settings), path.parent.absolute())
+
+
+def _absolute(settings: Settings, folder: Path) -> Settings:
+    """``settings`` with the paths that are relative to their file's ``folder`` made absolute."""
     return settings.model_copy(
-        update={"policy": folder / settings.policy, "tls": settings.tls.within(folder), "backends": backends}
+        update={
+            "policy": folder / settings.policy,
+            "tls": settings.tls.within(folder),
+            "backends": [backend.within(folder) for backend in settings.backends],
+            "journal": settings.journal.within(folder),
+        }
     )
 
 

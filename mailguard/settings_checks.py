@@ -13,6 +13,7 @@ from pathlib import Path as FilePath
 
 from mailguard.config import Admin, Listener, Settings
 from mailguard.dns.servers import Server, system_servers
+from mailguard.journal import BadKey, pseudonyms_for, why_no_journal
 from mailguard.net.authorities import BadAuthorities, load_authorities
 from mailguard.net.certificates import BadCertificate, load_credentials
 from mailguard.net.local import Bindable, look_up
@@ -27,6 +28,7 @@ def problems_here(document: Document, settings: Settings) -> list[Problem]:
         *_policy(document, settings),
         *_certificate(document, settings),
         *_spool_folder(document, settings),
+        *_journal(document, settings),
         *_rule_folders(document, settings),
         *_resolvers(document, settings),
         *_listening(document, settings, listening),
@@ -67,6 +69,20 @@ def _spool_folder(document: Document, settings: Settings) -> Iterator[Problem]:
         message = "the file system of `spool_dir` is not larger than this, so that no long message could ever be kept"
         hint = "name a folder on a larger one in `spool_dir`, or let less stay free"
         yield document.problem(("limits", "min_spool_free"), message, hint)
+
+
+def _journal(document: Document, settings: Settings) -> Iterator[Problem]:
+    """``settings.journal`` has its paths as they are written: they are relative to the file's folder."""
+    folder = FilePath(document.text.file).parent.absolute()
+    journal = settings.journal.within(folder)
+    if journal.directory is not None and (why := why_no_journal(journal.directory)):
+        hint = "it must be a folder, or be made in one, in which the user that runs mailguard may make files"
+        yield document.problem(("journal", "directory"), f"no journal can be kept in {journal.directory}: {why}", hint)
+    try:
+        pseudonyms_for(journal)
+    except BadKey as error:
+        hint = "make one by `openssl rand -hex 32 > FILE; chmod 640 FILE`"
+        yield document.problem(("journal", "pseudonym_key"), f"this key cannot be used: {error}", hint)
 
 
 def _rule_folders(document: Document, settings: Settings) -> Iterator[Problem]:

@@ -20,12 +20,13 @@ from mailguard.admin import Admin, Health
 from mailguard.checks.dnsbl import Dnsbl
 from mailguard.config import Settings, split_address
 from mailguard.dns.resolver import Resolver
+from mailguard.journal import BadKey, Journal, Recorder
 from mailguard.log import lines_lost, logger
 from mailguard.net.aside import Aside
 from mailguard.net.local import CannotListen
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.policy_files import load_for
-from mailguard.positions import Problems
+from mailguard.positions import Problem, Problems
 from mailguard.relay import Relay
 from mailguard.scanners.clamav import Clamav
 from mailguard.scanners.spamassassin import Spamassassin
@@ -39,13 +40,15 @@ from mailguard.spool import Folder
 
 Started = TypeVar("Started")
 
+_SLOT: Final = 0
+"""Which worker this is."""
 _RESTART_DELAY = 5.0
 """Seconds before a watcher that died of a bug is started again."""
 MAX_LOGGED: Final = 20
 """Problems of a policy that are logged, a line each; `mailguard check` tells more."""
 
 
-def assemble(settings: Settings, policy: CompiledPolicy) -> Services:
+def assemble(settings: Settings, policy: CompiledPolicy, recorder: Recorder) -> Services:
     """Everything that sessions ask, made from the settings."""
     clock = time.monotonic
     resolver = Resolver(settings.dns, clock)
@@ -59,8 +62,27 @@ def assemble(settings: Settings, policy: CompiledPolicy) -> Services:
         clamav=Clamav(settings.clamav, clock),
         spamassassin=Spamassassin(settings.spamassassin, load_taint(settings.spamassassin), clock),
         spooling=Spooling(settings.limits.max_message_memory, spool, clock),
-        now=lambda: datetime.now(UTC).astimezone(),
+        recorder=recorder,
+        now=_now,
     )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).astimezone()
+
+
+def _journal(settings: Settings) -> Journal | None:
+    """The journal that is to be kept, of this process.
+
+    Raises:
+        Problems: its addresses are to be covered, and the key cannot be had.
+    """
+    if settings.journal.directory is None:
+        return None
+    try:
+        return Journal(settings.journal, settings.journal.directory, _SLOT, time.monotonic, _now)
+    except BadKey as error:
+        raise Problems([Problem(str(settings.journal.pseudonym_key), 1, 1, str(error))]) from error
 
 
 class Worker:
@@ -82,6 +104,7 @@ class Worker:
         self._draining = False
         self._aside = Aside("reload")
         self._identity: Identity | None = None
+        self._journal: Journal | None = None
         self._reload_wanted = asyncio.Event()
         self.ports: list[int] = []
         self.admin_port = 0
@@ -90,14 +113,18 @@ class Worker:
         """Load the policy and listen; when this returns, clients are served.
 
         Raises:
-            Problems: the policy does not load.
+            Problems: the policy does not load, or the journal's key.
             BadCertificate: the certificate or its key cannot be used.
             OpenRelay: a backend takes mail for anybody.
             CannotListen: an address cannot be listened on. After any of these nothing listens.
         """
-        self._services = assemble(self._settings, load_for(self._settings))
+        journal = _journal(self._settings)
+        self._services = assemble(self._settings, load_for(self._settings), Recorder(journal))
         self._identity = Identity.load(self._settings.tls, time.time)
         await self._services.relay.refuse_open_relays()
+        if journal is not None:
+            journal.start()
+            self._journal = journal
         try:
             await self._listen()
         except BaseException:
@@ -116,7 +143,14 @@ class Worker:
         admin = self._settings.admin.address
         self.admin_port = await _bound("`admin.address`", admin, self._admin.start())
         for number, wanted in enumerate(self._settings.listen, start=1):
-            starting = listen(self._settings, wanted, lambda: Session(self._services), slots, self._identity)
+            starting = listen(
+                self._settings,
+                wanted,
+                lambda: Session(self._services),
+                slots,
+                self._identity,
+                self._services.recorder,
+            )
             self._listeners.append(await _bound(f"entry {number} of `listen`", wanted.address, starting))
         self.ports = [listener.port for listener in self._listeners]
         logger.info("admin listening", address=f"{admin.rpartition(':')[0]}:{self.admin_port}")
@@ -187,6 +221,8 @@ class Worker:
         await asyncio.gather(*self._watchers, return_exceptions=True)
         await self._services.relay.finish()
         await self._admin.stop()
+        if self._journal is not None:
+            await asyncio.to_thread(self._journal.stop)
 
 
 def _refused(problems: list[str], count: int) -> None:

@@ -1,7 +1,7 @@
 """``mailguard reference``: the reference pages, generated from the declarations that the code itself uses.
 
-Settings, facts, metrics, replies and log fields are each declared once; a page that differs from its declaration fails
-``make check`` (``mailguard reference --check``).
+Settings, facts, metrics, replies, log fields and records are each declared once; a page that differs from its
+declaration fails ``make check`` (``mailguard reference --check``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from mailguard import config
 from mailguard.config import Settings
 from mailguard.facts import FACTS, Direction, FactSpec, Stage
+from mailguard.journal.form import FIELDS as RECORD_FIELDS
 from mailguard.log import FIELDS
 from mailguard.metrics import METRICS
 from mailguard.replies import REPLIES
@@ -190,12 +191,25 @@ def log_page() -> str:
     return _page("Log fields", _LOG_INTRO, _table(("field", "meaning"), rows))
 
 
+_JOURNAL_INTRO: Final = f"""\
+A record is a JSON object on one line. An unknown is an object with `unknown` (why) and `cause` (`down` or
+`unscannable`). Fields that have no meaning for an event are left out. Readers pass over fields that they do not know.
+How the journal is kept, and how it is asked: {_linked("operations.md")}."""
+
+
+def journal_page() -> str:
+    """Every field of a record."""
+    rows = ((f"`{name}`", meaning) for name, meaning in RECORD_FIELDS.items())
+    return _page("Records of the journal", _JOURNAL_INTRO, _table(("field", "meaning"), rows))
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "facts.md": facts_page,
     "metrics.md": metrics_page,
     "replies.md": replies_page,
     "log.md": log_page,
+    "journal.md": journal_page,
 }
 """File name and generator of every reference page."""
 

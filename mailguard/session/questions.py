@@ -112,9 +112,11 @@ class Questions:
 
     def sender_resolves(self) -> Answer[bool]:
         """Whether the sender's domain takes mail; true where there was nothing to ask about."""
-        if self._own_relay or _Topic.SENDER not in self._tasks:
-            return Known(True)
-        return self._answer(_Topic.SENDER, NOT_ASKED)
+        return self.sender_answer() if _Topic.SENDER in self._tasks else Known(True)
+
+    def sender_answer(self) -> Answer[bool]:
+        """What was answered about the sender's domain, for who wants to know that nothing was asked."""
+        return Known(True) if self._own_relay else self._answer(_Topic.SENDER, NOT_ASKED)
 
     async def close(self) -> None:
         """End what is still under way."""

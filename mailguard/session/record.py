@@ -1,18 +1,23 @@
-"""What is written down of a session: a log line for each connection, message and refused recipient; and the counters.
+"""What is written down of a session: a record for each message and each refused recipient; and the counters.
 
-Every line bears the reference that the client was told, and what decided. A message's content never stands here.
+Each record bears the reference that the client was told, and all that it was decided on: raw answers, facts, weights,
+rules. The line of the log is made of it (``journal.line``), and where a journal is kept it goes there whole. The end of
+a connection is told by a line alone. A message's content never stands here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, TypeVar
 
 from mailguard import metrics
-from mailguard.facts import Answer, Client, Codes, Known, Mailbox, SpamResult, TlsSession, Unknown
+from mailguard.facts import Answer, Client, Codes, Helo, Known, Mailbox, ReverseDns, SpamResult, TlsSession
+from mailguard.journal import Recorder
+from mailguard.journal.form import Record, bounded
+from mailguard.journal.line import log_line
+from mailguard.journal.recorder import became, reply_fields
 from mailguard.log import logger
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.replies import Reply
@@ -20,118 +25,121 @@ from mailguard.session.judge import Judgement
 from mailguard.session.transaction import Transaction
 from mailguard.smtp.story import ConnectionEnd
 from mailguard.spool import Content
-from mailguard.verdict import Trace, Verdict
+from mailguard.verdict import Verdict
+
+T = TypeVar("T")
 
 NO_RULE: Final = "none"
 """The label of a verdict that no rule gave."""
 
-MAX_SPAM_RULES: Final = 40
-"""SpamAssassin rules in one line, the weightiest; a message may hit hundreds."""
-
-MAX_VALUE: Final = 200
-"""Characters of one fact's value or one rule's name."""
-
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Whom a log line is about: the client as far as it is known, what it called itself, its connection's TLS."""
+    """Whom a record is about: the client as far as it is known, what it called itself, its connection's TLS.
+
+    Attributes:
+        own_relay: it is one of ours, and its facts were given, not found.
+        sender_resolves: what is known of the sender's domain.
+    """
 
     client: Client
-    helo: str
+    helo: Helo
+    sender_resolves: Answer[bool]
+    own_relay: bool
     tls: TlsSession | None = None
 
-    def fields(self) -> dict[str, object]:
-        """For the log."""
-        name = self.client.reverse_dns
+    def fields(self) -> Record:
+        """For a record."""
+        client = self.client
         return {
-            "client": str(self.client.address),
-            "reverse": name.value.name if isinstance(name, Known) and name.value.confirmed else "",
-            "helo": self.helo,
-            "tls": f"{self.tls.version}/{self.tls.cipher}" if self.tls else "",
-            "dnsbl": _lists(self.client.dnsbl),
+            "client": {
+                "ip": str(client.address),
+                "port": client.port,
+                "own_relay": self.own_relay,
+                "early_talker": _answer(client.early_talker, bool),
+                "reverse": _answer(client.reverse_dns, _name),
+                "dnsbl": {name: _answer(answer, _codes) for name, answer in client.dnsbl.items()},
+            },
+            "helo": {
+                "name": self.helo.name,
+                "is_address": self.helo.is_address,
+                "resolves": _answer(self.helo.resolves, bool),
+            },
+            "tls": asdict(self.tls) if self.tls else None,
         }
 
 
-def _lists(answers: Mapping[str, Answer[Codes]]) -> list[str]:
-    """What is worth a word: ``zen=127.0.0.4`` where listed, ``zen=unknown(timeout)`` where unknown."""
-    words = []
-    for name, answer in answers.items():
-        if isinstance(answer, Unknown):
-            words.append(f"{name}=unknown({answer.why})")
-        elif answer.value:
-            words.append(f"{name}={'+'.join(sorted(map(str, answer.value)))}")
-    return words
+def _answer(answer: Answer[T], form: Callable[[T], Any]) -> Any:
+    if isinstance(answer, Known):
+        return form(answer.value)
+    return {"unknown": bounded(answer.why), "cause": answer.cause.value}
 
 
-def _reply(answer: Reply) -> dict[str, object]:
-    refused_by = "" if answer.positive else answer.origin.value
-    return {"reply": str(answer), "refused_by": refused_by, "cause": answer.cause}
+def _name(reverse: ReverseDns) -> dict[str, object]:
+    return {"name": reverse.name, "confirmed": reverse.confirmed}
 
 
-def _decision(verdict: Verdict, envelope: Verdict | None = None) -> dict[str, object]:
-    """What was decided and why; ``envelope``: the verdict before, where this is the content's."""
-    observed = _kept_from(verdict, envelope)
+def _codes(codes: Codes) -> list[str]:
+    return sorted(map(str, codes))
+
+
+def _decision(verdict: Verdict) -> Record:
+    """What was decided, why, and what observe mode kept from being done."""
+    trace = verdict.trace
     return {
         "action": verdict.action.value,
         "rule": verdict.rule,
         "folder": verdict.folder,
-        "weights": [f"{weight.name}={weight.weight:g}" for weight in (observed or verdict).trace.weights],
-        "facts": _facts(*((envelope, verdict) if envelope else (verdict,))),
-        "observed": f"{observed.action} {observed.rule}" if observed else "",
+        "tags": list(verdict.tags),
+        "rules": [{"rule": tried.rule, "fired": tried.fired} for tried in trace.rules],
+        "facts": {fact.name: None if fact.unknown else bounded(fact.value) for fact in trace.facts},
+        "weights": {weight.name: weight.weight for weight in trace.weights},
+        "observed": _decision(verdict.observed) if verdict.observed else None,
     }
 
 
-def _kept_from(verdict: Verdict, envelope: Verdict | None) -> Verdict | None:
-    """What observe mode kept from being done: what would have ended it at the envelope, else what is last."""
-    first = envelope.observed if envelope else None
-    return first if first and first.action.blocks else verdict.observed
-
-
-def _trace(verdict: Verdict) -> Trace:
-    """Where something is observed, the trace of that: it holds all that counts, in force or not."""
-    return (verdict.observed or verdict).trace
-
-
-def _facts(*verdicts: Verdict) -> list[str]:
-    """``name=value`` of each fact that a rule looked at; a value that holds commas or quotes stands in quotes."""
-    values = {fact.name: fact.value[:MAX_VALUE] for verdict in verdicts for fact in _trace(verdict).facts}
-    return [f"{name}={_one_word(value)}" for name, value in values.items()]
-
-
-def _one_word(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False) if "," in value or '"' in value else value
-
-
-def _scans(judgement: Judgement) -> dict[str, object]:
-    virus, spam = judgement.message.virus, judgement.message.spam
-    found: dict[str, object] = {
-        "virus": f"unknown({virus.why})" if isinstance(virus, Unknown) else virus.value.name or "clean",
-        "virus_kind": judgement.virus_kind,
-    }
-    return found | (_spam(spam.value) if isinstance(spam, Known) else {"spam": f"unknown({spam.why})"})
-
-
-def _spam(spam: SpamResult) -> dict[str, object]:
+def _scans(judgement: Judgement) -> Record:
+    found = judgement.message
     return {
-        "spam": spam.score,
-        "spam_content": spam.content_score,
-        "spam_received": spam.received_score,
-        "spam_rules": _spam_rules(spam),
+        "virus": _answer(found.virus, lambda virus: {"name": bounded(virus.name), "kind": judgement.virus_kind}),
+        "spam": _answer(found.spam, _spam),
+        "message_size": found.size,
     }
 
 
-def _spam_rules(spam: SpamResult) -> list[str]:
-    """``BAYES_99=3.5``, and ``RCVD_IN_X=1.2/received`` where the rule may look at Received; the weightiest first."""
-    hits = sorted(spam.rules.items(), key=lambda hit: (-abs(hit[1]), hit[0]))[:MAX_SPAM_RULES]
-    return [f"{name[:MAX_VALUE]}={points:g}{'/received' * (name in spam.tainted)}" for name, points in hits]
+def _spam(spam: SpamResult) -> Mapping[str, object]:
+    return {
+        "score": spam.score,
+        "content_score": spam.content_score,
+        "required": spam.required,
+        "rules": {bounded(name): points for name, points in spam.rules.items()},
+        "tainted": sorted(map(bounded, spam.tainted)),
+        "truncated": spam.truncated,
+    }
 
 
-def _sender(transaction: Transaction) -> str:
-    return str(transaction.mail.path.mailbox) or "<>"
+def _envelope(transaction: Transaction, who: Who) -> Record:
+    return {
+        "ref": transaction.reference,
+        **who.fields(),
+        "sender": str(transaction.mail.path.mailbox) or "<>",
+        "sender_resolves": _answer(who.sender_resolves, bool),
+    }
 
 
-def _envelope(transaction: Transaction) -> dict[str, object]:
-    return {"sender": _sender(transaction), "recipients": [str(each.recipient) for each in transaction.accepted]}
+def _message(transaction: Transaction, who: Who) -> Record:
+    recipients = [str(each.recipient) for each in transaction.accepted]
+    return {"event": "message", **_envelope(transaction, who), "recipients": recipients}
+
+
+def _answered(transaction: Transaction, answer: Reply, folder: str = "") -> Record:
+    onward = transaction.onward
+    return {
+        "backend": onward.backend if onward else "",
+        "reply": reply_fields(answer),
+        "verdict": became(answer, folder),
+        "seconds": transaction.durations(),
+    }
 
 
 def _observed(verdict: Verdict) -> None:
@@ -146,45 +154,51 @@ def recipient_judged(verdict: Verdict) -> None:
 
 
 def recipient_refused(
-    transaction: Transaction, recipient: Mailbox, answer: Reply, who: Who, verdict: Verdict | None
+    recorder: Recorder,
+    transaction: Transaction,
+    recipient: Mailbox,
+    answer: Reply,
+    who: Who,
+    decided: tuple[CompiledPolicy, Verdict] | None,
 ) -> None:
-    """Log one recipient that was not taken, by us or by the backend; ``verdict`` where policy was asked."""
-    logger.info(
-        "recipient",
-        ref=transaction.reference,
-        **who.fields(),
-        sender=_sender(transaction),
-        recipient=str(recipient),
-        **(_decision(verdict) if verdict else {}),
-        **_reply(answer),
-    )
+    """Tell of one recipient that was not taken, by us or by the backend; ``decided`` where policy was asked."""
+    about = {"event": "recipient", **_envelope(transaction, who), "recipient": str(recipient)}
+    by = {"policy": decided[0].digest, "envelope": _decision(decided[1])} if decided else {}
+    recorder.note({**about, **by, **_answered(transaction, answer)})
 
 
-def message_refused(transaction: Transaction, answer: Reply, who: Who) -> None:
-    """Log a message that was refused before anybody judged it."""
-    logger.info("message", ref=transaction.reference, **who.fields(), **_envelope(transaction), **_reply(answer))
+def message_refused(recorder: Recorder, transaction: Transaction, answer: Reply, who: Who) -> None:
+    """Tell of a message that was refused before anybody judged it."""
+    recorder.note({**_message(transaction, who), **_answered(transaction, answer)})
 
 
 async def message_judged(
-    transaction: Transaction, judgement: Judgement, message_id: str, content: Content, answer: Reply, who: Who
+    recorder: Recorder,
+    policy: CompiledPolicy,
+    transaction: Transaction,
+    judgement: Judgement,
+    message_id: str,
+    content: Content,
+    answer: Reply,
+    who: Who,
 ) -> None:
-    """Count and log a message. Where it may be delivered twice, its digest tells which (RFC 1047, architecture.md)."""
+    """Count and tell of a message. Where it may come twice, its digest tells which (RFC 1047, architecture.md)."""
     verdict = judgement.verdict
     metrics.MESSAGES.labels(verdict.action.value, verdict.rule or NO_RULE).inc()
     _observed(verdict)
     doubtful = transaction.onward is not None and transaction.onward.doubtful
-    logger.info(
-        "message",
-        ref=transaction.reference,
-        **who.fields(),
-        **_envelope(transaction),
-        **_decision(verdict, transaction.accepted[0].verdict),
-        **_scans(judgement),
-        size=content.size,
-        backend=transaction.onward.backend if transaction.onward else "",
-        message_id=message_id,
-        digest=await asyncio.to_thread(content.digest) if doubtful else "",
-        **_reply(answer),
+    recorder.note(
+        {
+            **_message(transaction, who),
+            "policy": policy.digest,
+            "envelope": _decision(transaction.accepted[0].verdict),
+            "content": _decision(verdict),
+            **_scans(judgement),
+            "size": content.size,
+            "message_id": bounded(message_id),
+            "digest": await asyncio.to_thread(content.digest) if doubtful else "",
+            **_answered(transaction, answer, verdict.folder or ""),
+        }
     )
 
 
@@ -194,9 +208,7 @@ def connection(policy: CompiledPolicy, reference: str, who: Who, end: Connection
         metrics.DNSBL_UNMATCHED.labels(name).inc()
     logger.info(
         "connection",
-        ref=reference,
-        **who.fields(),
-        end=end.how.value,
+        **log_line({"ref": reference, **who.fields(), "end": end.how.value}),
         messages=messages,
         commands=end.commands,
         errors=end.errors,

@@ -12,6 +12,7 @@ from datetime import datetime
 from mailguard.checks.dnsbl import Dnsbl
 from mailguard.config import Settings
 from mailguard.dns.resolver import Resolver
+from mailguard.journal import Recorder
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.relay import Relay
 from mailguard.scanners.clamav import Clamav
@@ -35,4 +36,5 @@ class Services:
     clamav: Clamav
     spamassassin: Spamassassin
     spooling: Spooling
+    recorder: Recorder
     now: Callable[[], datetime]

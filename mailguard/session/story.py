@@ -112,7 +112,8 @@ class Session:
             answer, verdict = await self._consider(transaction, command, recipient)
         if answer.positive:
             return answer
-        record.recipient_refused(transaction, recipient, answer, self._who(), verdict)
+        decided = (self._services.policy, verdict) if verdict else None
+        record.recipient_refused(self._services.recorder, transaction, recipient, answer, self._who(), decided)
         return answer.with_reference(transaction.reference)
 
     def _refuse_foreign(self, recipient: Mailbox) -> Reply | None:
@@ -122,7 +123,8 @@ class Session:
 
     async def _consider(self, transaction: Transaction, command: RcptTo, recipient: Mailbox) -> tuple[Reply, Verdict]:
         policy = self._services.policy
-        await self._questions.answered()
+        with transaction.timed("questions"):
+            await self._questions.answered()
         client, envelope = self._questions.client(), self._envelope(transaction, recipient)
         verdict = policy.envelope(client, envelope)
         record.recipient_judged(verdict)
@@ -146,7 +148,8 @@ class Session:
             hello, reverse = self._hello, self._questions.client().reverse_dns
             identity = Identity(peer.address, peer.port, *peer.local, hello.name, hello.extended, reverse)
             transaction.onward = self._services.relay.transaction(identity, transaction.mail)
-        return await transaction.onward.rcpt(command)
+        with transaction.timed("backend"):
+            return await transaction.onward.rcpt(command)
 
     async def data(self) -> Reply:
         """DATA: somewhere to put the content."""
@@ -167,7 +170,7 @@ class Session:
     async def end_of_data(self, end: EndOfData) -> Reply:
         """The message is here whole: judge it, then let the backend answer for it."""
         transaction = self._current()
-        started = asyncio.get_running_loop().time()
+        transaction.arrived = started = asyncio.get_running_loop().time()
         metrics.MESSAGE_SIZE.observe(end.size)
         try:
             return (await self._conclude(transaction, end)).with_reference(transaction.reference)
@@ -198,7 +201,8 @@ class Session:
         with content.with_head(above, head.size) as scanned:
             # The size is a fact that may refuse: a longer trace must not be what makes the difference.
             size = content.size - sum(map(len, head.named(b"received")))
-            judgement = await judge(self._services, scanned, size, first)
+            with transaction.timed("scan"):
+                judgement = await judge(self._services, scanned, size, first)
         verdict = judgement.verdict
         if verdict.reply is not None:
             answer = verdict.reply
@@ -207,7 +211,10 @@ class Session:
             with content.with_head(above, head.size) as ready:
                 answer = await self._deliver(transaction, ready)
         self._taken += answer.positive
-        await record.message_judged(transaction, judgement, head.message_id, content, answer, self._who())
+        services, who = self._services, self._who()
+        await record.message_judged(
+            services.recorder, services.policy, transaction, judgement, head.message_id, content, answer, who
+        )
         return answer
 
     def _transmission(self, transaction: Transaction) -> message.Transmission:
@@ -231,12 +238,13 @@ class Session:
         if transaction.onward is None:
             raise RuntimeError("a message without a transaction at the backend")
         try:
-            return await transaction.onward.deliver(ready, self._peer.gone)
+            with transaction.timed("backend"):
+                return await transaction.onward.deliver(ready, self._peer.gone)
         except ClientGone as error:
             return reply("client_gone").because(str(error))
 
     def _refused(self, transaction: Transaction, refusal: Reply) -> Reply:
-        record.message_refused(transaction, refusal, self._who())
+        record.message_refused(self._services.recorder, transaction, refusal, self._who())
         return refusal
 
     async def reset(self) -> None:
@@ -259,4 +267,5 @@ class Session:
         return self._transaction
 
     def _who(self) -> record.Who:
-        return record.Who(self._questions.client(), self._hello.name, self._tls)
+        asked = self._questions
+        return record.Who(asked.client(), asked.helo(), asked.sender_answer(), asked.own_relay, self._tls)

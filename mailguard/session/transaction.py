@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import asyncio
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mailguard import relay
@@ -32,6 +34,8 @@ class Transaction:
         onward: the transaction at the backend, from the first recipient that passed on.
         spool: the content, from DATA on.
         lost: why the content could not be kept.
+        arrived: when the message was here whole, by the event loop's clock.
+        took: seconds that each part took so far.
     """
 
     reference: str
@@ -40,6 +44,8 @@ class Transaction:
     accepted: list[Accepted] = field(default_factory=list)
     spool: Spool | None = None
     lost: SpoolError | None = None
+    arrived: float | None = None
+    took: dict[str, float] = field(default_factory=dict)
 
     @property
     def smtputf8(self) -> bool:
@@ -55,6 +61,21 @@ class Transaction:
     def fits(self, treatment: Hashable) -> bool:
         """Whether a recipient to be treated so may come along."""
         return not self.accepted or self.accepted[0].treatment == treatment
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Add to ``took`` how long this takes."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            yield
+        finally:
+            self.took[part] = self.took.get(part, 0.0) + loop.time() - began
+
+    def durations(self) -> dict[str, float]:
+        """Seconds of each part, and since the message was here whole (``message``), to the millisecond."""
+        whole = {} if self.arrived is None else {"message": asyncio.get_running_loop().time() - self.arrived}
+        return {part: round(seconds, 3) for part, seconds in (self.took | whole).items()}
 
     async def end(self) -> None:
         """Let the backend's transaction and the octets go; after a final reply there is nothing left to abort."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiosmtpd.smtp import SMTP
 
 from mailguard.config import Listener, Settings
+from mailguard.journal import Recorder
 from mailguard.net.local import look_up
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.identity import Identity
@@ -29,6 +30,7 @@ class SmtpListener:
         port: the port that is bound.
         address: host and port, as in the configuration, port 0 replaced.
         identity: our certificate; None where there is none, and no STARTTLS.
+        recorder: told of what is refused before or beside a story.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class SmtpListener:
         story_factory: StoryFactory,
         slots: Slots,
         identity: Identity | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.settings = settings
         self.config = config
         self.story_factory = story_factory
         self.slots = slots
         self.identity = identity
+        self.recorder = recorder or Recorder()
         self.prototype = _prototype(settings)
         self.port = 0
         self.address = config.address
@@ -99,17 +103,18 @@ async def listen(
     story_factory: StoryFactory,
     slots: Slots | None = None,
     identity: Identity | None = None,
+    recorder: Recorder | None = None,
 ) -> SmtpListener:
     """Listen at ``listener.address``; each connection gets a story of ``story_factory``.
 
     ``slots``: the bounds on connections, shared with other listeners; without it they hold for this one. ``identity``:
-    our certificate, shared too.
+    our certificate, shared too. ``recorder``: told of what is refused before or beside a story; none: one that logs.
 
     Raises:
         OSError: the address cannot be listened on.
         ValueError: the address is no host and port.
     """
-    made = SmtpListener(settings, listener, story_factory, slots or Slots(settings.limits), identity)
+    made = SmtpListener(settings, listener, story_factory, slots or Slots(settings.limits), identity, recorder)
     await made.start()
     return made
 

@@ -137,8 +137,7 @@ class Connection(SMTP):
                 raise
             except Exception:  # noqa: BLE001  a bug here must end this connection only
                 end = End.INTERNAL
-                metrics.ERRORS.inc()
-                logger.exception("internal error", ref=self._reference)
+                self._listener.recorder.bug(self._reference, self._client)
                 self._write([Said(reply("internal_close").with_reference(self._reference), "other", own=True)])
             finally:
                 metrics.CONNECTIONS.labels(end.value).inc()
@@ -151,7 +150,7 @@ class Connection(SMTP):
             self._linger = True
             return await self._tell_stories(peer)
         except TurnedAway as refusal:
-            self._log("connection", refusal.reply, end=End.REFUSED.value)
+            self._refused("connection", refusal.reply, end=End.REFUSED.value)
             await self._send([Said(refusal.reply.with_reference(self._reference), "connect", own=True)])
             return End.REFUSED
         except ConnectionError:
@@ -176,7 +175,7 @@ class Connection(SMTP):
         """One story from the greeting to its end, which is returned."""
         self._story = self._listener.story_factory()
         self._conversation.hop = self._hop(peer)
-        self._teller = Teller(self._story, self._conversation)
+        self._teller = Teller(self._story, self._conversation, self._listener.recorder, self._client)
         end: End | ClientNamed = End.SHUTDOWN
         try:
             end = await self._greet(peer) or await self._converse(peer)
@@ -353,7 +352,7 @@ class Connection(SMTP):
         self._reader, self._writer, self._tls = secured.reader, secured.writer, secured.facts
         self._conversation = self._conversation.in_tls()
         self._conversation.hop = self._hop(peer)
-        self._teller = Teller(self._teller.story, self._conversation)
+        self._teller = Teller(self._teller.story, self._conversation, self._listener.recorder, self._client)
         await self._teller.secured(secured.facts)
         return True
 
@@ -397,19 +396,11 @@ class Connection(SMTP):
         self._refusals += 1
         # 452 to each recipient too many is no error that would ever end the connection: the log is bounded here.
         if self._refusals <= self._limits.max_errors or answer.closes:
-            self._log("command refused", answer)
+            self._refused("command refused", answer)
         return Said(answer.with_reference(self._reference), stage, own=True)
 
-    def _log(self, event: str, answer: Reply, **more: object) -> None:
-        logger.info(
-            event,
-            ref=self._reference,
-            client=self._client,
-            reply=str(answer),
-            cause=answer.cause,
-            refused_by=answer.origin.value,
-            **more,
-        )
+    def _refused(self, event: str, answer: Reply, **more: object) -> None:
+        self._listener.recorder.refused(event, self._reference, self._client, answer, **more)
 
     # --- octets -------------------------------------------------------------------------------------------------
 

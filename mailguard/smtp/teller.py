@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from mailguard import metrics
 from mailguard.facts import Answer, TlsSession
-from mailguard.log import logger
+from mailguard.journal import Recorder
 from mailguard.replies import Reply, reply
 from mailguard.smtp.conversation import Conversation
 from mailguard.smtp.events import (
@@ -41,11 +40,17 @@ class Teller:
 
     Attributes:
         story: the one that is told.
+
+    Args:
+        recorder: told of bugs.
+        client: the address of whom the story is about.
     """
 
-    def __init__(self, story: Story, conversation: Conversation) -> None:
+    def __init__(self, story: Story, conversation: Conversation, recorder: Recorder, client: str) -> None:
         self.story = story
         self._conversation = conversation
+        self._recorder = recorder
+        self._client = client
         self._content_failed = False
 
     async def connected(self, peer: Peer) -> tuple[Reply | None, float]:
@@ -152,5 +157,4 @@ class Teller:
         return reply(answer).with_reference(self.story.reference)
 
     def _log_bug(self) -> None:
-        metrics.ERRORS.inc()
-        logger.exception("internal error", ref=self.story.reference)
+        self._recorder.bug(self.story.reference, self._client)

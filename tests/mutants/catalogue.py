@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.mutants import checks, message, policy, relay, scanners, smtp, whole
+from tests.mutants import checks, journal, message, policy, relay, scanners, smtp, whole
 from tests.mutants.mutant import INVARIANTS, Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *checks.MUTANTS,
+    *journal.MUTANTS,
     *message.MUTANTS,
     *policy.MUTANTS,
     *relay.MUTANTS,

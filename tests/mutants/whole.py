@@ -83,7 +83,7 @@ MUTANTS: tuple[Mutant, ...] = (
         EXPLAINED,
         "a-refused-recipient-is-not-logged",
         "mailguard/session/story.py",
-        "record.recipient_refused(transaction, recipient, answer, self._who(), verdict)",
+        "record.recipient_refused(self._services.recorder, transaction, recipient, answer, self._who(), decided)",
         "pass",
         _SESSION,
     ),

@@ -1,0 +1,147 @@
+"""The line of the log that a record makes: shorter, in words, one value a field. Pure.
+
+Log and journal say the same because the one is made of the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mailguard.journal.form import Record
+from mailguard.verdict import Action
+
+MAX_SPAM_RULES: Final = 40
+"""SpamAssassin rules in one line, the weightiest; a message may hit hundreds."""
+
+MAX_VALUE: Final = 200
+"""Characters of one fact's value or one rule's name."""
+
+_AS_THEY_ARE: Final = ("sender", "recipient", "recipients", "size", "backend", "message_id", "digest")
+
+
+def log_line(record: Record) -> dict[str, object]:
+    """The fields of the log, ``ref`` first; :data:`mailguard.log.FIELDS` says what they mean."""
+    return {
+        "ref": record["ref"],
+        **_who(record),
+        **{name: record[name] for name in _AS_THEY_ARE if name in record},
+        **_decision(record),
+        **_scans(record),
+        **_end(record),
+        **_reply(record),
+    }
+
+
+def is_unknown(answer: object) -> bool:
+    """Whether ``answer`` is that there is none."""
+    return isinstance(answer, dict) and "unknown" in answer
+
+
+def _unknown(answer: Mapping[str, Any]) -> str:
+    return f"unknown({answer['unknown']})"
+
+
+def _who(record: Record) -> dict[str, object]:
+    client, helo = record.get("client"), record.get("helo")
+    if client is None:
+        return {}
+    reverse = client.get("reverse")
+    confirmed = isinstance(reverse, dict) and reverse.get("confirmed")
+    tls = record.get("tls")
+    return {
+        "client": client["ip"],
+        "reverse": reverse["name"] if confirmed else "",
+        "helo": helo["name"] if helo else "",
+        "tls": f"{tls['version']}/{tls['cipher']}" if tls else "",
+        "dnsbl": _lists(client.get("dnsbl", {})),
+    }
+
+
+def _lists(answers: Mapping[str, Any]) -> list[str]:
+    """What is worth a word: ``zen=127.0.0.4`` where listed, ``zen=unknown(timeout)`` where unknown."""
+    words = []
+    for name, answer in answers.items():
+        if is_unknown(answer):
+            words.append(f"{name}={_unknown(answer)}")
+        elif answer:
+            words.append(f"{name}={'+'.join(answer)}")
+    return words
+
+
+def _decision(record: Record) -> dict[str, object]:
+    """What was decided last, and why; where something is observed, that explains: it holds all that counts."""
+    decisions = [record[stage] for stage in ("envelope", "content") if stage in record]
+    if not decisions:
+        return {}
+    last = decisions[-1]
+    observed = _kept_from(decisions)
+    return {
+        "action": last["action"],
+        "rule": last["rule"],
+        "folder": last["folder"],
+        "weights": [f"{name}={weight:g}" for name, weight in (observed or last)["weights"].items()],
+        "facts": _facts(_counting(decision)["facts"] for decision in decisions),
+        "observed": f"{observed['action']} {observed['rule']}" if observed else "",
+    }
+
+
+def _kept_from(decisions: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What observe mode kept from being done: what would have ended it at the envelope, else what is last."""
+    first: Mapping[str, Any] | None = decisions[0]["observed"]
+    last: Mapping[str, Any] | None = decisions[-1]["observed"]
+    return first if first and Action(first["action"]).blocks else last
+
+
+def _counting(decision: Mapping[str, Any]) -> Mapping[str, Any]:
+    return decision["observed"] or decision
+
+
+def _facts(facts: Any) -> list[str]:
+    """``name=value`` of each fact that a rule looked at; a value that holds commas or quotes stands in quotes."""
+    values: dict[str, str | None] = {name: value for each in facts for name, value in each.items()}
+    return [f"{name}={'unknown' if value is None else _one_word(value[:MAX_VALUE])}" for name, value in values.items()]
+
+
+def _one_word(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if "," in value or '"' in value else value
+
+
+def _scans(record: Record) -> dict[str, object]:
+    found: dict[str, object] = {}
+    if (virus := record.get("virus")) is not None:
+        found["virus"] = _unknown(virus) if is_unknown(virus) else virus["name"] or "clean"
+        found["virus_kind"] = virus.get("kind", "")
+    if (spam := record.get("spam")) is not None:
+        found |= {"spam": _unknown(spam)} if is_unknown(spam) else _spam(spam)
+    return found
+
+
+def _spam(spam: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "spam": spam["score"],
+        "spam_content": spam["content_score"],
+        "spam_received": round(spam["score"] - spam["content_score"], 3),
+        "spam_rules": _spam_rules(spam),
+    }
+
+
+def _spam_rules(spam: Mapping[str, Any]) -> list[str]:
+    """``BAYES_99=3.5``, and ``RCVD_IN_X=1.2/received`` where the rule may look at Received; the weightiest first."""
+    hits = sorted(spam["rules"].items(), key=lambda hit: (-abs(hit[1]), hit[0]))[:MAX_SPAM_RULES]
+    tainted = set(spam["tainted"])
+    return [f"{name[:MAX_VALUE]}={points:g}{'/received' * (name in tainted)}" for name, points in hits]
+
+
+def _end(record: Record) -> dict[str, object]:
+    return {"end": record["end"]} if "end" in record else {}
+
+
+def _reply(record: Record) -> dict[str, object]:
+    answer = record.get("reply")
+    if answer is None:
+        return {}
+    said = f"{answer['code']} {answer['enhanced']} {answer['text']}".replace("  ", " ")
+    refused_by = answer["by"] if answer["code"] >= 400 else ""
+    return {"reply": said, "refused_by": refused_by, "cause": answer["cause"]}

@@ -1,0 +1,64 @@
+"""What happened, told once: a line of the log, and a record of the journal where one is kept."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from mailguard import metrics
+from mailguard.journal.form import Record, bounded
+from mailguard.journal.journal import Journal
+from mailguard.journal.line import log_line
+from mailguard.log import logger
+from mailguard.replies import Reply
+
+ACCEPT: Final = "accept"
+FILE: Final = "file"
+DEFER: Final = "defer"
+REJECT: Final = "reject"
+VERDICTS: Final = (ACCEPT, FILE, DEFER, REJECT)
+"""What can become of a message or a command."""
+
+
+def reply_fields(answer: Reply) -> dict[str, Any]:
+    """``answer`` as a record has it."""
+    return {
+        "code": answer.code,
+        "enhanced": answer.enhanced,
+        "text": answer.text,
+        "by": answer.origin.value,
+        "cause": answer.cause,
+    }
+
+
+def became(answer: Reply, folder: str = "") -> str:
+    """The verdict that ``answer`` means, for a message filed in ``folder`` where it is taken."""
+    if answer.positive:
+        return FILE if folder else ACCEPT
+    return DEFER if answer.code < 500 else REJECT
+
+
+class Recorder:
+    """Logs what happens, and has it written where there is a ``journal``."""
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        self._journal = journal
+
+    def note(self, record: Record) -> None:
+        """Tell of ``record``, which is without version and time."""
+        logger.info(record["event"], **log_line(record))
+        if self._journal is not None:
+            self._journal.put(record)
+
+    def bug(self, reference: str, client: str) -> None:
+        """Count and tell of the exception being handled, which nobody expected; the client is told 4yz."""
+        metrics.ERRORS.inc()
+        logger.exception("internal error", ref=reference)
+        if self._journal is not None:
+            about = {"event": "internal error", "ref": reference, "verdict": DEFER, "client": {"ip": client}}
+            self._journal.put({**about, "exception": bounded(repr(sys.exception()))})
+
+    def refused(self, event: str, reference: str, client: str, answer: Reply, **more: object) -> None:
+        """Tell of a refusal that no story gave: of a command, or of a whole connection."""
+        about = {"event": event, "ref": reference, "verdict": became(answer), "client": {"ip": client}}
+        self.note({**about, **more, "reply": reply_fields(answer)})
