@@ -32,6 +32,10 @@ HostName: TypeAlias = Annotated[
     form(_LABELS, "is no host name", "such as mx.example.com, without a dot at the end"),
     AfterValidator(lowered),
 ]
+OwnName: TypeAlias = Annotated[
+    HostName, form(r"[!-~]+", "is no name for a server", "such as mx.xn--bcher-kva.example, for SMTP has ASCII names")
+]
+"""A host name in ASCII: a greeting and an EHLO hold no other (RFC 5321 4.1.1.1), with SMTPUTF8 too."""
 Domain: TypeAlias = Annotated[
     str,
     StringConstraints(max_length=254),
@@ -306,9 +310,9 @@ class Limits(Section):
     proxy_header_timeout: float = setting(
         5.0, "waiting for the PROXY header of a peer that must send one", unit="s", gt=0
     )
+    tls_handshake_timeout: float = setting(30.0, "a TLS handshake, from our reply to STARTTLS", unit="s", gt=0)
     command_timeout: float = setting(300.0, "waiting for a command", unit="s", gt=0)
     session_timeout: float = setting(1800.0, "a session outside content", unit="s", gt=0)
-    tls_handshake_timeout: float = setting(30.0, "a TLS handshake, from our reply to STARTTLS", unit="s", gt=0)
     data_timeout: float = setting(180.0, "between two chunks of content", unit="s", gt=0)
     min_data_rate: int = setting(500, "content after the grace", unit="octets/s", ge=0)
     min_data_rate_grace: float = setting(30.0, "content without a minimum rate", unit="s", ge=0)
@@ -416,7 +420,7 @@ class Journal(Section):
 class Settings(Section):
     """All of mailguard.yaml."""
 
-    hostname: HostName = required("our name: in the greeting, in Received, and as authserv-id")
+    hostname: OwnName = required("our name: in the greeting, in Received, and as authserv-id")
     relay_domains: list[Domain] = required("domains that we take mail for; any other recipient is 550", min_length=1)
     listen: list[Listener] = required("where to listen", min_length=1)
     backends: list[Backend] = required(
@@ -431,9 +435,9 @@ class Settings(Section):
         None, "where messages over `max_message_memory` lie; empty: the system's temporary folder"
     )
     dns: Dns = setting(Dns(), "the resolver")
+    tls: Tls = setting(Tls(), "our certificate towards clients")
     clamav: Clamav = setting(Clamav(), "clamd")
     spamassassin: Spamassassin = setting(Spamassassin(), "spamd")
-    tls: Tls = setting(Tls(), "our certificate towards clients")
     limits: Limits = setting(Limits(), "bounds of time, size and number")
     admin: Admin = setting(Admin(), "metrics and health")
     log: Log = setting(Log(), "the log")

@@ -72,14 +72,6 @@ def _word(text: str) -> str:
     return _NOT_A_WORD.sub("?", text[:MAX_WORD]) or "?"
 
 
-def our_name(hostname: str) -> str:
-    """``hostname`` as it stands in header fields: in A-labels (RFC 5890), so that the fields are ASCII."""
-    try:
-        return _domain(hostname.encode("idna").decode("ascii"))
-    except UnicodeError:
-        return _domain(hostname)
-
-
 def protocol(*, extended: bool, tls: bool = False, smtputf8: bool = False) -> str:
     """The WITH keyword of Received: RFC 5321 4.4, RFC 3848, RFC 6531 4.3. TLS implies EHLO (RFC 3207 4.2)."""
     if smtputf8:
@@ -117,7 +109,7 @@ def received(
     return _folded(
         "Received",
         ("from", _domain(helo), f"({_domain(name)}", f"{address.literal})"),
-        ("by", our_name(hostname), "with", with_, *_encryption(tls), f"id {_word(reference)};"),
+        ("by", _domain(hostname), "with", with_, *_encryption(tls), f"id {_word(reference)};"),
         (format_datetime(now),),
     )
 
@@ -155,7 +147,7 @@ def authentication_results(
     lines = results or [["none"]]
     for line in lines[:-1]:
         line[-1] += ";"
-    return _folded("Authentication-Results", (f"{our_name(hostname)};",), *lines)
+    return _folded("Authentication-Results", (f"{_domain(hostname)};",), *lines)
 
 
 def _iprev(reverse: Answer[ReverseDns], address: ClientAddress) -> list[str]:
@@ -247,4 +239,4 @@ def spam_fields(spam: SpamResult) -> bytes:
 def virus_scanned(virus: VirusResult, hostname: str) -> bytes:
     """X-Virus-Scanned: that ClamAV has seen the message, and the signature where it was let through in spite of one."""
     result = ["infected", f"({_word(virus.name)}),"] if virus.infected else ["clean,"]
-    return _folded("X-Virus-Scanned", (*result, "by", "ClamAV", "at", our_name(hostname)))
+    return _folded("X-Virus-Scanned", (*result, "by", "ClamAV", "at", _domain(hostname)))

@@ -1,15 +1,18 @@
-"""Fields that claim to be ours, before the real Exim: it files by our word alone, however a sender writes his."""
+"""Fields that claim to be ours, before the real Exim: it sees and obeys our word alone, however a sender writes his."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from mailguard.lab.exim import INBOX, Delivered, Exim
+from tests.forgeries.play import WAYS, EximReader
+from tests.forgeries.play import deliver as deliver_all
+from tests.forgeries.rows import HOST, ROWS, Row
 from tests.real.conftest import Service, StartMailguard
 from tests.support.mail import GTUBE, mail, submit, transaction
-from tests.unit.message.test_forged import HOST, TRICKS
 
 
 @pytest.fixture
@@ -33,23 +36,43 @@ def anywhere(exim: Exim, text: str) -> list[Delivered]:
     return []
 
 
+@pytest.fixture
+def reader(tmp_path: Path) -> EximReader:
+    folder = tmp_path / "exim"
+    folder.mkdir()
+    for parent in (folder, *folder.parents[:3]):
+        parent.chmod(0o755)
+    return EximReader(folder)
+
+
+def test_exim_sees_what_nobody_removed_where_the_table_says_so(reader: EximReader) -> None:
+    asked = [row for row in ROWS if row.header]
+    assert reader.sees(asked) == {row.key for row in asked if row.exim}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_behind_mailguard_exim_sees_our_fields_alone(reader: EximReader, way: str) -> None:
+    assert reader.sees_ours_alone(await deliver_all(way)) == {row.key for row in ROWS}
+
+
 async def test_no_trick_files_a_message(mailguard: Service, exim: Exim, client_address: str) -> None:
     """All tricks over one connection: not one is found in what Exim stored, nor obeyed."""
-    ids = {}
+    tricks = {row.key: row.field for row in ROWS if row.field and row.goes and row.host == HOST}
+    ids: dict[Row, str] = {}
     async with await mailguard.connect(client_address) as client:
         await client.reply()
         await client.command(b"EHLO mail.example.org")
-        for name, field in TRICKS.items():
+        for row, field in tricks.items():
             message = mail()
             head, _, body = message.octets.partition(b"\r\n\r\n")
             forged = b"X-Mailguard-Folder: Junk\r\n" + head + b"\r\n" + field + b"X-Last: yes\r\n\r\n" + body
-            assert (await transaction(client, forged)).content.startswith(b"250 "), name
-            ids[name] = message.message_id
-    for name, message_id in ids.items():
+            assert (await transaction(client, forged)).content.startswith(b"250 "), row
+            ids[row] = message.message_id
+    for row, message_id in ids.items():
         [found] = exim.find(message_id, 10)
-        assert found.folder == INBOX, name
-        assert TRICKS[name].replace(b"\r\n", b"\n") not in found.read(), name
-        assert b"\nX-Last: yes\n" in found.read(), name
+        assert found.folder == INBOX, row
+        assert tricks[row].replace(b"\r\n", b"\n") not in found.read(), row
+        assert b"\nX-Last: yes\n" in found.read(), row
 
 
 @pytest.mark.parametrize("first", [b" folded: into our last field\r\n", b"\tINBOX\r\n", b"no field\r\n", b"From x\r\n"])

@@ -289,6 +289,12 @@ policy: policy.yaml
     ("line", "where", "message", "hint"),
     [
         ("hostname: mx.", "1:11", "`mx.` is no host name", "without a dot at the end"),
+        (
+            "hostname: mx.bücher.example",
+            "1:11",
+            "`mx.bücher.example` is no name for a server",
+            "mx.xn--bcher-kva.example",
+        ),
         ("relay_domains: ['*']", "2:17", "`*` is no domain", "such as example.com, or .example.com"),
         ("relay_domains: ['@a.example']", "2:17", "`@a.example` is no domain", "such as example.com"),
         ("relay_domains: a.example", "2:16", "`relay_domains` must be a list", "write `relay_domains: [a.example]`"),
