@@ -13,6 +13,7 @@ BUG = "A bug defers, never bounces"
 BAD_POLICY = "A bad policy never goes live"
 EXPLAINED = "What blocked is always explained"
 EXACT = "Commands and end of data are exact"
+PRIVATE = "What must go in TLS goes nowhere else"
 SHARED = "A few cannot take what all need"
 INVARIANTS = (CLIENT_ONLY, RECEIVED, RELAY, DOUBT, NO_LOSS, BUG, BAD_POLICY, EXPLAINED, EXACT)
 """The invariants of the architecture, and one of smtp.md: each has at least one mutant."""

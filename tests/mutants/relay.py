@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import NO_LOSS, RELAY, SHARED, Mutant
+from tests.mutants.mutant import EXACT, NO_LOSS, PRIVATE, RELAY, SHARED, Mutant
 
 _SHARES = ("tests/unit/relay/test_shares.py",)
 _DELIVER = ("tests/unit/relay/test_deliver.py",)
+_POOL = ("tests/unit/relay/test_pool.py",)
+_TLS = ("tests/unit/relay/test_tls.py",)
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -128,5 +130,135 @@ MUTANTS: tuple[Mutant, ...] = (
         "self._shares.give_back(self._identity.address)",
         "pass",
         _SHARES,
+    ),
+    Mutant(
+        NO_LOSS,
+        "a-lost-reply-is-a-250",
+        "mailguard/relay/transaction.py",
+        """            raise ClientGone("given up")
+        return self._none_left()""",
+        """            raise ClientGone("given up")
+        return reply("data_ok")""",
+        _DELIVER,
+    ),
+    Mutant(
+        NO_LOSS,
+        "the-last-piece-of-bdat-is-not-held-back",
+        "mailguard/relay/conversation.py",
+        """            held, self._held = self._held, piece
+            return held
+        self._begun""",
+        """            held, self._held = self._held + piece, b""
+            return held
+        self._begun""",
+        ("tests/unit/relay/test_conversation.py", "tests/unit/relay/test_deliver.py"),
+    ),
+    Mutant(
+        NO_LOSS,
+        "what-the-backend-does-not-know-is-left-out",
+        "mailguard/relay/offer.py",
+        "if not self.dsn and any(",
+        "if False and any(",
+        ("tests/unit/relay/test_conversation.py",),
+    ),
+    Mutant(
+        NO_LOSS,
+        "a-dead-connection-that-waited-costs-a-message",
+        "mailguard/relay/transaction.py",
+        'if not waited or failure.fault == "silent" or self._aborted:',
+        "if True:",
+        _POOL,
+    ),
+    Mutant(
+        EXACT,
+        "an-unfinished-transaction-is-not-reset",
+        "mailguard/relay/conversation.py",
+        "        if self._in_transaction:\n            self._queue",
+        "        if False:\n            self._queue",
+        ("tests/unit/test_both_ends.py", *_POOL),
+    ),
+    Mutant(
+        PRIVATE,
+        "an-answer-before-tls-is-one-in-tls",
+        "mailguard/relay/conversation.py",
+        "            if self.pending:\n                raise",
+        "            if False:\n                raise",
+        ("tests/unit/relay/test_conversation.py",),
+    ),
+    Mutant(
+        PRIVATE,
+        "what-was-offered-before-tls-counts",
+        "mailguard/relay/conversation.py",
+        """        self._tls = "none"
+        self._say_hello()""",
+        """        self._tls = "none"
+        self._name_client()""",
+        ("tests/unit/relay/test_conversation.py", *_TLS),
+    ),
+    Mutant(
+        PRIVATE,
+        "mail-goes-in-plain-text-where-tls-is-required",
+        "mailguard/relay/conversation.py",
+        """        elif self._tls == "required":
+            raise BackendFailed("offers""",
+        """        elif False:
+            raise BackendFailed("offers""",
+        _TLS,
+    ),
+    Mutant(
+        PRIVATE,
+        "required-tls-falls-back",
+        "mailguard/relay/member.py",
+        'if failure.fault != "tls" or self._backend.tls != "opportunistic":',
+        'if failure.fault != "tls":',
+        _TLS,
+    ),
+    Mutant(
+        PRIVATE,
+        "a-certificate-is-not-verified",
+        "mailguard/relay/tls.py",
+        "verified=backend.tls_name is not None",
+        "verified=False",
+        _TLS,
+    ),
+    Mutant(
+        PRIVATE,
+        "a-fingerprint-is-not-compared",
+        "mailguard/relay/tls.py",
+        "if self._fingerprints.isdisjoint(found):",
+        "if False:",
+        _TLS,
+    ),
+    Mutant(
+        RELAY,
+        "a-client-that-cannot-be-named-is-we",
+        "mailguard/relay/conversation.py",
+        "if self._naming is None and client is not None:",
+        "if self._naming is None and client is not None and self.offer.xclient:",
+        ("tests/unit/relay/test_conversation.py",),
+    ),
+    Mutant(
+        RELAY,
+        "a-clients-connection-carries-anothers-mail",
+        "mailguard/relay/member.py",
+        'reused = backend.client_identity == "none" and',
+        "reused =",
+        _POOL,
+    ),
+    Mutant(
+        RELAY,
+        "a-connection-carries-more-messages-than-it-may",
+        "mailguard/relay/member.py",
+        "more = dialogue.transactions < self._limits.max_messages_per_backend_connection",
+        "more = True",
+        _POOL,
+    ),
+    Mutant(
+        SHARED,
+        "a-backend-gets-more-connections-than-it-may",
+        "mailguard/relay/member.py",
+        "if self._connections >= self._backend.connections:",
+        "if False:",
+        _POOL,
     ),
 )

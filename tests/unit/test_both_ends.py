@@ -7,18 +7,21 @@ both see the same, the content arrives octet for octet, and the client knows wha
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from mailguard.commands import Extensions, MailFrom, Parameter, Path, RcptTo
 from mailguard.config import Limits
+from mailguard.facts import ClientAddress, Known, ReverseDns
 from mailguard.relay.answers import Answer, BackendFailed
 from mailguard.relay.conversation import Conversation as Client
-from mailguard.relay.identity import Introduction
+from mailguard.relay.conversation import Tls
+from mailguard.relay.identity import Identity, Introduction
 from mailguard.replies import Reply, reply
 from mailguard.smtp.conversation import Conversation as Server
 from mailguard.smtp.events import (
+    ClientNamed,
     Closed,
     Content,
     DataAsked,
@@ -27,12 +30,16 @@ from mailguard.smtp.events import (
     HeloGiven,
     MailGiven,
     RcptGiven,
+    TlsAsked,
 )
+from mailguard.smtp.keywords import Hop
+from mailguard.smtp.xclient import Xclient
 
 OFFERED = Extensions(size=70_000, eightbitmime=True, smtputf8=True, dsn=True)
 MAIL = MailFrom(Path(b"sender", b"example.org"), (Parameter("SIZE", b"90"), Parameter("BODY", b"8BITMIME")))
 ALICE, BOB = (RcptTo(Path(name, b"example.com")) for name in (b"alice", b"bob"))
 MESSAGE = b"Subject: x\r\n\r\n.dot\r\n..\r\n.\r\nMAIL FROM:<smuggled@example.org>\r\n\xff end\r\n"
+PLAIN = Hop()
 CUTS = (1, 2, 7, 100_000)
 GOOD: Mapping[type, Reply] = {
     HeloGiven: reply("helo", hostname="mx"),
@@ -55,14 +62,18 @@ class Ends:
     cut: int
     said: dict[type, list[Reply]] = field(default_factory=dict)
     ignored: Collection[str] = ()
+    hop: Hop = PLAIN
+    tls: Tls = "none"
+    identity: Identity | None = None
     answers: list[Answer] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     content: bytes = b""
     contents: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.client = Client(Introduction(b"", "client.example"), ignored=self.ignored)
+        self.client = Client(Introduction(b"", "client.example", self.identity), self.tls, self.ignored)
         self.server = Server(Limits(), "mx")
+        self.server.hop = self.hop
         self.to_client(b"220 mx ESMTP\r\n")
         self.talk()
 
@@ -70,18 +81,32 @@ class Ends:
         """Until neither has anything more to say."""
         while octets := self.client.octets():
             self.to_server(octets)
+            if self.client.handshake_due:
+                self.client.secured()
 
     def to_server(self, octets: bytes) -> None:
         for piece in in_pieces(octets, self.cut):
             self.server.receive(piece)
             while (event := self.server.next_event()) is not None:
                 self.happen(event)
-            self.to_client(b"".join(said.reply.encode() for said in self.server.replies()))
+            self.to_client(self.replies())
+
+    def replies(self) -> bytes:
+        """What the server says now."""
+        return b"".join(said.reply.encode() for said in self.server.replies())
 
     def happen(self, event: Event) -> None:
         self.events.append(event)
         if isinstance(event, Content):
             self.content += event.chunk
+        elif isinstance(event, TlsAsked):
+            self.to_client(self.replies())
+            self.server = self.server.in_tls()
+            self.server.hop = replace(self.hop, tls=True)
+        elif isinstance(event, ClientNamed):
+            self.server = self.server.for_another_client()
+            self.server.hop = replace(self.hop, starttls=False, tls=self.tls != "none")
+            self.to_client(b"220 mx ESMTP\r\n")
         elif type(event) in GOOD:
             if isinstance(event, EndOfData):
                 self.contents.append(self.content)
@@ -214,3 +239,62 @@ def test_a_421_ends_it_at_every_stage(cut: int, stage: type) -> None:
 def test_ehlo_is_refused(cut: int) -> None:
     with pytest.raises(BackendFailed, match="helo: out of place: 5"):
         Ends(cut, {HeloGiven: [NEVER]})
+
+
+# -- in TLS, and in another client's name
+
+
+V6 = ClientAddress.parse("2001:2::1")
+NAMED = Identity(V6, 40000, ClientAddress.parse("2001:2::2"), 25, "there.example", False, Known(ReverseDns("", False)))
+BOTH = Hop(starttls=True, xclient=True)
+
+
+def names(ends: Ends) -> list[str]:
+    return [event.name for event in ends.events if isinstance(event, HeloGiven)]
+
+
+@EVERY_CUT
+@pytest.mark.parametrize("tls", ["opportunistic", "required"])
+def test_in_tls(cut: int, tls: Tls) -> None:
+    ends = Ends(cut, tls=tls, hop=Hop(starttls=True))
+    assert names(ends) == ["client.example"] * 2
+    assert ends.envelope(ALICE) == [250, 250]
+    assert ends.message() == [250]
+    assert ends.contents == [MESSAGE]
+
+
+@EVERY_CUT
+def test_in_another_clients_name(cut: int) -> None:
+    ends = Ends(cut, tls="required", hop=BOTH, identity=NAMED)
+    assert names(ends) == ["client.example", "client.example", "there.example"]
+    [named] = [event.attributes for event in ends.events if isinstance(event, ClientNamed)]
+    assert named == Xclient(
+        address=V6,
+        port=40000,
+        reverse=Known(ReverseDns("", False)),
+        helo="there.example",
+        extended=False,
+        local_address=NAMED.local_address,
+        local_port=25,
+    )
+    assert ends.envelope(ALICE) == [250, 250]
+    assert ends.message() == [250]
+
+
+@EVERY_CUT
+def test_in_the_name_of_one_who_wants_two_lines(cut: int) -> None:
+    helo = "-".join(["a" * 50] * 5)
+    reverse = Known(ReverseDns(".".join(["b" * 50] * 4), True))
+    ends = Ends(cut, hop=BOTH, identity=replace(NAMED, helo=helo, reverse=reverse))
+    first, second = (event.attributes for event in ends.events if isinstance(event, ClientNamed))
+    assert (first.address, first.reverse) == (V6, reverse)
+    assert (second.helo, second.local_port) == (helo, 25)
+    assert ends.envelope(ALICE) == [250, 250]
+
+
+@EVERY_CUT
+def test_a_server_that_does_not_know_us_gets_no_mail(cut: int) -> None:
+    with pytest.raises(BackendFailed, match="XCLIENT"):
+        Ends(cut, hop=Hop(starttls=True), identity=NAMED)
+    with pytest.raises(BackendFailed, match="STARTTLS"):
+        Ends(cut, tls="required", hop=Hop(xclient=True), identity=NAMED)
