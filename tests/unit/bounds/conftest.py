@@ -1,0 +1,33 @@
+"""The whole mailguard with its default bounds, in a time that is made up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import pytest
+
+from tests.support.client import Client
+from tests.support.loops import VirtualLoop
+from tests.unit.bounds.waiting import Connect, Patient
+from tests.unit.session.conftest import Service, start
+
+__all__ = ["start"]
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"virtual": VirtualLoop}
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """``await connect(service)``: a client; its greeting is not read yet."""
+    clients: list[Client] = []
+
+    async def connected(service: Service, *, proxied: bool = True) -> Patient:
+        clients.append(await (service.connect() if proxied else Client.connect("127.0.0.1", service.worker.ports[0])))
+        return Patient(clients[-1])
+
+    yield connected
+    for client in clients:
+        await client.close()
