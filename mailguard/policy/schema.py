@@ -63,6 +63,10 @@ ReplyCodes: TypeAlias = Annotated[
 Mode: TypeAlias = Literal["enforce", "observe"]
 
 
+MAX_ANSWERS: Final = 256
+"""Answers that one list's table holds: as many as its last octet has values. Each is compared with each, at load."""
+
+
 class AnswerEntry(Part):
     """What one answer of a list means."""
 
@@ -81,6 +85,7 @@ class DnsblEntry(Part):
     answers: dict[str, AnswerEntry] = Field(
         description="weights by answer: 127.0.0.2, 127.0.0.4-7 or 127.0.*.1; no other answer counts",
         min_length=1,
+        max_length=MAX_ANSWERS,
         examples=["{127.0.0.2: {weight: 4.0}}"],
     )
     help: str | None = Field(default=None, description="where a blocked sender can ask; may hold {client.ip}")
