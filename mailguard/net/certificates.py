@@ -17,15 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
+from cryptography import x509
+
 from mailguard.config import Tls
-from mailguard.net.x509 import VALIDITY, elements, fields
 
 _PEM_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _PEM_KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 MAX_FILE: Final = 1024 * 1024
 """Octets of a file that we read."""
-
-_UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 
 Setting = Literal["certificate", "key"]
 
@@ -145,35 +144,11 @@ def _day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
-# --- the certificate's validity --------------------------------------------------------------------------------------
-
-
 def _validity_of(pem: str, path: Path) -> tuple[float, float]:
+    """From when until when the certificate is valid (RFC 5280 4.1.2.5)."""
     try:
-        return validity(ssl.PEM_cert_to_DER_cert(pem))
+        found = x509.load_pem_x509_certificate(pem.encode("ascii", "replace"))
+        return found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
     except ValueError as error:
         hint = "make or fetch it anew; `openssl x509 -text -in FILE` shows what is there"
         raise BadCertificate("certificate", f"the certificate in {path} is damaged", hint) from error
-
-
-def validity(der: bytes) -> tuple[float, float]:
-    """From when until when the certificate ``der`` is valid (RFC 5280 4.1.2.5).
-
-    Raises:
-        ValueError: it is no certificate.
-    """
-    try:
-        begin, end = elements(fields(der)[VALIDITY][1])
-        return _time(*begin), _time(*end)
-    except IndexError as error:
-        raise ValueError("cut short") from error
-
-
-def _time(tag: int, value: bytes) -> float:
-    """UTCTime until 2049, GeneralizedTime from 2050 on, both in UTC (RFC 5280 4.1.2.5.1, 4.1.2.5.2)."""
-    text = value.decode("ascii")
-    if tag == _UTC_TIME:
-        text = ("20" if text < "50" else "19") + text
-    elif tag != _GENERALIZED_TIME:
-        raise ValueError("no time")
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()

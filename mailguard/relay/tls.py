@@ -18,13 +18,18 @@ when the certificate is renewed.
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from ipaddress import ip_address
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from mailguard import config
 from mailguard.net.authorities import load_authorities
-from mailguard.net.x509 import fingerprints
 from mailguard.relay.answers import BackendFailed
 
 
@@ -60,6 +65,20 @@ class BackendTls:
             raise BackendFailed(
                 f"none of tls_fingerprints: the certificate has {found[0]}, its public key {found[1]}", "tls"
             )
+
+
+def fingerprints(der: bytes) -> tuple[str, str]:
+    """SHA-256 of the certificate ``der`` and of its public key (SubjectPublicKeyInfo), in lower-case hexadecimal.
+
+    Raises:
+        ValueError: it is no certificate, or its key is of a kind that is not known.
+    """
+    certificate = x509.load_der_x509_certificate(der)
+    try:
+        key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from error
+    return certificate.fingerprint(hashes.SHA256()).hex(), hashlib.sha256(key).hexdigest()
 
 
 def _context(*, verified: bool, authorities: Path | None) -> ssl.SSLContext:

@@ -8,13 +8,14 @@ import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailguard.config import Tls
-from mailguard.net.certificates import BadCertificate, Credentials, load_credentials, validity
+from mailguard.net.certificates import BadCertificate, Credentials, load_credentials
 from tests.support.certificates import Pair, make, openssl, run_out, shared
 
 
@@ -175,8 +176,10 @@ def test_the_validity_is_what_openssl_says(tmp_path: Path, days: int) -> None:
     made = make(tmp_path, days=days)
     told = openssl("x509", "-in", made.certificate, "-noout", "-startdate", "-enddate")
     dates = [line.partition("=")[2] for line in told.splitlines()]
-    found = validity(ssl.PEM_cert_to_DER_cert(made.certificate.read_text()))
-    assert [datetime.fromtimestamp(each, UTC) for each in found] == [_parsed(date) for date in dates]
+    found = load(made)
+    assert [datetime.fromtimestamp(each, UTC) for each in (found.not_before, found.not_after)] == [
+        _parsed(date) for date in dates
+    ]
 
 
 def _parsed(date: str) -> datetime:
@@ -186,18 +189,14 @@ def _parsed(date: str) -> datetime:
 
 
 @given(st.integers(0, 600), st.binary(max_size=20))
-def test_a_damaged_certificate_is_a_value_error_or_has_another_validity(at: int, junk: bytes) -> None:
-    der = ssl.PEM_cert_to_DER_cert(shared().certificate.read_text())
-    at = min(at, len(der))
-    try:
-        begin, end = validity(der[:at] + junk + der[at + len(junk) :])
-    except ValueError:
-        return
-    assert isinstance(begin, float)
-    assert isinstance(end, float)
-
-
-@given(st.binary(max_size=200))
-def test_what_is_no_certificate(octets: bytes) -> None:
-    with pytest.raises(ValueError):
-        validity(octets)
+def test_a_damaged_certificate_is_one_clear_error_or_has_another_validity(at: int, junk: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        pair = Pair(Path(folder) / "damaged.pem", shared().key)
+        der = ssl.PEM_cert_to_DER_cert(shared().certificate.read_text())
+        pair.certificate.write_text(ssl.DER_cert_to_PEM_cert(der[:at] + junk + der[at + len(junk) :]))
+        try:
+            found = load(pair)
+        except BadCertificate as error:
+            assert error.setting in ("certificate", "key")
+        else:
+            assert found.not_before < found.not_after

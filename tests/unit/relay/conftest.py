@@ -22,7 +22,7 @@ IDENTITY = Identity(
     ClientAddress.parse("198.18.1.10"), 40000, ClientAddress.parse("127.0.0.1"), 25, "client.example.org"
 )
 HOSTNAME = "mx.example.com"
-PROMPT = {"backend_connect_timeout": 5.0, "backend_reply_timeout": 5.0, "backend_final_timeout": 5.0}
+PROMPT = {"backend_connect_timeout": 30.0, "backend_reply_timeout": 30.0, "backend_final_timeout": 30.0}
 """Bounds that only a test that waits for them reaches."""
 
 
