@@ -68,9 +68,9 @@ async def test_received_and_log_tell_of_it(service: Service, pair: Pair) -> None
             await client.rest()
     (got,) = service.sink.messages
     assert re.match(
-        rb"Received: from tls\.example \(unknown\r?\n?[ \t]*\[198\.18\.1\.10\]\)\r\n"
-        rb"\tby mx\.example\.com with ESMTPS \(TLS1\.3 TLS_\w+\)(\r\n\t| )id \S+;\r\n\t[^\r]+\r\n",
-        got.content,
+        rb"Received: from tls\.example \(unknown \[198\.18\.1\.10\]\) "
+        rb"by mx\.example\.com with ESMTPS \(TLS1\.3 TLS_\w+\) id \S+; [^\r]+\r\n",
+        re.sub(rb"\r\n[ \t]+", b" ", got.content),  # where it is folded depends on how long the reference is
     ), got.content[:300]
     told = line(lines, "message")["tls"]
     assert re.fullmatch(r"TLSv1\.3/TLS_\w+", told)
