@@ -13,7 +13,8 @@ from pathlib import Path as FilePath
 
 from mailguard.config import Admin, Listener, Settings
 from mailguard.dns.servers import Server, system_servers
-from mailguard.journal import BadKey, pseudonyms_for, why_no_journal
+from mailguard.journal.folder import why_unusable as why_no_journal
+from mailguard.journal.key import BadKey, pseudonyms_for
 from mailguard.net.authorities import BadAuthorities, load_authorities
 from mailguard.net.certificates import BadCertificate, load_credentials
 from mailguard.net.local import Bindable, look_up

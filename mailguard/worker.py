@@ -20,7 +20,9 @@ from mailguard.admin import Admin, Health
 from mailguard.checks.dnsbl import Dnsbl
 from mailguard.config import Settings, split_address
 from mailguard.dns.resolver import Resolver
-from mailguard.journal import BadKey, Journal, Recorder
+from mailguard.journal.journal import Journal
+from mailguard.journal.key import BadKey
+from mailguard.journal.recorder import Recorder
 from mailguard.log import lines_lost, logger
 from mailguard.net.aside import Aside
 from mailguard.net.local import CannotListen

@@ -1,19 +1,53 @@
-"""The command line: one file a command, registered here and nowhere else (operations.md, "Command line")."""
+"""The command line: one file a command, named here and nowhere else (operations.md, "Command line").
+
+A command's file is imported when the command is asked for: importing all of them, the service and the laboratory among
+them, takes longer than most commands do.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from mailguard import __version__
-from mailguard.cli.check import command as check
-from mailguard.cli.demo import demo
-from mailguard.cli.reference import reference
-from mailguard.cli.serve import serve
-from mailguard.cli.spamrules import app as spamrules
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+COMMANDS: Final[Mapping[str, str]] = {
+    "serve": "serve:serve",
+    "check": "check:command",
+    "why": "why:why",
+    "search": "search:search",
+    "demo": "demo:demo",
+    "reference": "reference:reference",
+    "spamrules": "spamrules:app",
+}
+"""Where each command is: a module of this package, and its function or its group of commands."""
+
+
+class _Commands(TyperGroup):
+    """The commands, each imported when it is wanted."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found = getattr(import_module(f"mailguard.cli.{module}"), name)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False)
+            alone.command(cmd_name)(found)
+            found = alone
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 def _tell_version(wanted: bool) -> None:
@@ -29,10 +63,3 @@ def options(
     ] = False,
 ) -> None:
     """A policy-driven SMTP filter that stands as MX front end before Exim."""
-
-
-app.command()(serve)
-app.command("check")(check)
-app.command()(demo)
-app.command()(reference)
-app.add_typer(spamrules, name="spamrules")

@@ -11,19 +11,18 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from mailguard.config import Settings, Tls
 from mailguard.facts import Stage
+from mailguard.files import DEFAULT_CONFIG
 from mailguard.net.certificates import load_credentials
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.policy_files import load, load_for, load_settings
 from mailguard.positions import Problem, Problems
 from mailguard.smtp.identity import DAY
-
-DEFAULT_CONFIG: Final = Path("/etc/mailguard/mailguard.yaml")
 
 
 def check(policy: Path | None, config: Path | None) -> int:

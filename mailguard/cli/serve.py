@@ -18,14 +18,13 @@ import uvloop
 from mailguard import log
 from mailguard.cli.descriptors import fitted
 from mailguard.config import Settings
+from mailguard.files import DEFAULT_CONFIG
 from mailguard.net.certificates import BadCertificate
 from mailguard.net.local import CannotListen
 from mailguard.policy_files import load_settings
 from mailguard.positions import Problems
 from mailguard.relay import OpenRelay
 from mailguard.worker import Worker
-
-DEFAULT_CONFIG = Path("/etc/mailguard/mailguard.yaml")
 
 
 async def _serve(settings: Settings) -> None:

@@ -14,10 +14,9 @@ from typing import Any, Final, TypeVar
 
 from mailguard import metrics
 from mailguard.facts import Answer, Client, Codes, Helo, Known, Mailbox, ReverseDns, SpamResult, TlsSession
-from mailguard.journal import Recorder
 from mailguard.journal.form import Record, bounded
 from mailguard.journal.line import log_line
-from mailguard.journal.recorder import became, reply_fields
+from mailguard.journal.recorder import Recorder, became, reply_fields
 from mailguard.log import logger
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.replies import Reply

@@ -12,7 +12,7 @@ from datetime import datetime
 from mailguard.checks.dnsbl import Dnsbl
 from mailguard.config import Settings
 from mailguard.dns.resolver import Resolver
-from mailguard.journal import Recorder
+from mailguard.journal.recorder import Recorder
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.relay import Relay
 from mailguard.scanners.clamav import Clamav

@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiosmtpd.smtp import SMTP
 
 from mailguard.config import Listener, Settings
-from mailguard.journal import Recorder
+from mailguard.journal.recorder import Recorder
 from mailguard.net.local import look_up
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.identity import Identity

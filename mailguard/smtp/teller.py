@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from mailguard.facts import Answer, TlsSession
-from mailguard.journal import Recorder
+from mailguard.journal.recorder import Recorder
 from mailguard.replies import Reply, reply
 from mailguard.smtp.conversation import Conversation
 from mailguard.smtp.events import (

@@ -114,7 +114,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         BAD_POLICY,
         "a-policy-may-be-a-pipe",
-        "mailguard/policy_files.py",
+        "mailguard/files.py",
         "if stat.S_ISREG(mode):",
         "if not stat.S_ISDIR(mode):",
         ("tests/unit/session/test_hostile_policies.py",),

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from mailguard import __version__
 from mailguard.__main__ import main
 from mailguard.cli import app
+from mailguard.cli import demo as demo_module
 from mailguard.lab.folders import free_port
 
-demo_module = sys.modules["mailguard.cli.demo"]
 ROOT = Path(__file__).parents[2]
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from mailguard import config
-from mailguard.journal import BadKey, pseudonyms_for
 from mailguard.journal.form import Record
 from mailguard.journal.index import terms
-from mailguard.journal.journal import MIN_KEY, read_key
-from mailguard.journal.pseudonyms import Pseudonyms
+from mailguard.journal.key import BadKey, pseudonyms_for, read_key
+from mailguard.journal.pseudonyms import MIN_KEY, Pseudonyms
 from tests.unit.journal.conftest import record
 
 KEY = b"k" * MIN_KEY

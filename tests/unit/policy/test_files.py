@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mailguard import policy_files
+from mailguard import files
 from mailguard.cli import app
 from mailguard.facts import Stage
+from mailguard.files import MAX_FILE, read
 from mailguard.policy.cases import decide, facts_of_case
 from mailguard.policy.schema import CaseEntry, PolicyFile
-from mailguard.policy_files import MAX_FILE, load, load_settings
+from mailguard.policy_files import load, load_settings
 from mailguard.positions import Problems, parse, validate
 from tests.unit.policy.support import told
 
@@ -33,7 +34,7 @@ policy: policy.yaml
 
 
 def cases(path: Path) -> list[CaseEntry]:
-    return validate(parse(policy_files.read(path)), PolicyFile).cases
+    return validate(parse(read(path)), PolicyFile).cases
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -147,14 +148,14 @@ def test_only_regular_files_are_read(tmp_path: Path, make: Callable[[Path], None
     with pytest.raises(Problems, match=f"2:25: this file cannot be read: {reason}"):
         load(path)
     with pytest.raises(Problems, match=f"odd:1:1: this file cannot be read: {reason}"):
-        policy_files.read(tmp_path / "odd")
+        read(tmp_path / "odd")
 
 
 def test_a_name_that_can_be_no_file(tmp_path: Path) -> None:
     with pytest.raises(Problems, match="this cannot be the name of a file"):
         load(_policy(tmp_path, RULES.replace("lists/friends.txt", '"a\\0b"')))
     with pytest.raises(Problems, match=r"a\\x00b:1:1: this cannot be"):
-        policy_files.read(Path("a\0b"))
+        read(Path("a\0b"))
 
 
 def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
@@ -241,7 +242,7 @@ class TestCheck:
             raise PermissionError(errno.EACCES, "Permission denied")
 
         monkeypatch.setattr(os, "access", lambda *_, **__: False)
-        monkeypatch.setattr(policy_files, "_open_regular", forbidden)
+        monkeypatch.setattr(files, "_open_regular", forbidden)
         for command in ("check", "serve"):
             result = CliRunner().invoke(app, [command, "--config", str(config)])
             assert (result.exit_code, result.stderr.split("\n")[0]) == (

@@ -11,11 +11,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from mailguard.facts import Answer, Known, SpamResult, Unknown, VirusResult
-from mailguard.journal import Recorder
 from mailguard.journal.folder import Folder
 from mailguard.journal.form import FIELDS, Record
 from mailguard.journal.line import log_line
 from mailguard.journal.reader import Query, Reader
+from mailguard.journal.recorder import Recorder
 from mailguard.positions import Problems
 from tests.support.mail import mail, submit
 from tests.unit.session.conftest import CLIENT, Service, Start
