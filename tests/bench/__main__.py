@@ -1,7 +1,7 @@
 """``make bench``: work per second of server CPU time, mailguard and a stock peer in turn; then pure code alone.
 
     python -m tests.bench                # about three minutes; prints two tables
-    python -m tests.bench --write        # and writes docs/performance.md anew
+    python -m tests.bench --write        # and writes its sections of docs/performance.md anew
     python -m tests.bench --share 0.1    # a tenth of each round: whether it works, not how fast
 
 To be run by ``sh tests/in_namespace.sh``, where clients have addresses of their own; elsewhere PROXY headers name them.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rich.console import Console
 
@@ -22,9 +21,8 @@ from tests.bench.loads import LOADS
 from tests.bench.micro import ROUND_SECONDS, everything
 from tests.bench.report import Run, markdown, tables
 from tests.bench.rounds import ROUNDS, RunFailed, measure
+from tests.bench.sections import PAGE, keeping
 from tests.bench.subjects import Bench
-
-PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 
 
 def run(console: Console, share: float = 1.0, rounds: int = ROUNDS) -> Run:
@@ -48,7 +46,7 @@ def run(console: Console, share: float = 1.0, rounds: int = ROUNDS) -> Run:
 def main() -> None:
     """Measure, print, and write where asked to."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
-    parser.add_argument("--write", action="store_true", help="write docs/performance.md anew")
+    parser.add_argument("--write", action="store_true", help="write its sections of docs/performance.md anew")
     parser.add_argument("--share", type=float, default=1.0, help="of each round's work (default 1)")
     options = parser.parse_args()
     try:
@@ -58,7 +56,7 @@ def main() -> None:
     for table in tables(done):
         Console().print(table)
     if options.write:
-        PAGE.write_text(markdown(done, datetime.now(UTC).date()))
+        PAGE.write_text(keeping(markdown(done, datetime.now(UTC).date()), PAGE.read_text()))
 
 
 if __name__ == "__main__":

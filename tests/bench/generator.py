@@ -55,12 +55,22 @@ Step = tuple[bytes, bytes]
 def script(load: Load) -> list[Step]:
     """All steps of one connection."""
     mail, rcpt = b"MAIL FROM:<%b>\r\n" % SENDER, b"RCPT TO:<%b>\r\n" % RECIPIENT
-    if load.refused:
-        transaction = [(mail, b"250"), (rcpt, b"554")]
-    else:
-        content = message(load.size) + b".\r\n"
-        transaction = [(mail, b"250"), (rcpt, b"250"), (b"DATA\r\n", b"354"), (content, b"250")]
+    answers = [(rcpt, b"554")] if load.refused else [(rcpt, b"250"), *content(load)]
+    transaction = [(mail, b"250"), *answers]
     return [(b"", b"220"), (b"EHLO %b\r\n" % HELO, b"250"), *transaction * load.messages, (b"QUIT\r\n", b"221")]
+
+
+def content(load: Load) -> list[Step]:
+    """The steps of a message's content."""
+    octets = message(load.size)
+    if not load.chunk:
+        return [(b"DATA\r\n", b"354"), (octets + b".\r\n", b"250")]
+    chunks = [octets[start : start + load.chunk] for start in range(0, len(octets), load.chunk)]
+    last = len(chunks) - 1
+    return [
+        (b"BDAT %d%b\r\n%b" % (len(chunk), b" LAST" if i == last else b"", chunk), b"250")
+        for i, chunk in enumerate(chunks)
+    ]
 
 
 class _Client(asyncio.Protocol):

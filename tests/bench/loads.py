@@ -61,6 +61,7 @@ class Load:
         size: of a message, in octets.
         clients: how many addresses take turns; 0 for a new one with each connection, over all rounds.
         alone: run with mailguard and the names' policy alone: the peer has nothing like it.
+        chunk: octets of each BDAT by which the content comes; 0: it comes by DATA.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Load:
     size: int = 4096
     clients: int = 200
     alone: bool = False
+    chunk: int = 0
 
     @property
     def work(self) -> int:

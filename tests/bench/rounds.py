@@ -87,20 +87,24 @@ def measure(bench: Bench, load: Load, rounds: int = ROUNDS) -> list[Figures]:
     turns = iter(range(1_000_000))
     for subject in subjects:
         warm_up = load.scaled(WARM_UP)
-        _work(bench.sink, subject, warm_up, load.addresses(next(turns)))
+        work(bench.sink, subject, warm_up, load.addresses(next(turns)))
         forget_peak(subject.process.pid)
     for number in range(rounds):
         order = list(zip(subjects, figures, strict=True))
         for subject, figure in order if number % 2 else reversed(order):  # neither always follows the other
             before = cpu_seconds(subject.process.pid)
-            _work(bench.sink, subject, load, load.addresses(next(turns)))
+            work(bench.sink, subject, load, load.addresses(next(turns)))
             figure.rates.append(load.amount / (cpu_seconds(subject.process.pid) - before))
             figure.peak = peak_memory(subject.process.pid)
     return figures
 
 
-def _work(sink: SinkProcess, subject: Subject, load: Load, addresses: list[str]) -> None:
-    """Do ``load`` once, and look whether the sink has it."""
+def work(sink: SinkProcess, subject: Subject, load: Load, addresses: list[str]) -> None:
+    """Do ``load`` once, and look whether the sink has it.
+
+    Raises:
+        RunFailed: a message was not taken, or did not arrive.
+    """
     messages, octets = sink.taken()
     job = Job(load, subject.port, addresses, subject.proxied)
     done = subprocess.run(

@@ -73,13 +73,17 @@ def converse(port: int, octets: bytes) -> bytes:
 
 
 class SinkProcess(Subject):
-    """The backend."""
+    """The backend; ``chunking``: it takes messages by BDAT."""
 
     name = "sink"
 
+    def __init__(self, folder: Path, *, chunking: bool = False) -> None:
+        super().__init__(folder)
+        self._options = ["--chunking"] if chunking else []
+
     @override
     def command(self) -> list[str]:
-        return [self.binary, "-m", "tests.bench.sink", str(self.port)]
+        return [self.binary, "-m", "tests.bench.sink", str(self.port), *self._options]
 
     def taken(self) -> tuple[int, int]:
         """Messages and octets taken so far."""
@@ -169,7 +173,7 @@ class Bench:
 
     def __init__(self, lab: Lab) -> None:
         lab.server("rbldnsd", Rbldnsd, lambda folder: Rbldnsd(folder, LISTS))
-        dns = lab.dns().address
+        dns = self.dns = lab.dns().address
         proxied = self.proxied = not can_come_from(str(CLEAN[1]))
         backend = self.sink = lab.server("sink", SinkProcess)
         self.mailguard = lab.server(

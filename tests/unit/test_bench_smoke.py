@@ -13,17 +13,21 @@ import pytest
 
 from mailguard.policy_files import load, load_settings
 from tests.bench import peer
-from tests.bench.__main__ import PAGE
-from tests.bench.generator import Job, UnexpectedReply, run
+from tests.bench.generator import Job, UnexpectedReply, content, run
 from tests.bench.loads import LOADS, Load, message
+from tests.bench.memory import LARGE as LARGE_MESSAGE
+from tests.bench.memory import LOADS as MEMORY
+from tests.bench.memory import Peak, section
 from tests.bench.micro import everything
 from tests.bench.report import LOAD_COLUMNS, PEER, Run, markdown, tables
 from tests.bench.rounds import Figures, cpu_seconds, peak_memory
+from tests.bench.sections import PAGE, heading, keeping, split, with_section
 from tests.bench.sink import Sink, Taken, listen
 from tests.bench.subjects import Mailguard
 
 SMALL = Load("small", connections=6, at_once=3, messages=2, size=4096)
 LARGE = Load("large", connections=3, at_once=3, size=300_000)
+CHUNKS = Load("chunks", connections=3, at_once=3, messages=2, size=100_000, chunk=33_000)
 REFUSED = Load("refused", refused=True, connections=6, at_once=3, clients=0)
 
 
@@ -46,15 +50,16 @@ class Wire:
 
 def test_the_sink_counts_the_same_however_its_input_is_cut() -> None:
     proxy = b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
+    chunked = b"BDAT 6 LAST\r\n\r\n.\r\nQ" * 2
     contents = b"one\r\n", b"", b"..two\r\n\r\n.x\r\n"
-    octets = proxy + b"".join(b"DATA\r\n" + content + b".\r\n" for content in contents) + b"QUIT\r\n"
+    octets = proxy + b"".join(b"DATA\r\n" + content + b".\r\n" for content in contents) + chunked + b"QUIT\r\n"
     for step in (1, 2, 3, 5, 7, len(octets)):
         taken, wire = Taken(), Wire()
-        sink = Sink(taken)
+        sink = Sink(taken, chunking=True)
         sink.connection_made(wire)  # type: ignore[arg-type]
         for start in range(0, len(octets), step):
             sink.data_received(octets[start : start + step])
-        assert (taken.messages, taken.octets) == (3, sum(map(len, contents))), step
+        assert (taken.messages, taken.octets) == (5, sum(map(len, contents)) + 12), step
         assert wire.said.endswith(b"221 2.0.0 bye\r\nclosed")
 
 
@@ -64,6 +69,13 @@ async def test_the_generator_sends_every_message_whole(load_: Load) -> None:
     async with await listen(taken) as sink:
         await run(Job(load_, port(sink), ["127.0.0.1"]))
     assert (taken.messages, taken.octets) == (load_.work, load_.work * load_.octets)
+
+
+def test_content_by_chunks_is_the_same_content() -> None:
+    steps = content(CHUNKS)
+    assert [code for _, code in steps] == [b"250"] * 4
+    assert b"".join(octets.partition(b"\r\n")[2] for octets, _ in steps) == message(CHUNKS.size)
+    assert [octets.partition(b"\r\n")[0].count(b" LAST") for octets, _ in steps] == [0, 0, 0, 1]
 
 
 async def test_a_server_that_does_not_do_the_work_has_no_figure() -> None:
@@ -154,3 +166,22 @@ def test_the_page_that_stands_in_docs_has_the_tables_of_today() -> None:
     page = PAGE.read_text()
     assert "| " + " | ".join(LOAD_COLUMNS) + " |" in page
     assert PEER in page
+
+
+def test_a_section_is_put_into_its_place_and_others_are_kept() -> None:
+    page = "# T\n\nabove\n\n## A\n\n1\n\n## B\n\n2\n"
+    assert with_section(page, "## A\n\n3\n") == page.replace("1", "3")
+    longer = with_section(page, "## C\n\n4\n")
+    assert longer == page + "\n## C\n\n4\n"
+    assert with_section(longer, "## B\n\n5\n") == longer.replace("2", "5")
+    assert keeping("# U\n\n## B\n\n6\n", longer) == "# U\n\n## B\n\n6\n\n## A\n\n1\n\n## C\n\n4\n"
+    assert keeping(longer, page) == longer
+
+
+def test_the_section_about_memory_is_of_today() -> None:
+    assert {load.size for load in MEMORY} == {4096, LARGE_MESSAGE}
+    assert {bool(load.chunk) for load in MEMORY if load.size == LARGE_MESSAGE} == {False, True}
+    text = section([Peak(load, 80_000_000, 81_000_000) for load in MEMORY])
+    assert heading(text) in map(heading, split(PAGE.read_text()))
+    assert all(f"| {load.name} |" in PAGE.read_text() for load in MEMORY)
+    assert "| 45 MB by DATA | 80 MB | 81 MB |" in text
