@@ -1,11 +1,13 @@
-"""Mutants of message surgery and spool."""
+"""Mutants of message surgery and spool, and of the bounds on what a client may take of time and room."""
 
 from __future__ import annotations
 
-from tests.mutants.mutant import NO_LOSS, RECEIVED, Mutant
+from tests.mutants.mutant import EXPLAINED, NO_LOSS, RECEIVED, SHARED, Mutant
 
 _FORGED = ("tests/unit/message/test_forged.py",)
 _COMPOSE = ("tests/unit/message/test_compose.py",)
+_BOUNDS = ("tests/unit/bounds",)
+_TRACE = ("tests/unit/session/test_trace.py",)
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -87,5 +89,109 @@ MUTANTS: tuple[Mutant, ...] = (
         "return fields.return_path(sender) + transmission.received() + head.octets + head.separator",
         "return fields.return_path(sender) + head.octets + head.separator",
         _COMPOSE,
+    ),
+    Mutant(
+        "Only we write our fields",
+        "results-that-bear-our-name-are-kept",
+        "mailguard/message/forged.py",
+        "return _bears(field_value(piece.octets), ours) if piece.name == RESULTS else is_ours(piece.name)",
+        "return is_ours(piece.name)",
+        ("tests/forgeries",),
+    ),
+    Mutant(
+        "Only we write our fields",
+        "results-of-others-are-removed",
+        "mailguard/message/forged.py",
+        "    return ours.means(identifier)",
+        "    return True",
+        ("tests/forgeries",),
+    ),
+    Mutant(
+        "Only we write our fields",
+        "a-header-section-ends-at-a-line-of-blanks",
+        "mailguard/message/head.py",
+        'end = octets.find(b"\\r\\n\\r\\n")',
+        'end = octets.replace(b"\\r\\n \\t\\r\\n", b"\\r\\n\\r\\n  ").find(b"\\r\\n\\r\\n")',
+        ("tests/forgeries",),
+    ),
+    Mutant(
+        "Only we write our fields",
+        "fields-in-the-body-are-removed",
+        "mailguard/message/head.py",
+        "section = octets if end < 0 else octets[: end + 2]",
+        "section = octets",
+        ("tests/forgeries",),
+    ),
+    Mutant(
+        EXPLAINED,
+        "received-says-esmtp-whatever-was-said",
+        "mailguard/message/fields.py",
+        'return "ESMTP" if extended else "SMTP"',
+        'return "ESMTP"',
+        _TRACE,
+    ),
+    Mutant(
+        EXPLAINED,
+        "received-does-not-tell-of-tls",
+        "mailguard/message/fields.py",
+        'return "UTF8SMTPS" if tls else "UTF8SMTP"',
+        'return "UTF8SMTP"',
+        _TRACE,
+    ),
+    Mutant(
+        EXPLAINED,
+        "an-unconfirmed-name-passes-iprev",
+        "mailguard/message/fields.py",
+        'result = "pass" if reverse.value.confirmed else "fail"',
+        'result = "pass"',
+        _TRACE,
+    ),
+    Mutant(
+        SHARED,
+        "messages-fill-the-disk",
+        "mailguard/spool.py",
+        "if not system.f_blocks or free - octets >= self.min_free:",
+        "if not system.f_blocks or free >= octets:",
+        ("tests/unit/test_spool.py",),
+    ),
+    Mutant(
+        SHARED,
+        "a-size-that-does-not-fit-is-let-come",
+        "mailguard/session/transaction.py",
+        "return int(declared.value) if declared is not None and declared.value else 0",
+        "return 0",
+        ("tests/unit/session/test_session.py",),
+    ),
+    Mutant(
+        SHARED,
+        "noop-keeps-a-session-for-ever",
+        "mailguard/smtp/patience.py",
+        "return min(self._command_end, self._session_end)",
+        "return self._command_end",
+        _BOUNDS,
+    ),
+    Mutant(
+        SHARED,
+        "content-may-trickle",
+        "mailguard/smtp/patience.py",
+        "        if self._limits.min_data_rate:\n",
+        "        if not self._limits:\n",
+        _BOUNDS,
+    ),
+    Mutant(
+        SHARED,
+        "the-greeting-waits-past-the-deadline",
+        "mailguard/session/story.py",
+        "min(limits.greeting_wait, limits.envelope_deadline)",
+        "limits.greeting_wait",
+        _BOUNDS,
+    ),
+    Mutant(
+        SHARED,
+        "scanners-are-waited-for-one-by-one",
+        "mailguard/session/judge.py",
+        "services.settings.limits.scan_deadline",
+        "2 * services.settings.limits.scan_deadline",
+        _BOUNDS,
     ),
 )

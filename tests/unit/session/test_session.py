@@ -156,6 +156,29 @@ async def test_no_room_for_the_message_defers_it(start: Start, tmp_path: Path) -
     assert line["error"].endswith("missing: No such file or directory")
 
 
+async def test_what_is_declared_too_long_for_the_disk_is_deferred_at_mail(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 1870 6.1. What stays in memory needs no disk."""
+    service = await start(spool_dir=tmp_path, limits={"max_message_memory": 1000, "min_spool_free": 5000})
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result((1, 1, 99_999, 9000, 9000, 0, 0, 0, 0, 255)))
+    with capture_logs() as lines:
+        async with await service.connect() as client:
+            await client.reply()
+            await client.command(b"EHLO mail.example.org")
+            [refusal] = await client.command(b"MAIL FROM:<a@b.example> SIZE=4001")
+            assert await client.code(b"RCPT TO:<alice@example.com>") == 503
+            assert await client.code(b"MAIL FROM:<a@b.example> SIZE=4000") == 250
+            await client.command(b"RSET")
+            monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result((1, 1, 99_999, *[0] * 6, 255)))
+            assert await client.code(b"MAIL FROM:<a@b.example> SIZE=1000") == 250
+    reference = REFERENCE.search(refusal)
+    assert reference
+    assert refusal.startswith(b"452 4.3.1 ")
+    logged = {line["event"] for line in lines if line.get("ref") == reference[1].decode()}
+    assert logged >= {"spool failed", "message"}
+
+
 async def test_a_message_that_cannot_be_read_back_is_deferred(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
