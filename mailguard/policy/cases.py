@@ -1,13 +1,14 @@
-"""The cases of a policy: facts given, outcome expected; they run before every load, through the engine itself.
+"""What a case gives, and how it goes: its facts made those of a client and a message, and put through the engine.
 
-Facts not given are those of a client and a message without any fault: listed nowhere, a confirmed name, clean, score 0,
-to user@example.com. ``unknown`` is a missing answer, ``unscannable`` that of a scanner which is up but can't judge.
+What is expected of a case stands in ``policy.suites``. Facts not given are those of a client and a message without any
+fault: listed nowhere, a confirmed name, clean, score 0, to user@example.com. ``unknown`` is a missing answer,
+``unscannable`` that of a scanner which is up but can't judge.
 Only what is asked of the world is given: ``dnsbl.NAME`` rather than ``dnsbl.score``, which follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, ip_address
 from typing import Final, TypeVar
@@ -33,8 +34,8 @@ from mailguard.facts import (
     Unknown,
     VirusResult,
 )
-from mailguard.policy.engine import POSTMASTER, CompiledPolicy
-from mailguard.policy.schema import CaseEntry, Given, Outcome
+from mailguard.policy.engine import CompiledPolicy
+from mailguard.policy.schema import CaseEntry, Given
 from mailguard.positions import Document, Path, Problem, did_you_mean
 from mailguard.verdict import Action, Verdict
 
@@ -73,7 +74,7 @@ _FORMS: Final[Mapping[FactType, tuple[Callable[[Given], bool], str]]] = {
 """What a case may give for a fact of each type."""
 
 
-def check(document: Document, cases: list[CaseEntry], lists: frozenset[str]) -> Iterator[Problem]:
+def check(document: Document, cases: Sequence[CaseEntry], lists: frozenset[str]) -> Iterator[Problem]:
     """Everything wrong with what the cases give; ``lists`` are the names of the policy's lists."""
     for index, case in enumerate(cases):
         for name, value in case.given.items():
@@ -255,79 +256,6 @@ def decide(policy: CompiledPolicy, given: Mapping[str, Given]) -> Verdict:
     return course(policy, given).verdict
 
 
-def failures(document: Document, policy: CompiledPolicy, cases: list[CaseEntry]) -> Iterator[Problem]:
-    """The cases that come out otherwise than expected."""
-    for index, case in enumerate(cases):
-        went = course(policy, case.given)
-        wrong = list(_differences(case.expect, went.verdict))
-        steps = list(_explained(went)) if wrong else []
-        if case.expect.observed is not None:
-            unseen = [f"observed: {d}" for d in _differences(case.expect.observed, went.verdict.observed)]
-            wrong += unseen
-            steps += [f"observed: {step}" for step in _explained(_tried(policy, case.given))] if unseen else []
-        if wrong:
-            message = f"case '{case.name}' comes out otherwise: {'; '.join(wrong)}"
-            yield document.problem(("cases", index, "expect"), message, steps=tuple(steps))
-
-
-def _tried(policy: CompiledPolicy, given: Mapping[str, Given]) -> Course:
-    """How a case goes where everything that is only observed is in force."""
-    return course(replace(policy, force=policy.trial or policy.force, trial=None), given)
-
-
-def _differences(expected: Outcome, verdict: Verdict | None) -> Iterator[str]:
-    """What differs, each as ``expected this, got that``."""
-    if verdict is None:
-        yield "expected something, got nothing"
-        return
-    wanted = {
-        Action.REJECT: expected.reject,
-        Action.DEFER: expected.defer,
-        Action.FILE: expected.file,
-        Action.ACCEPT: expected.accept,
-    }
-    action, detail = next((a, d) for a, d in wanted.items() if d is not None)
-    if (action, detail) != (verdict.action, _detail(verdict)):
-        yield f"expected {_told(action, detail)}, got {_told(verdict.action, _detail(verdict))}{_by(verdict)}"
-    elif expected.rule is not None and expected.rule != verdict.rule:
-        yield f"expected rule '{expected.rule}', got '{verdict.rule or 'none'}'"
-    if expected.tags is not None and set(expected.tags) != set(verdict.tags):
-        yield f"expected the tags {sorted(expected.tags)}, got {sorted(verdict.tags)}"
-
-
-def _detail(verdict: Verdict) -> int | str | bool | None:
-    if verdict.action is Action.ACCEPT:
-        return True
-    return verdict.reply.code if verdict.reply is not None else verdict.folder
-
-
-def _told(action: Action, detail: int | str | bool | None) -> str:
-    return str(action) if action is Action.ACCEPT else f"{action} {detail}"
-
-
-def _by(verdict: Verdict) -> str:
-    if verdict.rule == POSTMASTER:
-        return " as postmaster and abuse are never refused nor filed"
-    if verdict.rule.startswith("unavailable: "):
-        return f" by what `unavailable` says of {verdict.rule.removeprefix('unavailable: ')}"
-    return f" by rule '{verdict.rule}'" if verdict.rule else " as no rule decided"
-
-
-_WORDS: Final = {True: "fired", False: "did not fire", None: "could not be told, for want of an answer"}
-
-
-def _explained(went: Course) -> Iterator[str]:
-    """The weights that counted, and the rules tried in both stages."""
-    for weight in went.envelope.trace.weights:
-        yield f"{weight.name} weighed {weight.weight:g}"
-    yield from _rules("envelope", went.envelope)
-    if went.content is not None:
-        yield from _rules("content", went.content)
-        spoke = any(outcome.fired for outcome in went.content.trace.rules)
-        if spoke and went.envelope.action is Action.FILE and went.content.rule == went.envelope.rule:
-            yield f"what the envelope files stays filed, here by rule '{went.envelope.rule}'"
-
-
-def _rules(stage: str, verdict: Verdict) -> Iterator[str]:
-    for outcome in verdict.trace.rules:
-        yield f"{stage} rule '{outcome.rule}' {_WORDS[outcome.fired]}"
+def tried(policy: CompiledPolicy) -> CompiledPolicy:
+    """``policy`` as it were if everything that is only observed were in force."""
+    return replace(policy, force=policy.trial or policy.force, trial=None)

@@ -1,14 +1,14 @@
 """A policy's document to a :class:`CompiledPolicy`: everything checked, all mistakes told at once, nothing half done.
 
 In order: the form (``policy.schema``), names and tables (``policy.tables``), conditions with their types and stages
-(``policy.rulebook``), what unknown answers mean, where evidence comes from (``policy.provenance``), and last the
-policy's own cases (``policy.cases``). Pure: the lists that a policy includes are handed in by ``include``.
+(``policy.rulebook``), what unknown answers mean, where evidence comes from (``policy.provenance``), and last the cases,
+its own and those beside it (``policy.suites``). Pure: the lists that a policy includes are handed in by ``include``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -19,26 +19,65 @@ from mailguard.policy.reading import Scales
 from mailguard.policy.rulebook import Rulebook, loose_problems
 from mailguard.policy.rules import Fallback, Rule, RuleSet, World, sources_of
 from mailguard.policy.schema import PolicyFile
+from mailguard.policy.suites import Suite, failures, read_suites
 from mailguard.policy.treatment import Treatments
 from mailguard.positions import Document, Problem, Problems, Text, validate
 
 Rules = Mapping[Stage, list[Rule]]
 
 
-def compile_policy(document: Document, include: Callable[[str], Text]) -> CompiledPolicy:
-    """The policy in ``document``; ``include`` reads a file that it names, or raises :class:`Problems`.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A policy in which nothing is wrong, with its cases, which are not run yet.
+
+    Attributes:
+        policy: it.
+        document: where it stands.
+        suites: its cases, its own first.
+    """
+
+    policy: CompiledPolicy
+    document: Document
+    suites: tuple[Suite, ...]
+
+    def tested(self) -> CompiledPolicy:
+        """The policy.
+
+        Raises:
+            Problems: the cases that come out otherwise than expected.
+        """
+        if problems := failures(self.policy, self.suites):
+            raise Problems(problems)
+        return self.policy
+
+
+def draft_policy(document: Document, include: Callable[[str], Text], beside: Iterable[Text] = ()) -> Draft:
+    """The policy in ``document``; ``include`` reads a file that it names, ``beside`` are files of cases beside it.
+
+    Raises:
+        Problems: everything wrong with all of them, what ``include`` raises with it.
+    """
+    suites, problems = read_suites(beside)
+    try:
+        schema = validate(document, PolicyFile)
+    except Problems as error:
+        raise Problems([*error.problems, *loose_problems(document), *problems]) from error
+    policy, found = _compile(document, schema, include)
+    suites = (Suite(document, tuple(schema.cases)), *suites)
+    for suite in suites:
+        problems += cases.check(suite.document, suite.cases, frozenset(schema.dnsbl))
+    if problems := [*found, *problems]:
+        raise Problems(problems)
+    return Draft(replace(policy, cases=sum(len(suite.cases) for suite in suites)), document, suites)
+
+
+def compile_policy(document: Document, include: Callable[[str], Text], beside: Iterable[Text] = ()) -> CompiledPolicy:
+    """As :func:`draft_policy`, its cases passed.
 
     Raises:
         Problems: everything wrong with it; or, where nothing else is, the cases that fail.
     """
-    try:
-        schema = validate(document, PolicyFile)
-    except Problems as error:
-        raise Problems([*error.problems, *loose_problems(document)]) from error
-    policy, problems = _compile(document, schema, include)
-    if problems := problems or list(cases.failures(document, policy, schema.cases)):
-        raise Problems(problems)
-    return policy
+    return draft_policy(document, include, beside).tested()
 
 
 def _compile(
@@ -55,7 +94,6 @@ def _compile(
     problems += tainted
     fallbacks = tables.fallbacks(schema.unavailable)
     tables.check_fallbacks(document, fallbacks, _used(rules, scales), problems)
-    problems += cases.check(document, schema.cases, frozenset(schema.dnsbl))
     everything = _world(rules, scales, fallbacks)
     force = _in_force(rules, scales, {} if observed else fallbacks)
     policy = CompiledPolicy(
@@ -69,7 +107,6 @@ def _compile(
         trial=None if force == everything else everything,
         profiles=profiles,
         treatments=Treatments.of(everything.stages[Stage.CONTENT].rules),
-        cases=len(schema.cases),
     )
     return policy, problems
 

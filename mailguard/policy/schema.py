@@ -276,6 +276,13 @@ class CaseEntry(Part):
     expect: Expected = Field(description="what must come of it, such as {reject: 554}", examples=["{reject: 554}"])
 
 
+class CasesFile(Part):
+    """A file of cases beside a policy."""
+
+    mailguard_cases: Literal[1] = Field(description="the version of the language: 1")
+    cases: list[CaseEntry] = Field(description="run before every load of the policy", examples=["[]"])
+
+
 class PolicyFile(Part):
     """A whole policy."""
 

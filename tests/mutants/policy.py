@@ -219,8 +219,8 @@ MUTANTS: tuple[Mutant, ...] = (
         BAD_POLICY,
         "failing-cases-are-passed-over",
         "mailguard/policy/compiler.py",
-        "problems or list(cases.failures(document, policy, schema.cases))",
-        "problems",
+        "if problems := failures(self.policy, self.suites):",
+        "if problems := []:",
         ("tests/unit/policy/test_broken.py",),
     ),
     Mutant(
