@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from mailguard import metrics
@@ -39,24 +41,39 @@ def became(answer: Reply, folder: str = "") -> str:
 
 
 class Recorder:
-    """Logs what happens, and has it written where there is a ``journal``."""
+    """Logs what happens, and has it written where there is a ``journal``.
+
+    Never fails: a bug in telling of a message that a backend has taken must not make it 451, and so come twice.
+    """
 
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
 
     def note(self, record: Record) -> None:
         """Tell of ``record``, which is without version and time."""
-        logger.info(record["event"], **log_line(record))
+        with self._guarded(record["ref"]):
+            logger.info(record["event"], **log_line(record))
+        self._write(record)
+
+    def _write(self, record: Record) -> None:
         if self._journal is not None:
-            self._journal.put(record)
+            with self._guarded(record["ref"]):
+                self._journal.put(record)
+
+    @contextmanager
+    def _guarded(self, reference: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception:  # noqa: BLE001  told of as any bug is, but for the journal
+            metrics.ERRORS.inc()
+            logger.exception("internal error", ref=reference)
 
     def bug(self, reference: str, client: str) -> None:
         """Count and tell of the exception being handled, which nobody expected; the client is told 4yz."""
         metrics.ERRORS.inc()
         logger.exception("internal error", ref=reference)
-        if self._journal is not None:
-            about = {"event": "internal error", "ref": reference, "verdict": DEFER, "client": {"ip": client}}
-            self._journal.put({**about, "exception": bounded(repr(sys.exception()))})
+        about = {"event": "internal error", "ref": reference, "verdict": DEFER, "client": {"ip": client}}
+        self._write({**about, "exception": bounded(repr(sys.exception()))})
 
     def refused(self, event: str, reference: str, client: str, answer: Reply, **more: object) -> None:
         """Tell of a refusal that no story gave: of a command, or of a whole connection."""

@@ -125,6 +125,9 @@ class Writer:
         except Exception:  # noqa: BLE001  a bug here must not end the journal
             metrics.ERRORS.inc()
             logger.exception("internal error")
+        finally:
+            with self._changed:
+                self._waiting -= sum(map(len, lines))
 
     def _next(self) -> list[bytes]:
         """The lines that have come; none where none came before something else is due."""
@@ -133,7 +136,7 @@ class Writer:
                 self._changed.wait(self._due())
         self._ending.wait(GATHER)
         with self._changed:
-            lines, self._lines, self._waiting = self._lines, [], 0
+            lines, self._lines = self._lines, []
         return lines
 
     def _due(self) -> float:

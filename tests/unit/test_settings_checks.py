@@ -154,3 +154,25 @@ def test_authorities_that_cannot_be_used(tmp_path: Path, name: str, wrong: str) 
     assert problem.startswith("10:")
     assert wrong in problem
     assert str(tmp_path / name) in problem
+
+
+@pytest.mark.parametrize(
+    ("journal", "expected"),
+    [
+        ("directory: journal", ""),
+        ("directory: deep/journal", "12:22: no journal can be kept in {0}/deep/journal: {0}/deep is no folder"),
+        ("directory: policy.yaml", "12:22: no journal can be kept in {0}/policy.yaml: {0}/policy.yaml is no folder"),
+        ("directory: link", "12:22: no journal can be kept in {0}/link: it is a symbolic link: name the folder itself"),
+        ("pseudonymise: [client]", "12:11: `pseudonymise` needs a key"),
+        ("pseudonymise: [sender], pseudonym_key: key", "12:50: this key cannot be used: {0}/key is open to others"),
+        ("pseudonymise: [nobody], pseudonym_key: key", "12:26: "),
+    ],
+)
+def test_a_journal_that_cannot_be_kept(tmp_path: Path, journal: str, expected: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    (tmp_path / "key").write_text("k" * 32)
+    (tmp_path / "key").chmod(0o644)
+    found = told(tmp_path, SETTINGS + "journal: {" + journal + "}\n")
+    assert len(found) == bool(expected)
+    assert not expected or found[0].startswith(expected.format(tmp_path)), found

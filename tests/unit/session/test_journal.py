@@ -183,6 +183,22 @@ async def test_a_journal_that_cannot_be_written_keeps_no_mail_waiting(start: Sta
     assert [line["operation"] for line in lines if line["event"] == "journal failed"] == ["write"]
 
 
+async def test_a_bug_in_the_journal_keeps_no_mail_waiting(
+    start: Start, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise LookupError("a bug")
+
+    for name in ("mailguard.journal.recorder.log_line", "mailguard.journal.journal.encode"):
+        monkeypatch.setattr(name, broken)
+    service = await start(**settings)
+    with capture_logs() as lines:
+        async with await service.connect() as client:
+            outcome = await submit(client, mail().octets)
+    assert outcome.content.startswith(b"250 ")
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["internal error"] * 2
+
+
 def test_a_recorder_without_a_journal_logs() -> None:
     with capture_logs() as lines:
         Recorder().note({"event": "message", "ref": "R-1", "client": {"ip": CLIENT}})
