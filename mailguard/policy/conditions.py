@@ -1,9 +1,10 @@
 """The text of a condition to a checked :mod:`policy.expression` tree.
 
 Parsed by the standard ``ast`` module (``policy.syntax``) and rebuilt node by node against a whitelist: ``and or not``,
-comparisons, ``in``, numbers, texts, lists of these, and names of facts, profile constants, lists and tags. Everything
-else is refused in plain words: no call, no attribute of an object, no arithmetic. Types, stage, and values that a fact
-can never have (``policy.implausible``) are checked here; where evidence comes from is checked by ``policy.provenance``.
+comparisons, ``in``, numbers, texts, lists of these, the functions of ``policy.functions``, and names of facts, profile
+constants, lists and tags. Everything else is refused in plain words: no other call, no attribute of an object, no
+arithmetic. Types, stage, and values that a fact can never have (``policy.implausible``) are checked here; where
+evidence comes from is checked by ``policy.provenance``.
 All faults of one condition are found at once.
 """
 
@@ -20,6 +21,7 @@ from mailguard.policy import syntax
 from mailguard.policy.expression import (
     TAGS,
     And,
+    Call,
     Comparison,
     Condition,
     Constant,
@@ -36,8 +38,9 @@ from mailguard.policy.expression import (
     ProfileRef,
     Span,
 )
+from mailguard.policy.functions import FUNCTIONS, BadArgument, Function, meant
 from mailguard.policy.implausible import why_never
-from mailguard.policy.lists import AddressList, BadEntry, Kind, from_entries
+from mailguard.policy.lists import AddressList, BadEntry, Kind
 from mailguard.policy.syntax import Fault, Faults
 from mailguard.positions import closest, did_you_mean
 
@@ -64,7 +67,7 @@ _COMPARISONS: Final[Mapping[type[ast.cmpop], str]] = {
 }  # fmt: skip
 _ORDERED: Final = ("<", "<=", ">", ">=")
 _REFUSED: Final[Mapping[type[ast.AST], tuple[str, str]]] = {
-    ast.Call: ("this version has no functions in conditions", "compare facts with `==`, `>=`, `in`"),
+    ast.Call: ("only a function can be called", "the functions are listed in docs/reference/functions.md"),
     ast.BinOp: ("nothing is computed here", "compare a fact with a number; `weights` adds evidence up"),
     ast.IfExp: ("`if ... else` has no place here", "write two rules"),
     ast.Subscript: ("`[...]` after a name has no place here", "compare the whole fact"),
@@ -222,23 +225,16 @@ class _Parser:
     def _networks(self, items: tuple[Literal, ...]) -> AddressList:
         result = AddressList()
         for item in items:
-            entry = str(item.constant)
             try:
-                if not any(c in entry for c in ".:"):
-                    raise BadEntry(f"`{entry}` is no IP address or network", "write 198.18.1.10 or 198.18.0.0/15")
-                entries = from_entries([entry])
+                result.add_of(Kind.ADDRESS, str(item.constant))
             except BadEntry as error:
                 raise Faults([Fault(item.span, str(error), error.hint)]) from error
-            if not entries.networks:
-                raise Faults([Fault(item.span, f"`{entry}` is no IP address or network", "write 198.18.0.0/15")])
-            for key, prefixes in entries.networks.items():
-                result.networks.setdefault(key, set()).update(prefixes)
         return result
 
     def _check_values(self, fact: Operand, literal: Operand) -> None:
         """A comparison with a text that the fact never is can only be a slip."""
-        if isinstance(fact, FactRef) and isinstance(literal, Literal) and isinstance(literal.constant, str):
-            never = why_never(fact.name, literal.constant)
+        if isinstance(fact, FactRef | Call) and isinstance(literal, Literal) and isinstance(literal.constant, str):
+            never = why_never(self._text[slice(*fact.span)], kind_of(fact), literal.constant)
             if never is not None:
                 raise Faults([Fault(literal.span, *never)])
 
@@ -301,10 +297,11 @@ class _Parser:
         if entries is None:
             raise self._fault(right, f"there is no list `{name}`", did_you_mean(name, self._scope.lists))
         operand = self._operand(left)
-        if not isinstance(operand, FactRef) or operand.name not in LISTABLE:
+        kind = kind_of(operand)
+        if kind is None:
             hint = f"these can be: {', '.join(f'`{n}`' for n in LISTABLE)}"
             raise self._fault(left, f"`{self._source(left)}` can't be looked up in an address list", hint)
-        return InList(operand, LISTABLE[operand.name], entries, span)
+        return InList(operand, kind, entries, span)
 
     def _operand(self, node: ast.expr, beside: ast.expr | None = None) -> Operand:
         """One side of a comparison; ``beside``: the other, which tells what an unknown name was meant to be."""
@@ -315,6 +312,8 @@ class _Parser:
             return Literal(sign * float(value.constant), value.type, value.span)
         if isinstance(node, ast.Constant):
             return self._constant(node, node.value)
+        if isinstance(node, ast.Call):
+            return self._call(node)
         name = _dotted(node)
         if name is not None:
             return self._name(node, name, beside)
@@ -322,6 +321,54 @@ class _Parser:
             self._check_slip(node)
         message, hint = _REFUSED.get(type(node), ("this has no place in a condition", "compare facts with `==`, `in`"))
         raise self._fault(node, message, hint)
+
+    def _call(self, node: ast.Call) -> Call:
+        function = self._function(node)
+        if node.keywords or not node.args or not function.takes_constants(len(node.args) - 1):
+            raise self._fault(node, f"`{function.name}` takes other arguments", f"such as {function.example}")
+        operand = self._operand(node.args[0])
+        self._check_taken(node.args[0], function, operand)
+        constants = tuple(self._argument(function, argument) for argument in node.args[1:])
+        try:
+            apply = function.bind(constants, _folds(operand))
+        except BadArgument as error:
+            span = self._within(node.args[error.index + 1], constants[error.index], error.span)
+            raise Faults([Fault(span, str(error), error.hint)]) from error
+        return Call(function.name, operand, constants, function.gives, function.kind, apply, self._span(node))
+
+    def _function(self, node: ast.Call) -> Function:
+        name = _dotted(node.func)
+        if name is None:
+            raise self._fault(node, *_REFUSED[ast.Call])
+        if name in FUNCTIONS:
+            return FUNCTIONS[name]
+        raise self._fault(node.func, f"there is no function `{name}`", meant(name))
+
+    def _check_taken(self, node: ast.expr, function: Function, operand: Operand) -> None:
+        """The first argument is of the type that the function takes, or the kind of address."""
+        if function.takes in (operand.type, kind_of(operand)):
+            return
+        source, kind = self._source(node), kind_of(operand)
+        if function.takes is FactType.TEXT:
+            hint = f"such as {FUNCTIONS['in_network'].example}" if operand.type is FactType.ADDRESS else ""
+            raise self._fault(node, f"`{source}` is no text, which `{function.name}` looks at", hint)
+        hint = f"these are: {', '.join(f'`{name}`' for name, k in LISTABLE.items() if k is function.takes)}"
+        if kind is Kind.MAILBOX and function.takes is Kind.DOMAIN:
+            hint = f"write domain_of({source})"
+        raise self._fault(node, f"`{source}` is no {function.takes}, which `{function.name}` looks at", hint)
+
+    def _argument(self, function: Function, node: ast.expr) -> str:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return node.value
+        message = f"`{self._source(node)}` is no text in quotes: it is read when the policy is loaded"
+        raise self._fault(node, message, f"such as {function.example}")
+
+    def _within(self, node: ast.expr, constant: str, part: Span | None) -> Span:
+        """Where ``part`` of a text in quotes stands; the whole of it where that can't be told."""
+        first, last = self._span(node)
+        if part is None or self._text[first + 1 : last - 1] != constant:
+            return first, last
+        return first + 1 + part[0], first + 1 + max(part)
 
     def _check_slip(self, node: ast.BinOp) -> None:
         """``spam.content-score`` is a subtraction to the parser, and ``&`` a sum of bits, but not to their authors."""
@@ -337,6 +384,9 @@ class _Parser:
         span = self._span(node)
         if isinstance(value, bool):
             return Literal(value, FactType.BOOLEAN, span)
+        if isinstance(value, str) and "\\" in value:
+            message = "a backslash has no place in this text: it is compared as it stands"
+            raise self._fault(node, message, "a regular expression stands in a function: matches(helo.name, 'regex')")
         if isinstance(value, str):
             return Literal(value, FactType.TEXT, span)
         if isinstance(value, int | float) and abs(value) < 1e15 and math.isfinite(value):
@@ -386,8 +436,15 @@ def _too_early(spec: FactSpec) -> str:
     return f"`{spec.name}` is known only when the content has come, and this rule is of the envelope"
 
 
+def kind_of(operand: Operand) -> Kind | None:
+    """What kind of address ``operand`` is, if any."""
+    if isinstance(operand, Call):
+        return operand.kind
+    return LISTABLE.get(operand.name) if isinstance(operand, FactRef) else None
+
+
 def _folds(operand: Operand) -> bool:
-    return isinstance(operand, FactRef) and operand.name in FOLDED
+    return kind_of(operand) is not None or (isinstance(operand, FactRef) and operand.name in FOLDED)
 
 
 def _dotted(node: ast.expr) -> str | None:

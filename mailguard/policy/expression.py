@@ -9,7 +9,7 @@ How doubt counts is the reader's choice (:class:`Doubt`), by the rule's action; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Protocol, TypeAlias
@@ -105,7 +105,29 @@ class Literal:
         return as_value(self.constant)
 
 
-Operand: TypeAlias = FactRef | ProfileRef | Literal
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of an operand: ``apply`` has the ``constants`` that stand behind it, ``kind`` is of its result."""
+
+    function: str
+    operand: Operand
+    constants: tuple[str, ...]
+    type: FactType
+    kind: Kind | None
+    apply: Callable[[Value], Value] = field(compare=False, repr=False)
+    span: Span
+
+    def read(self, view: View) -> Value | None:
+        """Its value, None where there was no answer."""
+        value = self.operand.read(view)
+        return None if value is None else self.apply(value)
+
+    def parts(self) -> tuple[Condition | Operand, ...]:
+        """See :class:`Condition`."""
+        return (self.operand,)
+
+
+Operand: TypeAlias = FactRef | ProfileRef | Literal | Call
 
 
 def as_value(constant: Constant) -> Value:
@@ -252,9 +274,9 @@ class HasTag:
 
 @dataclass(frozen=True, slots=True)
 class InList:
-    """A fact that an address list holds: of the policy, or written in the condition."""
+    """An address that an address list holds: of the policy, or written in the condition."""
 
-    operand: FactRef
+    operand: Operand
     kind: Kind
     entries: AddressList
     span: Span

@@ -11,25 +11,30 @@ from typing import Final
 
 from mailguard.caseless import lowered
 from mailguard.facts import FACTS
+from mailguard.policy.lists import Kind
 from mailguard.positions import did_you_mean
 
-_DOMAINS: Final = frozenset({"reverse_dns.name", "helo.name", "sender.domain", "recipient.domain"})
-_ADDRESSES: Final = frozenset({"sender.address", "recipient.address"})
 _NEVER_IN_A_DOMAIN: Final = re.compile(r"[*@\s]|^\.")
 _WITHOUT_DOMAIN: Final = "postmaster"
 """The one recipient that has no domain (RFC 5321 4.1.1.3)."""
 
 
-def why_never(fact: str, text: str) -> tuple[str, str] | None:
-    """Why ``fact`` is never ``text``: message and hint; None where it may be."""
-    values = FACTS[fact].values
+def why_never(fact: str, kind: Kind | None, text: str) -> tuple[str, str] | None:
+    """Why ``fact``, an address of ``kind``, is never ``text``: message and hint; None where it may be.
+
+    ``fact`` may be a function too: then it is what it gives.
+    """
+    values = FACTS[fact].values if fact in FACTS else ()
     if values and text not in values:
         return f"`{fact}` is never '{text}'", did_you_mean(text, [v for v in values if v], otherwise="it may be")
     if fact == "virus.name" and "*" in text:
-        return f"`{fact}` is compared as a whole: `*` is no pattern", "write the whole name, or compare `virus.kind`"
-    if fact in _DOMAINS and _no_domain(text.lstrip(".") if fact == "helo.name" else text):
+        return (
+            f"`{fact}` is compared as a whole: `*` is no pattern",
+            "write matches(virus.name, 'regex'), or compare `virus.kind`",
+        )
+    if kind is Kind.DOMAIN and _no_domain(text.lstrip(".") if fact == "helo.name" else text):
         return f"`{fact}` is never '{text}'", _instead_of_domain(fact, text)
-    if fact in _ADDRESSES and text:
+    if kind is Kind.MAILBOX and text:
         return _not_as_address(fact, text)
     return None
 
@@ -40,8 +45,7 @@ def _no_domain(text: str) -> bool:
 
 def _instead_of_domain(fact: str, text: str) -> str:
     if "*" in text or text.startswith("."):
-        domain = text.lstrip("*.")
-        return f"subdomains are looked up in a list: {fact} in lists.NAME, with `.{domain}` in that list"
+        return f"write domain_matches({fact}, '.{text.lstrip('*.')}') for the domains below it"
     return f"a domain has no `@`: write '{text.rpartition('@')[2]}'" if "@" in text else "a domain has no spaces"
 
 

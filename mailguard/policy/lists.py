@@ -40,6 +40,13 @@ class Kind(StrEnum):
     MAILBOX = "mailbox"
 
 
+_WANTED: Final = {
+    Kind.ADDRESS: ("IP address or network", "write 198.18.1.10 or 198.18.0.0/15"),
+    Kind.DOMAIN: ("domain", "write 'example.com' for that one, '.example.com' for those below it"),
+}
+"""What an entry must be that stands for one kind, and how it is written."""
+
+
 class BadEntry(ValueError):
     """An entry that is neither network nor domain nor mailbox; ``hint`` says what it may have meant."""
 
@@ -102,6 +109,19 @@ class AddressList:
             (self.parents if name.startswith(".") else self.domains).add(name.lstrip("."))
         else:
             raise BadEntry(f"`{entry}` is no network, domain or mailbox", "one entry a line, without spaces")
+
+    def add_of(self, kind: Kind, entry: str) -> None:
+        """Add one entry that must be an IP address or network, or a domain, by ``kind``.
+
+        Raises:
+            BadEntry: it is none, or something else.
+        """
+        one = AddressList()
+        one.add(entry)
+        if not (one.networks if kind is Kind.ADDRESS else one.domains | one.parents) or "@" in entry:
+            what, hint = _WANTED[kind]
+            raise BadEntry(f"`{entry}` is no {what}", hint)
+        self.add(entry)
 
     def _add_mailbox(self, entry: str) -> None:
         local, _, domain = entry.rpartition("@")

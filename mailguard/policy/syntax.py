@@ -3,6 +3,9 @@
 Python's own parser reads it, so what it cannot read is told in Python's terms, which mean nothing to an admin. Slips
 that people make (``=>``, ``&&``, ``10MB``, an address without quotes) are recognised in the text itself instead; quoted
 parts of it are left out of that. Length and depth are bounded, since everything else recurses over the tree.
+
+A backslash in quotes is itself, as a regular expression needs it, and takes nothing's meaning away: a text that holds
+one kind of quote stands in the other.
 """
 
 from __future__ import annotations
@@ -20,6 +23,11 @@ MAX_LENGTH: Final = 1000
 """Characters of a condition: one that needs more is several rules."""
 MAX_DEPTH: Final = 30
 """Nodes within nodes; it bounds the recursion over a tree."""
+
+
+_BACKSLASH: Final = "\x7f"
+"""Stands for a backslash while Python reads a text, so that it is no escape: as wide, and refused in a condition."""
+_ESCAPED_BY_YAML: Final = "in a double-quoted text of YAML a backslash is written twice; in single quotes, once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +58,7 @@ def parse(text: str) -> tuple[ast.expr, int]:
     body = text.strip()
     if not body:
         raise Faults([Fault((0, len(text)), "the condition is empty", "a rule for everything says `if: true`")])
-    odd = next((i for i, c in enumerate(text) if not c.isprintable() or c == "\\"), None)
-    if odd is not None:
-        raise Faults([Fault((odd, odd + 1), "this character has no place in a condition", "write plain text")])
+    _check_characters(text)
     start = text.index(body)
     tree = _tree(text, body, start)
     if _depth(tree) > MAX_DEPTH:
@@ -60,13 +66,37 @@ def parse(text: str) -> tuple[ast.expr, int]:
     return tree, start
 
 
+def _check_characters(text: str) -> None:
+    bare = _QUOTED.sub(lambda match: match.group().replace("\\", "_"), text)
+    odd = next((i for i, c in enumerate(bare) if not c.isprintable() or c == "\\"), None)
+    if odd is None:
+        return
+    hint = "write plain text" if bare[odd] >= " " else _ESCAPED_BY_YAML
+    raise Faults([Fault((odd, odd + 1), "this character has no place in a condition", hint)])
+
+
 def _tree(text: str, body: str, start: int) -> ast.expr:
     try:
         with warnings.catch_warnings():  # such as `1or 2`, which Python itself will refuse one day
             warnings.simplefilter("error")
-            return ast.parse(body, mode="eval").body
+            return _restored(ast.parse(body.replace("\\", _BACKSLASH), mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError, Warning) as error:
-        raise Faults([_slip(text) or _told_by_python(text, start, error)]) from error
+        raise Faults([_escaped_quote(text) or _slip(text) or _told_by_python(text, start, error)]) from error
+
+
+def _escaped_quote(text: str) -> Fault | None:
+    if (found := re.search(r"""\\['"]""", text)) is None:
+        return None
+    hint = "a text that holds one kind of quote stands in the other"
+    return Fault(found.span(), "a backslash does not keep a quote from ending the text", hint)
+
+
+def _restored(tree: ast.expr) -> ast.expr:
+    """``tree``, whose texts have their backslashes again."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = node.value.replace(_BACKSLASH, "\\")
+    return tree
 
 
 def _depth(tree: ast.AST) -> int:
@@ -79,7 +109,7 @@ def _depth(tree: ast.AST) -> int:
 _Say: TypeAlias = Callable[[re.Match[str]], tuple[str, str]]
 _QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
 _UNITS: Final = {"k": 1024, "m": 1024**2, "g": 1024**3}
-_WHOLE: Final = "a text is compared as a whole, with `==`, or looked up in an address list: helo.name in lists.NAME"
+_WHOLE: Final = "write matches(helo.name, 'regex'), or domain_matches(helo.name, '.example.com') for whole domains"
 
 
 def _no_operator(meant: str) -> _Say:
@@ -87,7 +117,7 @@ def _no_operator(meant: str) -> _Say:
 
 
 def _no_pattern(match: re.Match[str]) -> tuple[str, str]:
-    return f"`{match.group()}` is no operator here: there are no patterns in conditions", _WHOLE
+    return f"`{match.group()}` is no operator here: patterns stand in functions", _WHOLE
 
 
 def _unquoted_address(match: re.Match[str]) -> tuple[str, str]:

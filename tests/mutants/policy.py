@@ -49,6 +49,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         RECEIVED,
+        "a-fact-hides-behind-a-function",
+        _DIRECTION,
+        "if node is part else Direction.ANY",
+        "if node is part else Direction.FREE",
+        (f"{_DIRECTIONS[0]}::test_no_condition_moves_where_it_does_not",),
+    ),
+    Mutant(
+        RECEIVED,
         "the-lack-of-a-tag-moves-as-the-tag",
         _ANALYSIS,
         "origin.direction.turned if move.turned else origin.direction",

@@ -8,11 +8,13 @@ from ipaddress import IPv4Address
 from hypothesis import strategies as st
 
 from mailguard.facts import (
+    FACTS,
     Answer,
     Cause,
     Client,
     ClientAddress,
     Envelope,
+    FactType,
     Helo,
     Known,
     Mailbox,
@@ -22,6 +24,9 @@ from mailguard.facts import (
     Unknown,
     VirusResult,
 )
+from mailguard.policy.conditions import LISTABLE
+from mailguard.policy.functions import FUNCTIONS
+from mailguard.policy.lists import Kind
 
 UNKNOWN = st.builds(Unknown, st.text(max_size=20), st.sampled_from(Cause))
 SCORES = st.sampled_from([-3.0, 0.0, 1.0, 2.9, 3.0, 4.9, 5.0, 7.5, 15.0, 1000.0])
@@ -77,6 +82,8 @@ _ENVELOPE_ATOMS = [
     "'black.example' not in dnsbl.zones",
     "client.score >= 3",
     "client.score <= 0",
+    "matches(helo.name, '^client[.]')",
+    "in_network(client.ip, '198.18.0.1')",
 ]
 CONTENT_ATOMS = [
     "early_talker",
@@ -100,9 +107,52 @@ CONTENT_ATOMS = [
     "virus.kind != 'heuristic'",
     "virus.kind in ('malware', 'pua')",
     "virus.name == 'Win.X'",
+    "matches(virus.name, '^Win')",
+    "matches(virus.kind, 'malware')",
+    "(virus.kind == 'malware' and not matches(virus.name, 'Y$'))",
+    "domain_matches(sender.domain, '.example.org')",
     "(virus.kind == 'malware' and virus.name != 'Win.X')",
     "(virus.kind != 'malware' or virus.name == 'Win.X')",
 ]
+EVERY_ATOM = sorted(
+    {
+        *_ENVELOPE_ATOMS,
+        *CONTENT_ATOMS,
+        *(function.example for function in FUNCTIONS.values()),
+        *(f"matches({name}, '[a-z]$')" for name, spec in FACTS.items() if spec.type is FactType.TEXT),
+        *(f"{name} in lists.some" for name in LISTABLE),
+        *(f"domain_matches({name}, 'a.b', '.b')" for name, kind in LISTABLE.items() if kind is Kind.DOMAIN),
+        *(f"domain_of({name}) in lists.some" for name, kind in LISTABLE.items() if kind is Kind.MAILBOX),
+        *(f"{name} == profile.word" for name, spec in FACTS.items() if spec.type is FactType.TEXT),
+    }
+)
+"""Conditions of every form: each function and each list over each fact that it takes."""
+LOOSE_ATOMS = [
+    "spam.score >= 5",
+    "profile.junk_at > spam.score",
+    "spam.received_score != 0",
+    "'BODY' in spam.rules",
+    "virus.name in spam.rules",
+    "virus.status == 'infected'",
+    "virus.name == 'Win.X'",
+    "matches(virus.name, 'Phish')",
+    "matches(virus.name, 'Phish') == early_talker",
+    "matches(virus.status, '^infected$')",
+    "matches(virus.kind, '^malware$')",
+    "virus.kind == profile.word",
+]
+"""Conditions that Received lines may make true and false."""
+HIDING = [
+    "({})",
+    "not {}",
+    "{} and not early_talker",
+    "early_talker or {}",
+    "(dnsbl.score >= 4 and {}) or dnsbl.listed_by >= 2",
+    "not (domain_matches(sender.domain, '.example') or {})",
+    "in_network(client.ip, '198.18.0.0/15') and ({} or sender.domain in lists.some)",
+    "{} and spam.content_score >= 5",
+]
+"""Where a condition may be hidden; none of it settles what the whole comes to."""
 _SYMBOLS = st.sampled_from(["A", "B"])
 _ACTIONS = st.sampled_from(["accept", "reject", "defer", "file", "tag"])
 _PASSING = st.sampled_from(["accept", "file", "tag", "tag"])

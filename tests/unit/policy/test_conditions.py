@@ -115,6 +115,34 @@ def evaluated(text: str, doubt: Doubt = Doubt.KEPT) -> Truth:
         ("sender.domain in lists.friends", True),
         ("helo.name in lists.friends", False),
         ("  message.size > 1000  ", True),
+        ("matches(helo.name, '^mail')", True),
+        ("matches(helo.name, 'l.ex')", True),
+        ("matches(helo.name, '^ex')", False),
+        (r"matches(helo.name, '^\w+[.]example$')", True),
+        (r"matches(helo.name, r'^\w+[.]example$')", True),
+        ("matches(reverse_dns.name, 'x')", None),
+        ("not matches(reverse_dns.name, 'x')", None),
+        ("matches(virus.name, '^Win')", True),
+        ("matches(virus.name, '^win')", False),
+        ("matches(virus.name, '(?i)^win')", True),
+        ("matches(profile.word, '^H') and matches('abc', 'b')", True),
+        ("matches(helo.name, 'q') == false", True),
+        ("in_network(client.ip, '198.18.0.0/15')", True),
+        ("in_network(client.ip, '203.0.113.7', '2001:db8::/32', '198.18.1.10')", True),
+        ("not in_network(client.ip, '203.0.113.0/24')", True),
+        ("domain_matches(helo.name, 'mail.EXAMPLE')", True),
+        ("domain_matches(helo.name, 'example')", False),
+        ("domain_matches(helo.name, 'x.example', '.Example')", True),
+        ("domain_matches(sender.domain, '.sub.example')", True),
+        ("domain_matches(sender.domain, 'sub.example')", False),
+        ("domain_matches(reverse_dns.name, '.example')", None),
+        ("domain_of(sender.address) == 'B.example'", True),
+        ("domain_of(sender.address) == sender.domain", False),
+        ("domain_of(sender.address) in ['a.example', 'b.example']", True),
+        ("domain_of(sender.address) in lists.friends", False),
+        ("domain_of(sender.address) in dnsbl.zones", None),
+        ("domain_matches(domain_of(sender.address), 'b.example', '.b.example')", True),
+        ("matches(domain_of(sender.address), '^b')", True),
     ],
 )
 def test_truth(text: str, expected: Truth) -> None:
@@ -151,6 +179,39 @@ def test_how_doubt_can_count(text: str, nothing: Truth, favourable: Truth) -> No
     "text",
     [
         "__import__('os').system('true')",
+        "matches",
+        "matches()",
+        "matches('[a')",
+        "matches(*tags)",
+        "matches(helo.name, *['x'])",
+        "matches(helo.name, **{'pattern': 'x'})",
+        "matches(helo.name, 'x', 'y')",
+        "matches(helo.name, helo.name)",
+        "matches(helo.name, b'x')",
+        "matches(helo.name, f'x')",
+        "matches(spam.score, '5')",
+        "matches(spam.rules, 'BODY')",
+        "matches(tags, 'A')",
+        "matches(lists.friends, 'A')",
+        "matches(matches(helo.name, 'x'), 'true')",
+        "matches(spam.score >= 5, 'x')",
+        "(matches)(helo.name, '[')",
+        "in_network(client.ip)",
+        "in_network('198.18.0.1', '198.18.0.0/15')",
+        "in_network(client.ip, 'friends')",
+        "in_network(client.ip, lists.friends)",
+        "domain_matches(profile.word, 'example.com')",
+        "domain_matches(sender.local, 'example.com')",
+        "domain_matches(sender.domain, '198.18.0.0/15')",
+        "domain_matches(sender.domain, 'a@b.example')",
+        "domain_of(domain_of(sender.address)) == 'x'",
+        "domain_of(sender.address, 'x') == 'x'",
+        "domain_of(sender.address) > 5",
+        "domain_of(sender.address).upper() == 'X'",
+        "eval('1')",
+        "matches.__globals__",
+        r"helo.name == '\x41'",
+        r"'\101' in tags",
         "client.ip.__class__",
         "().__class__",
         "[x for x in tags]",
@@ -238,6 +299,11 @@ def test_every_mistake_of_a_condition_is_found_at_its_place() -> None:
 def test_a_content_fact_does_not_exist_at_the_envelope() -> None:
     with pytest.raises(Faults):
         parse_condition("spam.score >= 5", Scope(Stage.ENVELOPE))
+
+
+def test_no_function_takes_a_fact_of_a_later_stage() -> None:
+    with pytest.raises(Faults):
+        parse_condition("matches(virus.name, 'x')", Scope(Stage.ENVELOPE))
 
 
 def test_every_fact_can_be_read() -> None:

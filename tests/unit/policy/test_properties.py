@@ -17,6 +17,7 @@ from mailguard.facts import (
     ClientAddress,
     Codes,
     Envelope,
+    FactType,
     Helo,
     Known,
     Mailbox,
@@ -29,7 +30,11 @@ from mailguard.facts import (
 )
 from mailguard.policy import CompiledPolicy
 from mailguard.policy.conditions import Scope, parse_condition
+from mailguard.policy.expression import Doubt, View, facts_of
+from mailguard.policy.lists import from_entries
+from mailguard.policy.reading import Reading, Scales
 from mailguard.policy.syntax import Faults
+from mailguard.policy.truth import Members
 from mailguard.policy_files import load
 from mailguard.positions import Problems, Text, parse
 from mailguard.verdict import Action, Verdict
@@ -37,9 +42,13 @@ from tests.unit.policy.evidence import SPAM, VIRUS, spam_may_become, virus_may_b
 from tests.unit.policy.strategies import (
     ANY_CODES,
     ENVELOPES,
+    EVERY_ATOM,
+    HIDING,
+    LOOSE_ATOMS,
     MESSAGES,
     blocking_stages,
     clients,
+    conditions,
     stages,
 )
 from tests.unit.policy.support import LISTS, UNAVAILABLE, rules
@@ -124,6 +133,66 @@ def test_received_evidence_may_acquit_and_never_convicts(
     }
     for (s, t), (v, w) in product(SPAM_MOVES, VIRUS_MOVES):
         assert blocked[s, v] or not blocked[t, w], (SPAM[s], VIRUS[v], "became", SPAM[t], VIRUS[w])
+
+
+HIDDEN = (
+    UNAVAILABLE
+    + LISTS
+    + (
+        "lists: {some: [example.org, .example.net]}\n"
+        "profiles: {normal: {junk_at: 5, word: malware}}\n"
+        "recipients: [{match: ['*'], profile: normal}]\n"
+    )
+)
+
+
+@given(
+    loose=st.sampled_from(LOOSE_ATOMS),
+    ways=st.lists(st.lists(st.sampled_from(HIDING), max_size=2), min_size=1, max_size=4),
+    lack=st.booleans(),
+    action=st.sampled_from(["reject", "defer"]),
+)
+def test_no_received_fact_can_be_hidden_from_the_compiler(
+    loose: str, ways: list[list[str]], lack: bool, action: str
+) -> None:
+    """Neither within conditions, nor behind functions, lists and constants, nor through tags given by tags."""
+    lines, condition = [], loose
+    for number, way in enumerate(ways):
+        for form in way:
+            condition = form.format(f"({condition})")
+        lines.append(f"{condition} => tag symbol=T{number}")
+        condition = f"'T{number}' {'not in' if lack else 'in'} tags"
+    lines.append(f"{condition} => {action}")
+    with pytest.raises(Problems, match=rf"may not {action} by the tag T{len(ways) - 1}"):
+        rules("", "\n".join(lines), more=HIDDEN)
+    with pytest.raises(Problems, match="no reject may stand below it"):
+        rules("", "\n".join([*lines[:-1], f"{condition} => accept", "early_talker => reject"]), more=HIDDEN)
+
+
+SCOPE = Scope(
+    Stage.CONTENT,
+    {"at": FactType.NUMBER, "word": FactType.TEXT},
+    {"some": from_entries(["example.org", ".example.net", "a@b.example", "198.18.0.0/15", "::/0"])},
+)
+
+
+@given(
+    text=conditions(tuple(EVERY_ATOM), 4),
+    client=clients(ANY_CODES),
+    envelope=ENVELOPES,
+    message=MESSAGES,
+    doubt=st.sampled_from(Doubt),
+)
+def test_no_facts_make_a_condition_fail(
+    text: str, client: Client, envelope: Envelope, message: Message, doubt: Doubt
+) -> None:
+    """Whatever functions and lists it asks; where nothing is missing or in doubt it is true or false."""
+    reading = Reading(Scales(), client, envelope, message, Members())
+    view = View(reading, {"at": 5.0, "word": "x"}, doubt)
+    condition = parse_condition(text, SCOPE)
+    assert condition.evaluate(view) in (True, False, None)
+    if all(reading.value(fact.name) is not None for fact in facts_of(condition)):
+        assert condition.evaluate(view) is not None
 
 
 @settings(max_examples=400)
