@@ -18,6 +18,7 @@ from mailguard import __version__
 COMMANDS: Final[Mapping[str, str]] = {
     "serve": "serve:serve",
     "check": "check:command",
+    "test": "testing:command",
     "why": "why:why",
     "search": "search:search",
     "demo": "demo:demo",
