@@ -1,6 +1,6 @@
 """Sections of ``docs/performance.md``, which several commands write: each puts its own into place and keeps the others.
 
-A section begins with its heading, ``## ...``, on a line of its own; a page is what stands above the first, and sections.
+A section begins with its heading, ``## ...``, on a line of its own; a page is what stands above the first, and these.
 """
 
 from __future__ import annotations
