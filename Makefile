@@ -3,6 +3,7 @@
 # make test     every check and every test, real servers included; installs what is missing
 # make check    formatting, lint, types, layers, reference pages, fast tests: under two minutes, no server
 # make bench    how fast, on this machine
+# make bench-journal  a journal of five million records, and how fast it answers: some minutes, 1 GB
 # make docs     write the reference pages anew
 #
 # make test-mutants   break each invariant in a copy: its test must turn red
@@ -34,7 +35,7 @@ test_tools := iproute2 $(mailbox_servers) $(mail_clients) $(postfix_libraries)
 compile := pip compile --quiet --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run test check bench docs lint test-fast test-real test-mutants test-fresh lock clean venv servers
+.PHONY: help run test check bench bench-journal docs lint test-fast test-real test-mutants test-fresh lock clean venv servers
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -77,6 +78,9 @@ test-fresh:
 
 bench: servers venv
 	sh tests/in_namespace.sh $(bin)/python -m tests.bench
+
+bench-journal: venv
+	$(bin)/python -m tests.bench.journal $(ARGS)
 
 docs: venv
 	$(bin)/mailguard reference
