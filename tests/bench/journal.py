@@ -254,8 +254,8 @@ def section(path: Path, records: int, lines: int, seconds: float, asked: list[Qu
         f"* Made and sealed in {seconds:,.0f} s by {os.cpu_count()} processes; most of that is making records up.\n\n"
         "| question | time | memory |\n| --- | ---: | ---: |\n"
         f"{rows}\n"
-        "Times are from the start of the command to its end, the median of 5 (of the last question, one), files in the\n"
-        "page cache; memory is the peak of the resident size. A segment that is not sealed yet is read whole. What no\n"
+        "Times are from the start of the command to its end, the median of 5 (of the last question, one), files in\n"
+        "the page cache; memory is the peak of the resident size. A segment that is not sealed yet is read whole. What no\n"
         "index answers, such as a network, unpacks every block of the time asked for.\n"
     )
 
