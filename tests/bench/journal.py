@@ -255,8 +255,8 @@ def section(path: Path, records: int, lines: int, seconds: float, asked: list[Qu
         "| question | time | memory |\n| --- | ---: | ---: |\n"
         f"{rows}\n"
         "Times are from the start of the command to its end, the median of 5 (of the last question, one), files in\n"
-        "the page cache; memory is the peak of the resident size. A segment that is not sealed yet is read whole. What no\n"
-        "index answers, such as a network, unpacks every block of the time asked for.\n"
+        "the page cache; memory is the peak of the resident size. A segment that is not sealed yet is read whole.\n"
+        "What no index answers, such as a network, unpacks every block of the time asked for.\n"
     )
 
 
