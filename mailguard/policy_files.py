@@ -9,21 +9,24 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from mailguard.config import Settings
 from mailguard.facts import Source
-from mailguard.files import absolute, read, read_settings
+from mailguard.files import MAX_FILE, absolute, read, read_settings
 from mailguard.policy.compiler import Draft, draft_policy
 from mailguard.policy.engine import CompiledPolicy
-from mailguard.positions import Problem, Problems, Text, parse
+from mailguard.policy.parts import merged
+from mailguard.positions import Document, Problem, Problems, Text, parse
 from mailguard.settings_checks import problems_here
 
 MAX_LIST: Final = 16 * 1024 * 1024
 """Octets of an address list: some 500,000 entries."""
-MAX_CASE_FILES: Final = 256
-"""Files of cases in the folder beside a policy."""
+MAX_FILES: Final = 256
+"""Files in a folder beside a policy."""
+_NEARLY_YAML: Final = (".yml", ".YAML", ".YML")
 
 
 def load_settings(path: Path) -> Settings:
@@ -41,23 +44,23 @@ def load_settings(path: Path) -> Settings:
 
 
 def draft(path: Path) -> Draft:
-    """The policy in the file at ``path``, compiled, and its cases, which are not run yet.
+    """The policy in the file at ``path`` and in its parts, compiled, and its cases, which are not run yet.
 
-    Lists that it includes are relative to its folder. Its ``digest`` is over its text, theirs and those of the cases
-    beside it, in the order read.
+    Lists that it includes are relative to its folder, in its parts too. Its ``digest`` is over its text and theirs, and
+    over those of the lists and of the cases beside it, in the order read.
 
     Raises:
-        Problems: everything that is wrong with it, with a list or with a file of cases.
+        Problems: everything that is wrong with it, with a part, a list or a file of cases.
     """
-    policy_text = read(path)
+    texts = _policy_texts(path)
     beside = [read(file) for file in cases_beside(path)]
-    snapshot = [policy_text, *beside]
+    snapshot = [*texts, *beside]
 
     def include(name: str) -> Text:
         snapshot.append(read(path.parent / name, MAX_LIST))
         return snapshot[-1]
 
-    found = draft_policy(parse(policy_text), include, beside)
+    found = draft_policy(_document(texts), include, beside)
     return replace(found, policy=replace(found.policy, digest=_digest(snapshot)))
 
 
@@ -70,23 +73,82 @@ def load(path: Path) -> CompiledPolicy:
     return draft(path).tested()
 
 
+def _policy_texts(path: Path) -> list[Text]:
+    """The policy and its parts.
+
+    Raises:
+        Problems: one cannot be read, or they are longer than one file may be, all together.
+    """
+    texts: list[Text] = []
+    octets = 0
+    for file in [path, *parts_beside(path)]:
+        texts.append(read(file))
+        octets += len(texts[-1].text.encode())
+        if octets > MAX_FILE:
+            message = f"with this file the policy and its parts are longer than {MAX_FILE} octets"
+            raise Problems([Problem(str(file), 1, 1, message, "addresses stand in files of lists")])
+    return texts
+
+
+def _document(texts: list[Text]) -> Document:
+    """The policy with its parts.
+
+    Raises:
+        Problems: one of them is no YAML.
+    """
+    documents: list[Document] = []
+    problems: list[Problem] = []
+    for text in texts:
+        try:
+            documents.append(parse(text))
+        except Problems as error:
+            problems += error.problems
+    if problems:
+        raise Problems(chain(problems, *(document.problems for document in documents)))
+    return merged(documents[0], documents[1:])
+
+
+def parts_beside(path: Path) -> list[Path]:
+    """The parts of a policy: of ``a.yaml`` those are ``a.d/*.yaml``, by name.
+
+    Raises:
+        Problems: as :func:`_in_folder`.
+    """
+    return _in_folder(path.with_name(f"{path.stem}.d"), "parts of a policy")
+
+
 def cases_beside(path: Path) -> list[Path]:
     """The files of cases beside a policy: of ``a.yaml`` those are ``a.cases.yaml`` and ``a.cases/*.yaml``, by name.
 
     Raises:
-        Problems: the folder cannot be read, or holds more than :data:`MAX_CASE_FILES`.
+        Problems: as :func:`_in_folder`.
     """
-    alone, folder = path.with_name(f"{path.stem}.cases.yaml"), path.with_name(f"{path.stem}.cases")
+    alone = path.with_name(f"{path.stem}.cases.yaml")
+    found = _in_folder(path.with_name(f"{path.stem}.cases"), "files of cases")
+    return [alone, *found] if os.path.lexists(alone) else found
+
+
+def _in_folder(folder: Path, what: str) -> list[Path]:
+    """The files ``*.yaml`` in ``folder``, by name; none where there is none. Others and hidden ones are not read.
+
+    Raises:
+        Problems: the folder cannot be read, holds more than :data:`MAX_FILES`, or one ends in ``.yml``, so that its
+            author thinks that it is read.
+    """
     try:
         inside = sorted(folder.iterdir()) if os.path.lexists(folder) else []
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise Problems([Problem(str(folder), 1, 1, f"this folder cannot be read: {reason}")]) from error
-    found = [file for file in inside if file.suffix == ".yaml" and not file.name.startswith(".")]
-    if len(found) > MAX_CASE_FILES:
-        message = f"this folder holds more than {MAX_CASE_FILES} files of cases"
-        raise Problems([Problem(str(folder), 1, 1, message, "put several cases into one file")])
-    return [alone, *found] if os.path.lexists(alone) else found
+    shown = [file for file in inside if not file.name.startswith(".")]
+    unread = [file for file in shown if file.suffix in _NEARLY_YAML]
+    if unread:
+        raise Problems(Problem(str(f), 1, 1, f"only *.yaml is read as {what}", "rename it") for f in unread)
+    found = [file for file in shown if file.suffix == ".yaml"]
+    if len(found) > MAX_FILES:
+        message = f"this folder holds more than {MAX_FILES} {what}"
+        raise Problems([Problem(str(folder), 1, 1, message, "put several into one file")])
+    return found
 
 
 def load_for(settings: Settings) -> CompiledPolicy:

@@ -180,7 +180,8 @@ class _Cover:
                 yield (rule.name, span, profile), threshold
 
     def _place(self, rule: Rule) -> tuple[str, int]:
-        return self._document.text.file, self._document.place(rule.path).line
+        place = self._document.place(rule.path)
+        return place.text.file, place.line
 
 
 @dataclass(frozen=True, slots=True)

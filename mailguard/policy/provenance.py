@@ -128,7 +128,7 @@ class _Analysis:
 
     def _given(self, rule: Rule, source: _Mention) -> _Mention:
         """The mention of a tag that ``rule`` gives by ``source``."""
-        step = f"line {self._line(rule)}: rule '{rule.name}' gives the tag {rule.symbol} by {source.quoted}"
+        step = f"{self._line(rule)}: rule '{rule.name}' gives the tag {rule.symbol} by {source.quoted}"
         return replace(source, steps=(step, *source.steps))
 
     def _problem(self, mention: _Mention) -> Problem:
@@ -139,7 +139,7 @@ class _Analysis:
             else " as it is used here: Received headers, which anybody can forge, can make that true"
         )
         message = f"rule '{rule.name}' may not {rule.action} by {mention.quoted}{why}"
-        first = f"line {self._line(rule)}: rule '{rule.name}' says {rule.action} if {self._condition(rule)}"
+        first = f"{self._line(rule)}: rule '{rule.name}' says {rule.action} if {self._condition(rule)}"
         return self._document.span_problem(
             (*rule.path, "if"), mention.span, message, mention.hint, steps=(first, *mention.steps)
         )
@@ -151,20 +151,20 @@ class _Analysis:
             f"'{rule.name}' does"
         )
         steps = (
-            f"line {self._line(above.rule)}: rule '{above.rule.name}' says {above.rule.action} "
+            f"{self._line(above.rule)}: rule '{above.rule.name}' says {above.rule.action} "
             f"if {self._condition(above.rule)}",
             *above.steps,
-            f"line {self._line(rule)}: rule '{rule.name}' says {rule.action} where that did not hold",
+            f"{self._line(rule)}: rule '{rule.name}' says {rule.action} where that did not hold",
         )
         hint = f"move rule '{rule.name}' above rule '{above.rule.name}'"
         return self._document.span_problem((*above.rule.path, "if"), above.span, message, hint, steps=steps)
 
     def _where(self, rule: Rule, span: Span) -> str:
         path = (*rule.path, "if")
-        return f"line {self._document.place(path).line}, column {self._document.column(path, span[0])}"
+        return f"{self._document.told(path)}, column {self._document.column(path, span[0])}"
 
-    def _line(self, rule: Rule) -> int:
-        return self._document.place((*rule.path, "if")).line
+    def _line(self, rule: Rule) -> str:
+        return self._document.told((*rule.path, "if"))
 
     def _condition(self, rule: Rule) -> str:
         return str(self._document.value((*rule.path, "if")))

@@ -35,7 +35,7 @@ class Rulebook:
     tables: tuple[ListTable, ...]
     problems: list[Problem]
     tags: set[str] = field(default_factory=set)
-    names: dict[str, int] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
 
     def stages(self, schema: PolicyFile) -> dict[Stage, list[Rule]]:
         """The rules of each stage, in order."""
@@ -71,12 +71,11 @@ class Rulebook:
         )
 
     def _check_name(self, name: str, path: Path) -> None:
-        line = self.document.place((*path, "name")).line
         first = self.names.get(name)
-        self.names.setdefault(name, line)
+        self.names.setdefault(name, self.document.told((*path, "name")))
         if first is not None:
             message = f"a rule above is called '{name}' too"
-            hint = f"the first is on line {first}; log and metrics could not tell them apart"
+            hint = f"the first is on {first}; log and metrics could not tell them apart"
             self.problems.append(self.document.problem((*path, "name"), message, hint))
 
     def _condition(self, stage: Stage, text: str, path: Path) -> Condition:

@@ -53,8 +53,8 @@ def results(policy: CompiledPolicy, suites: Iterable[Suite]) -> Iterator[Result]
     """Every case, in order, and how it comes out."""
     for suite in suites:
         for index, case in enumerate(suite.cases):
-            line = suite.document.place(("cases", index)).line
-            yield Result(case, suite.document.text.file, line, _problem(policy, suite.document, index, case))
+            place = suite.document.place(("cases", index))
+            yield Result(case, place.text.file, place.line, _problem(policy, suite.document, index, case))
 
 
 def failures(policy: CompiledPolicy, suites: Iterable[Suite]) -> list[Problem]:

@@ -1,6 +1,7 @@
 """A YAML document as plain values, and beside them where each one stands.
 
-A value is found by its path: keys and indices from the root, as pydantic's error locations have them.
+A value is found by its path: keys and indices from the root, as pydantic's error locations have them. A document may
+be put together of several texts, so each place knows its own.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ class Style(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value stands; lines and columns from 1, ``end_column`` just past the last character.
+    """Where in ``text`` a value stands; lines and columns from 1, ``end_column`` just past the last character.
 
     ``key`` is where its key stands: line, column, width. An entry of a list has none.
     """
 
+    text: Text
     line: int
     column: int
     end_line: int
@@ -52,13 +54,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed text.
+    """A parsed text, or several put together.
 
     Attributes:
-        text: what it was parsed from.
+        text: what it was parsed from; of several the first, after which it is called.
         data: dicts, lists, texts, numbers, true/false and None.
         places: where each value stands, by path.
         problems: what the parser refused; it put None in its place and went on, so that all are found at once.
+        several: whether it was put together, so that a line alone does not say where.
     """
 
     text: Text
@@ -66,6 +69,7 @@ class Document:
     places: Mapping[Path, Place]
     problems: tuple[Problem, ...] = ()
     spoilt: frozenset[Path] = field(default=frozenset())
+    several: bool = False
 
     def place(self, path: Path) -> Place:
         """Where the value at ``path`` stands, or the nearest that encloses it."""
@@ -89,27 +93,34 @@ class Document:
         if place.style is Style.COLLECTION and place.key is not None:
             return self.key_problem(path, message, hint, steps=steps)
         width = place.end_column - place.column if place.line == place.end_line else 1
-        return self.text.problem(place.line, place.column, message, hint, width=max(1, width), path=steps)
+        return place.text.problem(place.line, place.column, message, hint, width=max(1, width), path=steps)
 
     def key_problem(self, path: Path, message: str, hint: str = "", *, steps: tuple[str, ...] = ()) -> Problem:
         """A problem with the key at ``path``, or with the value where it has none."""
         place = self.place(path)
         line, column, width = place.key or (place.line, place.column, 1)
-        return self.text.problem(line, column, message, hint, width=width, path=steps)
+        return place.text.problem(line, column, message, hint, width=width, path=steps)
 
     def span_problem(
         self, path: Path, span: tuple[int, int], message: str, hint: str = "", *, steps: tuple[str, ...] = ()
     ) -> Problem:
         """A problem with the characters ``span`` (from 0, end excluded) of the one-line text at ``path``."""
         start, end = self.column(path, span[0]), self.column(path, span[1])
-        return self.text.problem(self.place(path).line, start, message, hint, width=max(1, end - start), path=steps)
+        place = self.place(path)
+        return place.text.problem(place.line, start, message, hint, width=max(1, end - start), path=steps)
+
+    def told(self, path: Path) -> str:
+        """Where the key or value at ``path`` stands, for a sentence: ``line 5``, or ``line 5 of FILE``."""
+        place = self.place(path)
+        line = f"line {place.key[0] if place.key else place.line}"
+        return f"{line} of {place.text.file}" if self.several else line
 
     def column(self, path: Path, offset: int) -> int:
         """The column of character ``offset`` of the one-line text at ``path``: quotes and escapes are counted in."""
         place = self.place(path)
         if place.style is Style.PLAIN:
             return place.column + offset
-        raw = self.text.line(place.line)
+        raw = place.text.line(place.line)
         position = place.column  # 0-based index of the character after the opening quote
         for _ in range(offset):
             position += _width_at(raw, position, place.style)

@@ -143,7 +143,7 @@ class _Builder:
 
     def _value(self, path: Path, event: Any, key: tuple[int, int, int] | None) -> Any:
         """The value that begins with ``event``; its events are consumed whatever is refused."""
-        self._places[path] = _place(event, key)
+        self._places[path] = _place(self._text, event, key)
         if isinstance(event, yaml.AliasEvent):
             return self._refuse(
                 path, event, f"`*{event.anchor}` is an alias", "write the value out: aliases are not read"
@@ -239,11 +239,11 @@ class _Twice(str):
         return id(self)
 
 
-def _place(event: Any, key: tuple[int, int, int] | None) -> Place:
+def _place(text: Text, event: Any, key: tuple[int, int, int] | None) -> Place:
     start, end = event.start_mark, event.end_mark
     collection = isinstance(event, yaml.CollectionStartEvent | yaml.AliasEvent)
     style = Style.COLLECTION if collection else Style(event.style or "")
-    return Place(start.line + 1, start.column + 1, end.line + 1, end.column + 1, style, key)
+    return Place(text, start.line + 1, start.column + 1, end.line + 1, end.column + 1, style, key)
 
 
 _QUOTED_THEN_MORE: Final = re.compile(r"""^\s*(?:-\s+)?[\w.]+:\s*(?:'[^']*'|"[^"]*")\s*[^\s#]""")
@@ -267,6 +267,11 @@ _SYNTAX: Final = (
         re.compile(r"expected ',' or '(?P<end>[\]}])'"),
         "a `{end}` or a comma is missing before this",
         "close what was opened on line {context}",
+    ),
+    (
+        re.compile(r"did not find expected node content"),
+        "a value is missing before this",
+        "write a value, or remove what opens a list or mapping here",
     ),
     (re.compile(r"end of stream"), "the quotation opened here is never closed", "close it with the same quote"),
     (

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mailguard.cli import app
-from mailguard.policy_files import MAX_CASE_FILES, cases_beside, draft, load
+from mailguard.policy_files import MAX_FILES, cases_beside, draft, load
 from mailguard.positions import Problems
 
 POLICY = """\
@@ -110,7 +110,7 @@ def test_a_folder_that_is_none_is_told(path: Path) -> None:
 def test_there_is_a_bound(path: Path) -> None:
     folder = path.with_name("policy.cases")
     folder.mkdir()
-    for number in range(MAX_CASE_FILES + 1):
+    for number in range(MAX_FILES + 1):
         (folder / f"{number}.yaml").write_text(BESIDE)
     with pytest.raises(Problems, match="holds more than 256 files of cases"):
         draft(path)
