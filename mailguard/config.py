@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     PlainValidator,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -24,7 +25,11 @@ from mailguard.caseless import lowered
 from mailguard.positions import Refusal, form, read_network
 
 Network: TypeAlias = IPv4Network | IPv6Network
-NetworkEntry: TypeAlias = Annotated[Network, PlainValidator(read_network)]
+NetworkEntry: TypeAlias = Annotated[
+    Network,
+    PlainValidator(read_network),
+    WithJsonSchema({"type": "string", "description": "an IP address or network"}),
+]
 _LABELS = r"([^\s@.*]{1,63}\.)*[^\s@.*]{1,63}"
 HostName: TypeAlias = Annotated[
     str,

@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "why": "why:why",
     "search": "search:search",
     "demo": "demo:demo",
+    "schema": "schema:schema",
     "reference": "reference:reference",
     "spamrules": "spamrules:app",
 }

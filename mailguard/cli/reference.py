@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mailguard import config
+from mailguard.cli.schema import Subject, schema_text
 from mailguard.config import Settings
 from mailguard.facts import FACTS, Direction, FactSpec, Stage
 from mailguard.journal.form import FIELDS as RECORD_FIELDS
@@ -217,19 +218,20 @@ def journal_page() -> str:
 
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
-    "settings.md": settings_page,
-    "facts.md": facts_page,
-    "functions.md": functions_page,
-    "metrics.md": metrics_page,
-    "replies.md": replies_page,
-    "log.md": log_page,
-    "journal.md": journal_page,
+    "docs/reference/settings.md": settings_page,
+    "docs/reference/facts.md": facts_page,
+    "docs/reference/functions.md": functions_page,
+    "docs/reference/metrics.md": metrics_page,
+    "docs/reference/replies.md": replies_page,
+    "docs/reference/log.md": log_page,
+    "docs/reference/journal.md": journal_page,
+    "policies/policy.schema.json": lambda: schema_text(Subject.POLICY),
 }
-"""File name and generator of every reference page."""
+"""File name and generator of every reference page, and of the schema that the shipped policies name."""
 
 
 def reference(
-    folder: Annotated[Path, typer.Argument(help="Where the pages lie.")] = Path("docs/reference"),
+    folder: Annotated[Path, typer.Argument(help="The source tree.")] = Path(),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a page differs.")] = False,
 ) -> None:
     """Write the reference pages from the code's own declarations."""
@@ -237,9 +239,9 @@ def reference(
         name for name, page in PAGES.items() if not (folder / name).is_file() or (folder / name).read_text() != page()
     ]
     if check and stale:
-        typer.echo(f"out of date in {folder}: {', '.join(stale)}; run `make docs`", err=True)
+        typer.echo(f"out of date: {', '.join(stale)}; run `make docs`", err=True)
         raise typer.Exit(1)
     if not check:
-        folder.mkdir(parents=True, exist_ok=True)
         for name in stale:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(PAGES[name]())

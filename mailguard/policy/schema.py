@@ -10,9 +10,20 @@ import keyword
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
 from mailguard.caseless import lowered
+from mailguard.facts import FACTS
 from mailguard.positions import Refusal, form
 from mailguard.verdict import Action
 
@@ -63,6 +74,8 @@ ReplyCodes: TypeAlias = Annotated[
 Mode: TypeAlias = Literal["enforce", "observe"]
 
 
+_ANSWER: Final = r"^127\.([0-9]{1,3}|\*)\.([0-9]{1,3}|\*)\.([0-9]{1,3}(-[0-9]{1,3})?|\*)$"
+"""The form of an answer, for editors; what it means is read by ``policy.answers``."""
 MAX_ANSWERS: Final = 256
 """Answers that one list's table holds: as many as its last octet has values. Each is compared with each, at load."""
 
@@ -84,6 +97,7 @@ class DnsblEntry(Part):
     zone: Zone = Field(description="the DNS zone that is asked, e.g. zen.spamhaus.org", examples=["zen.spamhaus.org"])
     answers: dict[str, AnswerEntry] = Field(
         description="weights by answer: 127.0.0.2, 127.0.0.4-7 or 127.0.*.1; no other answer counts",
+        json_schema_extra={"propertyNames": {"pattern": _ANSWER}},
         min_length=1,
         max_length=MAX_ANSWERS,
         examples=["{127.0.0.2: {weight: 4.0}}"],
@@ -142,6 +156,8 @@ _TAKES: Final[dict[Action, tuple[str, ...]]] = {
 
 
 _ACTIONS: Final = frozenset(Action)
+_NOT_YET: Final = Action.GREYLIST
+"""Greylisting needs shared state, which this version does not have."""
 
 
 def _known_action(value: Any) -> Any:
@@ -152,9 +168,25 @@ def _known_action(value: Any) -> Any:
     return value
 
 
+def _by_action(schema: dict[str, Any]) -> None:
+    """For editors: which keys a rule needs, and which it has no use for, by what it says."""
+    optional = {key for keys in _TAKES.values() for key in keys}
+    schema["allOf"] = [
+        {
+            "if": {"properties": {"then": {"const": action}}, "required": ["then"]},
+            "then": {
+                "required": list(_NEEDS.get(action, ())),
+                "properties": {key: {"type": "null"} for key in sorted(optional - {*_TAKES.get(action, ())})},
+            },
+        }
+        for action in Action
+    ]
+
+
 class RuleEntry(Part):
     """One rule."""
 
+    model_config = ConfigDict(json_schema_extra=_by_action)
     OTHER_WORDS: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("code", "status", "enhanced_code", "reply_code"), "reply"),
         **dict.fromkeys(("condition", "when", "match"), "if"),
@@ -167,9 +199,14 @@ class RuleEntry(Part):
 
     name: RuleName = Field(description="what log, metrics and explanations call the rule", examples=["a rule"])
     if_: Annotated[str, BeforeValidator(_condition_text)] = Field(
-        alias="if", description="the condition, such as: spam.score >= 5", examples=["early_talker"]
+        alias="if",
+        description="the condition, such as: spam.score >= 5",
+        examples=["early_talker"],
+        json_schema_extra={"type": ["string", "boolean"]},
     )
-    then: Annotated[Action, BeforeValidator(_known_action)] = Field(
+    then: Annotated[
+        Action, BeforeValidator(_known_action), WithJsonSchema({"enum": [a for a in Action if a is not _NOT_YET]})
+    ] = Field(
         description="what is done: accept, reject, defer, file or tag; mail is never discarded", examples=["reject"]
     )
     text: str | None = Field(default=None, description="what the sender is told; may hold facts such as {client.ip}")
@@ -243,8 +280,15 @@ class UnavailableEntry(Part):
 Given: TypeAlias = bool | float | str | list[str]
 
 
+def _one_outcome(schema: dict[str, Any]) -> None:
+    """For editors: a case expects one of these."""
+    schema["oneOf"] = [{"required": [key]} for key in ("accept", "reject", "defer", "file")]
+
+
 class Outcome(Part):
     """What a case expects; what it does not say is not compared."""
+
+    model_config = ConfigDict(json_schema_extra=_one_outcome)
 
     accept: Literal[True] | None = Field(default=None, description="true: the message is taken, and not filed")
     reject: int | None = Field(default=None, description="the code of the refusal, e.g. 554", ge=500, le=599)
@@ -266,12 +310,23 @@ class Expected(Outcome):
     observed: Outcome | None = Field(default=None, description="what observe mode keeps from being done")
 
 
+def _facts_given(schema: dict[str, Any]) -> None:
+    """For editors: the facts, and ``dnsbl.NAME``."""
+    any_fact = schema["additionalProperties"]
+    schema["properties"] = {name: {**any_fact, "description": spec.help} for name, spec in FACTS.items()}
+    answer = {**any_fact, "description": "what this list answers: 127.0.0.2, a list of such, [] or unknown"}
+    schema["patternProperties"] = {"^dnsbl\\.[a-z][a-z0-9_]*$": answer}
+    schema["additionalProperties"] = False
+
+
 class CaseEntry(Part):
     """One case: facts, and what the policy must make of them."""
 
     name: RuleName = Field(description="what this case shows", examples=["a case"])
     given: dict[str, Given] = Field(
-        default_factory=dict, description="facts; those not given are of a client and message without any fault"
+        default_factory=dict,
+        description="facts; those not given are of a client and message without any fault",
+        json_schema_extra=_facts_given,
     )
     expect: Expected = Field(description="what must come of it, such as {reject: 554}", examples=["{reject: 554}"])
 
@@ -283,6 +338,14 @@ class CasesFile(Part):
     cases: list[CaseEntry] = Field(description="run before every load of the policy", examples=["[]"])
 
 
+def _facts_weighed(schema: dict[str, Any]) -> None:
+    """For editors: the facts that can have a weight."""
+    weight = schema["additionalProperties"]
+    weighed = {name: spec for name, spec in FACTS.items() if spec.weighable}
+    schema["properties"] = {name: {**weight, "description": spec.help} for name, spec in weighed.items()}
+    schema["additionalProperties"] = False
+
+
 class PolicyFile(Part):
     """A whole policy."""
 
@@ -291,7 +354,9 @@ class PolicyFile(Part):
     mode: Mode = Field(default="enforce", description="observe: decide, log and count, but let everything through")
     dnsbl: dict[Name, DnsblEntry] = Field(default_factory=dict, description="lists asked about the connecting client")
     weights: dict[str, Annotated[float, Field(ge=-100, le=100)]] = Field(
-        default_factory=dict, description="further evidence about the client and its envelope"
+        default_factory=dict,
+        description="further evidence about the client and its envelope",
+        json_schema_extra=_facts_weighed,
     )
     virus: VirusEntry = Field(default=VirusEntry(), description="how signature names are taken")
     lists: dict[Name, ListEntry] = Field(default_factory=dict, description="address lists for conditions")

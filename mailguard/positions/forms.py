@@ -6,11 +6,13 @@ Used as validators in pydantic's models; :mod:`positions.validation` hands messa
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Final
+from typing import Any, Final
 
-from pydantic import AfterValidator
-from pydantic_core import PydanticCustomError
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function
 
 REFUSAL: Final = "refusal"
 """The type of the error that :func:`Refusal` makes."""
@@ -23,16 +25,30 @@ def Refusal(message: str, hint: str = "", key: str = "") -> PydanticCustomError:
     return PydanticCustomError(REFUSAL, "{message}", {"message": message, "hint": hint, "key": key})
 
 
-def form(pattern: str, message: str, hint: str) -> AfterValidator:
+@dataclass(frozen=True, slots=True)
+class form:  # noqa: N801 - written like a function, as what pydantic offers
     """A text that matches ``pattern`` as a whole; any other is refused: the text, then ``message``, and ``hint``."""
-    wanted = re.compile(pattern)
 
-    def check(value: str) -> str:
-        if not wanted.fullmatch(value):
-            raise Refusal(f"`{value[:_SHOWN]}` {message}", hint)
+    pattern: str
+    message: str
+    hint: str
+
+    def check(self, value: str) -> str:
+        """``value``.
+
+        Raises:
+            PydanticCustomError: it is of another form.
+        """
+        if not re.fullmatch(self.pattern, value):
+            raise Refusal(f"`{value[:_SHOWN]}` {self.message}", self.hint)
         return value
 
-    return AfterValidator(check)
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        found = handler(schema)
+        return {**found, "allOf": [*found.get("allOf", []), {"pattern": f"^(?:{self.pattern})$"}]}
 
 
 class NoNetwork(ValueError):
