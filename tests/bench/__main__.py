@@ -2,6 +2,7 @@
 
     python -m tests.bench                # about three minutes; prints two tables
     python -m tests.bench --write        # and writes its sections of docs/performance.md anew
+    python -m tests.bench --pure         # pure code alone, a minute; with --write, its section alone
     python -m tests.bench --share 0.1    # a tenth of each round: whether it works, not how fast
 
 To be run by ``sh tests/in_namespace.sh``, where clients have addresses of their own; elsewhere PROXY headers name them.
@@ -19,9 +20,9 @@ from mailguard.lab import Lab
 from mailguard.lab.process import LabError
 from tests.bench.loads import LOADS
 from tests.bench.micro import ROUND_SECONDS, everything
-from tests.bench.report import Run, markdown, tables
+from tests.bench.report import Run, markdown, pure_section, tables
 from tests.bench.rounds import ROUNDS, RunFailed, measure
-from tests.bench.sections import PAGE, keeping
+from tests.bench.sections import PAGE, keeping, with_section
 from tests.bench.subjects import Bench
 
 
@@ -47,8 +48,16 @@ def main() -> None:
     """Measure, print, and write where asked to."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--write", action="store_true", help="write its sections of docs/performance.md anew")
+    parser.add_argument("--pure", action="store_true", help="measure pure code alone")
     parser.add_argument("--share", type=float, default=1.0, help="of each round's work (default 1)")
     options = parser.parse_args()
+    today = datetime.now(UTC).date()
+    if options.pure:
+        section = pure_section(list(everything(ROUND_SECONDS * options.share)), today)
+        print(section)
+        if options.write:
+            PAGE.write_text(with_section(PAGE.read_text(), section))
+        return
     try:
         done = run(Console(stderr=True), options.share)
     except (RunFailed, LabError) as error:
@@ -56,7 +65,7 @@ def main() -> None:
     for table in tables(done):
         Console().print(table)
     if options.write:
-        PAGE.write_text(keeping(markdown(done, datetime.now(UTC).date()), PAGE.read_text()))
+        PAGE.write_text(keeping(markdown(done, today), PAGE.read_text()))
 
 
 if __name__ == "__main__":

@@ -8,15 +8,31 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 
 import yaml
 
 from mailguard.commands import Extensions
-from mailguard.facts import Client, ClientAddress, Codes, Envelope, Helo, Known, Mailbox, Message, ReverseDns
+from mailguard.facts import (
+    Client,
+    ClientAddress,
+    Codes,
+    Envelope,
+    Helo,
+    Known,
+    Mailbox,
+    Message,
+    ReverseDns,
+    Stage,
+)
 from mailguard.message import Transmission, for_backend, parse_head, strip_forged
+from mailguard.policy.conditions import Scope, parse_condition
 from mailguard.policy.engine import CompiledPolicy
+from mailguard.policy.expression import View
+from mailguard.policy.lists import AddressList
+from mailguard.policy.reading import Reading, Scales
+from mailguard.policy.truth import EMPTY
 from mailguard.policy_files import load
 from mailguard.smtp.dotreader import DotReader
 from mailguard.smtp.grammar import helo_name, mail_from, rcpt_to, split_command
@@ -28,7 +44,8 @@ ROUND_SECONDS = 0.2
 """CPU time of one round, about."""
 SEGMENT = 65_536
 """Octets that the dot reader is fed at once: what an event loop reads from a socket at the most."""
-RULE_COUNTS = (1, 10, 100)
+RULE_COUNTS = (1, 10, 100, 1000)
+LIST_ENTRIES = 100_000
 
 
 @dataclass(frozen=True)
@@ -74,6 +91,8 @@ def everything(seconds: float = ROUND_SECONDS) -> Iterator[Micro]:
     for rules in RULE_COUNTS:
         policy = policy_of(rules)
         yield timed(f"envelope rules: {rules}, none fires", lambda p=policy: decide(p), seconds=seconds)  # type: ignore[misc]
+    for name, call in conditions().items():
+        yield timed(f"condition: {name}", call, seconds=seconds)
     yield timed("header section of a 4 KB message: read, strip, put ours on top", head_surgery(), seconds=seconds)
 
 
@@ -101,7 +120,7 @@ def commands() -> dict[str, Callable[[], object]]:
 
 _CONDITIONS = (
     "dnsbl.score >= {0} and dnsbl.listed_by >= 2",
-    "client.ip in ['10.{0}.0.0/16']",
+    "client.ip in ['10.{1}.{2}.0/24']",
     "sender.domain == 'bad-{0}.example'",
     "client.score >= {0} and not reverse_dns.missing",
 )
@@ -112,13 +131,50 @@ def policy_of(rules: int) -> CompiledPolicy:
     text = small_policy(names=True)
     text["cases"] = []
     text["rules"]["envelope"] = [
-        {"name": f"rule {number}", "if": _CONDITIONS[number % len(_CONDITIONS)].format(100 + number), "then": "reject"}
+        {
+            "name": f"rule {number}",
+            "if": _CONDITIONS[number % len(_CONDITIONS)].format(100 + number, *divmod(number, 256)),
+            "then": "reject",
+        }
         for number in range(rules)
     ]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "policy.yaml"
         path.write_text(yaml.safe_dump(text, sort_keys=False))
         return load(path)
+
+
+def long_list() -> AddressList:
+    """Addresses and networks of 12 lengths in both versions, domains, what is below domains, and mailboxes."""
+    fifth = LIST_ENTRIES // 5
+    lengths = (16, 20, 22, 24, 26, 28, 30, 32)
+    found = AddressList()
+    for number in range(fifth):
+        length = lengths[number % len(lengths)]
+        found.add(str(IPv4Network((number << 16 >> (32 - length) << (32 - length), length))))
+        length = (32, 48, 64, 128)[number % 4]
+        found.add(str(IPv6Network(((0x20010DB8 << 96) + (number << 64) >> (128 - length) << (128 - length), length))))
+        found.add(f"domain-{number}.example")
+        found.add(f".parent-{number}.example")
+        found.add(f"user-{number}@mail-{number % 100}.example")
+    return found
+
+
+def conditions() -> dict[str, Callable[[], object]]:
+    """One condition each, that does not hold."""
+    scope = Scope(Stage.ENVELOPE, lists={"long": long_list()})
+    view = View(Reading(Scales(), _CLIENT, _ENVELOPE, None, EMPTY), {})
+    of_list = f"list of {LIST_ENTRIES:,} entries"
+    told = {
+        f"address, {of_list}": "client.ip in lists.long",
+        f"domain, {of_list}": "helo.name in lists.long",
+        f"mailbox, {of_list}": "sender.address in lists.long",
+        "a domain and those below it": "domain_matches(sender.domain, 'example.com', '.example.com')",
+        "a regular expression": "matches(reverse_dns.name, '(^|[.-])(dsl|dyn|pool)[0-9]*[.-]')",
+    }
+    found = {name: parse_condition(text, scope) for name, text in told.items()}
+    assert not any(condition.evaluate(view) for condition in found.values())
+    return {name: lambda c=condition: c.evaluate(view) for name, condition in found.items()}  # type: ignore[misc]
 
 
 _NOT_LISTED: Codes = frozenset()

@@ -15,6 +15,7 @@ from rich.table import Table
 
 import mailguard
 from tests.bench.loads import Load
+from tests.bench.micro import ROUNDS as MICRO_ROUNDS
 from tests.bench.micro import Micro
 from tests.bench.rounds import ROUNDS, Figures
 
@@ -49,9 +50,9 @@ def load_rows(run: Run) -> Iterator[tuple[str, ...]]:
         yield f"{load.name} ({load.unit})", _rate(ours.median), _rate(ours.best), *peer, ratio, memory
 
 
-def micro_rows(run: Run) -> Iterator[tuple[str, ...]]:
+def micro_rows(micros: Sequence[Micro]) -> Iterator[tuple[str, ...]]:
     """What stands under :data:`MICRO_COLUMNS`."""
-    for micro in run.micros:
+    for micro in micros:
         volume = f"{micro.octets / micro.median / 1e6:,.0f} MB/s" if micro.octets else ""
         yield micro.name, _duration(micro.median), _duration(micro.best), volume
 
@@ -72,7 +73,7 @@ def _duration(seconds: float) -> str:
 
 def tables(run: Run) -> Iterator[Table]:
     """For a terminal."""
-    for columns, rows in ((LOAD_COLUMNS, load_rows(run)), (MICRO_COLUMNS, micro_rows(run))):
+    for columns, rows in ((LOAD_COLUMNS, load_rows(run)), (MICRO_COLUMNS, micro_rows(run.micros))):
         table = Table(caption=PEER if columns is LOAD_COLUMNS else None)
         for number, column in enumerate(columns):
             table.add_column(column, justify="right" if number else "left")
@@ -92,8 +93,15 @@ def markdown(run: Run, today: date) -> str:
         rounds=run.rounds,
         peer=PEER,
         loads=_markdown_table(LOAD_COLUMNS, load_rows(run)),
-        micros=_markdown_table(MICRO_COLUMNS, micro_rows(run)),
+        pure=pure_section(run.micros, today),
     )
+
+
+def pure_section(micros: Sequence[Micro], today: date) -> str:
+    """The section of ``docs/performance.md`` about pure code."""
+    table = _markdown_table(MICRO_COLUMNS, micro_rows(micros))
+    told = f"CPU time of one call, median and best of {MICRO_ROUNDS} rounds, on {today.isoformat()}."
+    return f"## Pure code\n\n{table}\n\n{told}\n"
 
 
 def machine() -> str:
@@ -152,12 +160,7 @@ obvious way, and it does less: no policy, no bounds, no header surgery, no prote
 Clients come {clients}, say one command at a time, and do not pipeline.
 The lists are a local rbldnsd behind a local unbound. The backend is a process that takes every message and keeps none.
 
-## Pure code
-
-{micros}
-
-CPU time of one call, median and best of {rounds} rounds.
-
+{pure}
 ## What is not measured
 
 * Other mail servers (Postfix, Haraka, Exim): the peer says what stock Python does, not what a mail server in C does.
