@@ -196,7 +196,9 @@ class _Decision:
         None where none was missed, or where a rule that no Received evidence moves lets the message through: the same
         with that evidence and without.
         """
-        said = {s: (u, f) for s, f in self._world.fallbacks.items() if (u := self._reading.unknown(s)) is not None}
+        asked = self._world.stages[self._stage].asked
+        fallbacks = ((source, self._world.fallbacks[source]) for source in asked & self._world.fallbacks.keys())
+        said = {s: (u, f) for s, f in fallbacks if (u := self._reading.unknown(s)) is not None}
         if not said:
             return None
         reading = self._reading.with_tags(self._before)

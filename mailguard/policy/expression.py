@@ -99,10 +99,14 @@ class Literal:
     constant: Constant
     type: FactType
     span: Span
+    _value: Value = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_value", as_value(self.constant))
 
     def read(self, view: View) -> Value:
         """Its value."""
-        return as_value(self.constant)
+        return self._value
 
 
 @dataclass(frozen=True, slots=True)

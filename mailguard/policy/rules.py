@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Final
 
@@ -82,13 +83,18 @@ class Fallback:
         return self.down if cause is Cause.DOWN else self.unscannable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RuleSet:
     """The rules of one stage in order, with the facts that they rest on and, by rule, who is asked for them."""
 
     rules: tuple[Rule, ...] = ()
     facts: tuple[str, ...] = ()
     sources: Mapping[str, frozenset[Source]] = field(default_factory=dict)
+
+    @cached_property
+    def asked(self) -> frozenset[Source]:
+        """Everybody whom its rules need an answer of."""
+        return frozenset(chain.from_iterable(self.sources.values()))
 
     @classmethod
     def of(cls, rules: Iterable[Rule], scales: Scales) -> RuleSet:
@@ -124,7 +130,7 @@ class World:
     @property
     def sources(self) -> frozenset[Source]:
         """Everybody whom its rules need an answer of."""
-        return frozenset(chain.from_iterable(chain.from_iterable(s.sources.values()) for s in self.stages.values()))
+        return frozenset(chain.from_iterable(stage.asked for stage in self.stages.values()))
 
 
 @dataclass(frozen=True, slots=True)
