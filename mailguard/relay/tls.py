@@ -85,6 +85,7 @@ def _context(*, verified: bool, authorities: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
+    context.hostname_checks_common_name = False  # RFC 9525 2: a name is what subjectAltName says
     if not verified:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -427,8 +427,10 @@ class Connection(SMTP):
         if not all_said:
             return True
         self._write(all_said)
+        if self._writer.is_closing():
+            return False
         if not self._writer.transport.get_write_buffer_size():  # mostly: the kernel has taken it
-            return not self._writer.is_closing()
+            return True
         try:
             async with asyncio.timeout(self._limits.command_timeout):
                 await self._writer.drain()
@@ -438,7 +440,8 @@ class Connection(SMTP):
         return True
 
     def _write(self, all_said: Sequence[Said]) -> None:
-        if self._handshaking:  # no plain text in the middle of it
+        # No plain text in the middle of a handshake; and of a closed transport uvloop raises what asyncio passes over.
+        if self._handshaking or self._writer.is_closing():
             return
         for said in all_said:
             _replies(said.reply.code // 100, said.stage).inc()

@@ -227,6 +227,14 @@ MUTANTS: tuple[Mutant, ...] = (
         _SERVER,
     ),
     Mutant(
+        BUG,
+        "a-closed-connection-is-written-to",
+        "mailguard/smtp/server.py",
+        "if self._handshaking or self._writer.is_closing():",
+        "if self._handshaking:",
+        _SERVER,
+    ),
+    Mutant(
         EXPLAINED,
         "our-own-refusals-bear-no-reference",
         "mailguard/smtp/server.py",

@@ -32,10 +32,12 @@ def openssl(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def make(folder: Path, name: str = "mx.example.com", days: int = 90, *, key: tuple[str, ...] = _EC) -> Pair:
-    """A new pair in ``folder``, valid for ``days`` from now; its files bear ``name``."""
+def make(
+    folder: Path, name: str = "mx.example.com", days: int = 90, *, other_name: str = "", key: tuple[str, ...] = _EC
+) -> Pair:
+    """A new pair in ``folder``, valid for ``days`` from now, for ``name`` or as subjectAltName ``other_name`` says."""
     pair = Pair(folder / f"{name}.pem", folder / f"{name}.key")
-    more = ("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}")
+    more = ("-subj", f"/CN={name}", "-addext", f"subjectAltName={other_name or f'DNS:{name}'}")
     openssl("req", "-x509", *key, "-keyout", pair.key, "-out", pair.certificate, "-days", str(days), *more)
     return pair
 

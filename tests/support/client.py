@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import struct
 from ipaddress import ip_address
@@ -123,7 +124,9 @@ class Client:
             await self.writer.start_tls(context, server_hostname=name)
 
     def reset(self) -> None:
-        """Vanish: a TCP reset where octets are unread or unsent."""
+        """Vanish by a TCP reset (socket(7), SO_LINGER without time)."""
+        connection = self.writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def close(self) -> None:

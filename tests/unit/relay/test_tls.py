@@ -103,6 +103,16 @@ async def test_a_name_that_they_do_not_vouch_for(secure: Sink, name: str, known:
     assert secure.messages == []
 
 
+async def test_a_common_name_is_no_name(tmp_path: Path) -> None:
+    """RFC 9525 2: without a subjectAltName of its kind a certificate is for no host, whatever its subject says."""
+    pair = make(tmp_path, NAME, other_name="email:postmaster@example.com")
+    async with Sink(tls=serving(pair)) as sink:
+        answer = await towards(sink, tls_name=NAME, tls_ca_file=str(pair.certificate)).transaction().rcpt(ALICE)
+        await sink.seen("end")
+    assert answer.code == 451
+    assert "certificate verify failed" in answer.cause
+
+
 async def test_the_authorities_of_the_system_do_not_know_it(secure: Sink) -> None:
     assert not await arrives(towards(secure, tls_name=NAME))
 

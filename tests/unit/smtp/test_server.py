@@ -461,6 +461,25 @@ async def test_a_client_that_vanishes_behind_the_final_dot_cancels_nothing(serve
     assert [taken.content for taken in story.messages] == [MESSAGE]
 
 
+@pytest.mark.parametrize("at", ["mail", "data"])
+async def test_a_client_that_resets_while_the_story_is_busy_is_no_bug(
+    server: Server, at: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = asyncio.Event()
+    server.make = lambda: RecordingStory(pause={at: held})
+    await server.start()
+    client = await server.connect()
+    await client.send(b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<u@example.com>\r\nDATA\r\n")
+    story = server.stories[0]
+    await soon(story.at(at))
+    client.reset()
+    assert story.peer is not None
+    await soon(story.peer.gone)
+    held.set()
+    assert await ended(story) is End.LOST
+    assert not caplog.records, "an exception that nobody handled"
+
+
 async def test_a_client_that_sends_all_and_half_closes_is_not_gone(server: Server) -> None:
     held = asyncio.Event()
     server.make = lambda: RecordingStory(pause={"end_of_data": held})
