@@ -11,7 +11,8 @@
 # make lock           resolve requirements.lock anew (needs uv)
 # make clean          remove what make made
 #
-# PYTHON=/path/to/python3.11 names another interpreter, ARGS="-k proxy" goes to pytest.
+# PYTHON=/path/to/python3.11 names another interpreter, ARGS="-k proxy" goes to pytest, JOBS=4
+# runs so many of the fast tests at the same time.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -20,6 +21,7 @@ SHELL := /bin/sh
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11 /usr/bin/python3) python3)
 UV ?= uv
 ARGS ?=
+JOBS ?= 2
 
 setup := deploy/setup
 bin := .venv/bin
@@ -63,7 +65,7 @@ lint: venv
 
 test-fast: venv
 	@sh $(setup)/packages.sh openssl
-	$(pytest) -m "not real"
+	$(pytest) -m "not real" -n $(JOBS) --dist worksteal
 
 test-real: servers venv
 	@sh $(setup)/packages.sh $(test_tools)
