@@ -105,7 +105,9 @@ def load_example(text: str, folder: Path) -> None:
     if given.keys() <= POLICY_KEYS:
         base = {key: value for key, value in DEFAULT_POLICY.items() if key != "cases" or "rules" not in given}
         whole = "mailguard_policy" in given
-        (folder / "policy.yaml").write_text(text if whole else yaml.safe_dump(base | given, sort_keys=False, width=1000))
+        (folder / "policy.yaml").write_text(
+            text if whole else yaml.safe_dump(base | given, sort_keys=False, width=1000)
+        )
         policy_files.load(folder / "policy.yaml")
     elif given.keys() <= SETTINGS_KEYS:
         whole = "hostname" in given
