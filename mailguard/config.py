@@ -294,6 +294,12 @@ class Limits(Section):
     max_messages: int = setting(
         1000, "messages in one session, offered as MAILMAX, before 421", unit="messages", ge=1, le=999_999
     )
+    max_header_size: int = setting(
+        1024 * 1024,
+        "header section of a message, the empty line behind it not counted; Exim's `header_maxsize`",
+        unit="octets",
+        ge=65536,
+    )
     max_received: int = setting(100, "Received lines; more is a loop", unit="lines", ge=30)
     max_errors: int = setting(10, "errors before 421", unit="errors", ge=1)
     max_commands_without_mail: int = setting(

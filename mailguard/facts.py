@@ -219,8 +219,7 @@ class SpamResult:
 class Message:
     """The message after its content is here (provenance: content, but for what ``FACTS`` marks as received).
 
-    ``size``: octets as it came, but for its Received fields. As far as a header section is read
-    (``message.MAX_HEAD``), that is: who has fields beyond is refused by Exim, whatever this says.
+    ``size``: octets as it came, but for its Received fields.
     """
 
     size: int

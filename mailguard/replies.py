@@ -239,6 +239,13 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
         "the spool cannot be written",
         "RFC 5321 4.2.3",
     ),
+    "header_too_large": ReplySpec(
+        552,
+        "5.3.4",
+        "Header section longer than {limit} octets",
+        "a header section that does not end within the bound",
+        "RFC 5321 4.5.3.1",
+    ),
     "loop": ReplySpec(
         554, "5.4.6", "Routing loop: more than {limit} Received lines", "too many Received lines", "RFC 5321 6.3"
     ),

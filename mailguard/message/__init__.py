@@ -3,10 +3,9 @@
 from mailguard.message.compose import Transmission, for_backend, for_scanners
 from mailguard.message.fields import protocol
 from mailguard.message.forged import strip_forged
-from mailguard.message.head import MAX_HEAD, Head, parse_head
+from mailguard.message.head import Head, parse_head
 
 __all__ = [
-    "MAX_HEAD",
     "Head",
     "Transmission",
     "for_backend",

@@ -15,8 +15,8 @@ continues the field above it (RFC 5322 4.2, obs-FWS) and ends nothing. Units: oc
 
 Only fields that mailguard asks about are told from others (``sought.py``).
 
-Bound: a header section longer than :data:`MAX_HEAD` is read that far, to the last whole field; the rest counts as
-body. Exim refuses whatever has fields beyond that.
+Bound: the caller's, by how many octets it gives. Where they end before the section does, all of them are the section,
+so that one over the bound is seen by its size, and never taken for a short one with a body.
 """
 
 from __future__ import annotations
@@ -28,17 +28,9 @@ from typing import Final
 
 from mailguard.message.sought import MESSAGE_ID, RECEIVED, Piece, field_value, is_sought, pieces
 
-MAX_HEAD: Final = 1_572_864
-"""Octets of a message, at the most, in which its header section is looked for; give :func:`parse_head` this many.
-
-Exim refuses a section of 1 MiB (``header_maxsize``), where it counts a line end as one octet and we count two: no
-line but the last is shorter than a blank and its end, so that Exim's 1 MiB is at most half as much again here.
-"""
-
 MAX_MESSAGE_ID: Final = 998
 """Octets of a Message-ID that are kept: a line's length (RFC 5322 2.1.1)."""
 
-_TO_THE_LAST_FIELD: Final = re.compile(rb"(?s:.*\r\n)(?=[^ \t])")
 _FIRST_LINE: Final = re.compile(rb"[^\x00-\x20\x7f:]+[ \t]*(?:\r\n[ \t]+)*:")
 """A name and a colon as Exim reads them: 8-bit octets are taken, and blanks, folded too, before the colon
 (obs-optional).
@@ -95,19 +87,15 @@ class Head:
 
 
 def parse_head(octets: bytes) -> Head:
-    """The header section of a message that begins with ``octets``: all of it, or its first :data:`MAX_HEAD`."""
+    """The header section of a message that begins with ``octets``.
+
+    Where they hold no end of it, they are all of it. A bound of N octets is held by giving N + 2, or the whole message,
+    and refusing a ``size`` over N: the two are the empty line behind a section of just that length.
+    """
     if octets.startswith(b"\r\n"):
         return Head((), 0)
     if not _FIRST_LINE.match(octets):
         return Head((), 0, b"\r\n" if octets else b"")
     end = octets.find(b"\r\n\r\n")
     section = octets if end < 0 else octets[: end + 2]
-    if end < 0 and len(octets) >= MAX_HEAD:
-        section = _whole_fields(section)
     return Head(tuple(pieces(section)), len(section))
-
-
-def _whole_fields(section: bytes) -> bytes:
-    """``section`` without its last field, whose end may be missing."""
-    whole = _TO_THE_LAST_FIELD.match(section)
-    return whole[0] if whole else b""

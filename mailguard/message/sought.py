@@ -1,6 +1,6 @@
 """The header fields that mailguard looks for, and one pass over a header section that finds them.
 
-A client writes as many fields as it likes, half a million in the 1.5 MiB that are read, and mailguard asks about a few
+A client writes as many fields as it likes, a quarter of a million in 1 MiB, and mailguard asks about a few
 names only. So one regular expression goes over the section and stops at what may be one of those; all that stands
 between is one piece, however many fields it is (decision 0066). What the expression finds is a little more than what is
 sought: :func:`field_name` has the last word.

@@ -6,12 +6,11 @@ like convict by the weight of Received lines alone. The header section is shown 
 points.
 
 * The body is cut at ``limit`` octets, behind a line end where there is one.
-* The header section is bounded by ``message.MAX_HEAD``, over which Exim refuses the message anyway. One that is longer
-  is shown that far without any body, and ``header_cut`` says that nothing may be concluded from what was not seen.
+* The header section is as long as it is: a message whose own is over ``limits.max_header_size`` was refused before.
 
-So an excerpt has at most ``MAX_HEAD + limit`` octets. SpamAssassin's own bounds take nothing from one field for the
-length of another: 8192 octets of each field's value (Message.pm), and 65536 of all together in the pseudo-header ALL
-(Message/Node.pm). What reads ALL, or the flag ``truncated_header`` that both set, is tainted.
+So an excerpt has at most these two bounds and the few fields that we put on top. SpamAssassin's own bounds take nothing
+from one field for the length of another: 8192 octets of each field's value (Message.pm), and 65536 of all together in
+the pseudo-header ALL (Message/Node.pm). What reads ALL, or the flag ``truncated_header`` that both set, is tainted.
 
 Pure; units: octets. SpoolLost goes up to the caller.
 """
@@ -21,7 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from mailguard.message import MAX_HEAD
 from mailguard.spool import Content
 
 _LINE: Final = b"\r\n"
@@ -30,22 +28,15 @@ _EMPTY_LINE: Final = b"\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """The octets to show, and what is missing from them.
+    """The octets to show, and whether any are missing.
 
     Attributes:
         octets: whole lines, but for a last line that alone is longer than the bound.
-        body_cut: there is more of the body.
-        header_cut: there is more of the header section.
+        cut: there is more of the body.
     """
 
     octets: bytes
-    body_cut: bool = False
-    header_cut: bool = False
-
-    @property
-    def cut(self) -> bool:
-        """Whether it is not the whole message."""
-        return self.body_cut or self.header_cut
+    cut: bool = False
 
 
 def excerpt(content: Content, limit: int) -> Excerpt:
@@ -55,19 +46,20 @@ def excerpt(content: Content, limit: int) -> Excerpt:
         SpoolLost: the content cannot be read back.
     """
     head = _head_size(content)
-    if not head:
-        return Excerpt(_whole_lines(content.prefix(MAX_HEAD), 0), header_cut=True)
     if content.size <= head + limit:
         return Excerpt(content.prefix(content.size))
-    return Excerpt(_whole_lines(content.prefix(head + limit), head), body_cut=True)
+    return Excerpt(_whole_lines(content.prefix(head + limit), head), cut=True)
 
 
 def _head_size(content: Content) -> int:
-    """Octets of the header section and the empty line that ends it; 0 where they are more than ``MAX_HEAD``."""
-    end = content.prefix(MAX_HEAD).find(_EMPTY_LINE)
-    if end >= 0:
-        return end + len(_EMPTY_LINE)
-    return content.size if content.size <= MAX_HEAD else 0
+    """Octets of the header section and the empty line that ends it; of all where there is no empty line."""
+    seen = bytearray()
+    for chunk in content.chunks():
+        start = max(0, len(seen) - len(_EMPTY_LINE) + 1)
+        seen += chunk
+        if (end := seen.find(_EMPTY_LINE, start)) >= 0:
+            return end + len(_EMPTY_LINE)
+    return content.size
 
 
 def _whole_lines(octets: bytes, start: int) -> bytes:

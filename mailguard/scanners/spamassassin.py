@@ -10,8 +10,7 @@ from our Return-Path; the connecting client where SpamAssassin's last external r
 ``-lastexternal`` lists skip private addresses; the whole message where its body was not cut.
 
 Of a long message spamd sees the header section and the beginning of the body (:mod:`mailguard.scanners.excerpt`). Where
-it saw no whole header section, or stopped before it had tried every rule, what acquits may be missing and what hits may
-hit for that: every rule is tainted (docs/decisions/0074).
+it stopped before it had tried every rule, what acquits may be missing: every rule is tainted (docs/decisions/0074).
 
 Failure: Unknown, never a score of 0. DOWN where spamd is dead, overloaded or talks nonsense; UNSCANNABLE where it is up
 but too slow for this message. SpoolLost goes up to the caller. Units: seconds, octets, points.
@@ -147,8 +146,8 @@ class Spamassassin:
 
     def _result(self, scored: Scored, output: Output, client: ClientAddress, shown: Excerpt) -> SpamResult:
         names = {hit.rule for hit in output.hits}
-        tainted = self._tainted(names, output, granted(output, client, shown.body_cut))
-        if shown.header_cut or names & ENDED_EARLY:
+        tainted = self._tainted(names, output, granted(output, client, shown.cut))
+        if names & ENDED_EARLY:
             tainted = frozenset(names)
         if not explained(scored.score, output.hits):
             tainted = frozenset(names)

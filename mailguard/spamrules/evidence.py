@@ -22,7 +22,7 @@ class Evidence(IntFlag, boundary=STRICT):
     """The last external relay: sound where that is the connecting client."""
     WHOLE = 4
     """The message to its very end, or what its body does not have: sound where the body was not cut at
-    ``spamassassin.max_size``. Its header section never is: where that would be cut, nothing is sound."""
+    ``spamassassin.max_size``. Its header section never is."""
     RECEIVED = 8
     """Received lines and what is derived from them, or what nobody has reviewed: never sound."""
 

@@ -18,7 +18,9 @@ _INTRO = """\
 Whoever files by `X-Mailguard-Folder` or believes `X-Spam-Flag` must be able to: only mailguard writes its fields. These
 are the ways to forge them that are known to us, {count} of them, and {others} neighbours that must stay. Why so is
 decision [0062](decisions/0062-which-fields-are-stripped.md), where a header section ends decision
-[0060](decisions/0060-where-a-header-section-ends.md).
+[0060](decisions/0060-where-a-header-section-ends.md). None of them can stand where mailguard does not look: a header
+section longer than `limits.max_header_size` is refused (decision
+[0068](decisions/0068-a-header-section-over-the-bound-is-refused.md)).
 
 Each row is a message through the running service, by DATA and by BDAT, into a recording sink: what comes out is
 compared to the octet (`sh tests/in_namespace.sh .venv/bin/python -m tests.forgeries`). Where a row is one field, it

@@ -167,6 +167,12 @@ _PLACES = (
         "readers differ whether the first or the last counts",
     ),
     place(
+        "far down, just within the bound of a header section",
+        BEFORE + b"X-Pad:" + b"\r\n z" * 262_000 + b"\r\n" + FOLDER + BODY,
+        BEFORE + b"X-Pad:" + b"\r\n z" * 262_000 + b"\r\n" + BODY,
+        "readers differ how far they read; beyond the bound the message is refused",
+    ),
+    place(
         "behind a line of blanks",
         BEFORE + b" \t\r\n" + FOLDER + BODY,
         BEFORE + b" \t\r\n" + BODY,

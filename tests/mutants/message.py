@@ -52,6 +52,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "Only we write our fields",
+        "fields-hide-behind-the-bound",
+        "mailguard/session/story.py",
+        "if head.size > limits.max_header_size:",
+        "if not head:",
+        ("tests/unit/session/test_session.py",),
+    ),
+    Mutant(
+        "Only we write our fields",
         "a-blank-before-the-colon-hides-a-field",
         "mailguard/message/sought.py",
         "name.translate(_LOWER, _NOT_IN_NAMES)",

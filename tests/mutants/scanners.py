@@ -45,18 +45,10 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         RECEIVED,
-        "half-a-header-section-convicts",
-        "mailguard/scanners/spamassassin.py",
-        "if shown.header_cut or names & ENDED_EARLY:",
-        "if names & ENDED_EARLY:",
-        _SPAMD,
-    ),
-    Mutant(
-        RECEIVED,
         "half-a-scan-convicts",
         "mailguard/scanners/spamassassin.py",
-        "if shown.header_cut or names & ENDED_EARLY:",
-        "if shown.header_cut:",
+        "if names & ENDED_EARLY:",
+        "if not names:",
         _SPAMD,
     ),
     Mutant(

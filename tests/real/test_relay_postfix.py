@@ -126,6 +126,19 @@ async def test_postfix_sees_the_client_and_delivers_octet_for_octet(store: Store
     assert ("bdat=1" in counted, "data=1" in counted) == ("data" not in way, "data" in way)
 
 
+async def test_postfix_reads_header_fields_without_a_bound(store: Store) -> None:
+    """Why a header section over ``limits.max_header_size`` is refused: Postfix would hand all of it to Sieve."""
+    letter = mail()
+    head, _, body = letter.octets.partition(b"\r\n\r\n")
+    filler = b"X-Filler: " + b"a" * 60 + b"\r\n"
+    long = head + b"\r\n" + filler * 22_222 + b"X-Mailguard-Folder: Trash\r\n\r\n" + body
+    transaction = store.relay(store.proxy, client_identity="proxy").transaction(CLIENT, SENDER)
+    assert (await transaction.rcpt(INBOX)).code == 250
+    assert (await deliver(transaction, long)).code == 250
+    stored = await store.received(letter)
+    assert stored.partition(b"\n\n")[0].endswith(b"\nX-Mailguard-Folder: Trash")
+
+
 @pytest.mark.parametrize("way", ["proxy", "xclient"])
 async def test_ipv6_and_a_client_without_a_name(store: Store, way: str) -> None:
     letter = mail()

@@ -10,7 +10,7 @@ import pytest
 
 from mailguard.commands import Path
 from mailguard.facts import ClientAddress, Known, Message, ReverseDns, SpamResult, Unknown, VirusResult
-from mailguard.message import MAX_HEAD, Transmission, for_backend, for_scanners, parse_head, strip_forged
+from mailguard.message import Transmission, for_backend, for_scanners, parse_head, strip_forged
 from mailguard.message.sought import field_name
 from mailguard.spool import Spool
 from tests import corpus
@@ -114,7 +114,7 @@ def test_every_message_of_the_corpus_is_the_same_below_our_fields(memory: int) -
         spool = Spool(memory)
         spool.write(sample.octets)
         with spool.finish() as content:
-            head = strip_forged(parse_head(content.prefix(MAX_HEAD)), HOSTNAME)
+            head = strip_forged(parse_head(content.prefix(content.size)), HOSTNAME)
             ours = for_backend(head, WAY, CLEAN, folder="Junk", tags=("T",))
             with content.with_head(ours, head.size) as changed:
                 delivered = b"".join(changed.chunks())

@@ -126,6 +126,57 @@ async def test_a_loop_is_refused(service: Service) -> None:
     assert passing.content.startswith(b"250 ")
 
 
+def _long_head(size: int) -> bytes:
+    """A message whose header section has ``size`` octets and ends in forged fields."""
+    forged = b"X-Mailguard-Folder: Trash\r\nX-Spam-Status: No\r\nAuthentication-Results: mx.example.com; dkim=pass\r\n"
+    lines = b"X-Filler: a\r\n" * ((size - len(forged)) // 13 - 1)
+    last = b"X-Last: " + b"z" * (size - len(forged) - len(lines) - 10) + b"\r\n"
+    return lines + last + forged + b"\r\nb\r\n"
+
+
+@pytest.mark.parametrize("limit", [65536, 1 << 20])
+@pytest.mark.parametrize("recipient", ["alice@example.com", "postmaster@example.com"])
+async def test_a_header_section_over_the_bound_is_refused(start: Start, limit: int, recipient: str) -> None:
+    service = await start(limits={} if limit == 1 << 20 else {"max_header_size": limit})
+    with capture_logs() as lines:
+        async with await service.connect() as client:
+            over = await submit(client, _long_head(limit + 1), recipient)
+            far_over = await transaction(client, _long_head(2 * limit), recipient)
+            await client.command(b"MAIL FROM:<a@b.example>")
+            await client.command(b"RCPT TO:<alice@example.com>")
+            octets = _long_head(limit + 1)
+            await client.send(b"BDAT %d LAST\r\n%b" % (len(octets), octets))
+            by_bdat = (await client.reply())[-1]
+            assert service.sink.messages == [], "nothing of it is for the backend"
+            assert await client.code(b"RCPT TO:<alice@example.com>") == 503, "the transaction is over"
+            within = await transaction(client, _long_head(limit), recipient)
+    for refused in (over.content, far_over.content, by_bdat):
+        assert refused.startswith(b"552 5.3.4 Header section longer than %d octets (" % limit)
+    assert within.content.startswith(b"250 ")
+    [got] = service.sink.messages
+    assert len(_long_head(limit)) == limit + 5
+    assert b"Trash" not in got.content
+    assert b"dkim=pass" not in got.content
+    assert len([line for line in lines if line["event"] == "message" and line["reply"].startswith("552")]) == 3
+
+
+@pytest.mark.parametrize("first", [b"\r\n", b"text at once\r\n", b"Subject: s\r\n\r\n"])
+async def test_a_body_has_no_part_in_the_bound_of_the_header_section(start: Start, first: bytes) -> None:
+    service = await start(limits={"max_header_size": 65536})
+    async with await service.connect() as client:
+        outcome = await submit(client, first + b"X-Filler: a\r\n" * 10_000)
+    assert outcome.content.startswith(b"250 ")
+
+
+async def test_a_message_that_is_all_header_section_passes_within_the_bound(start: Start) -> None:
+    service = await start(limits={"max_header_size": 65536})
+    async with await service.connect() as client:
+        passing = await submit(client, b"Abc: 345\r\n" + b"X-Filler: a\r\n" * 5040 + b"A: 5\r\n")
+        over = await transaction(client, b"Abc: 3456\r\n" + b"X-Filler: a\r\n" * 5040 + b"A: 5\r\n")
+    assert passing.content.startswith(b"250 ")
+    assert over.content.startswith(b"552 5.3.4 ")
+
+
 async def test_received_fields_do_not_count_in_the_size_that_a_policy_sees(start: Start) -> None:
     limited = POLICY.replace(
         "  content:\n", "  content:\n    - {name: big, if: message.size > 5000, then: reject}\n", 1
