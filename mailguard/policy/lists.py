@@ -11,7 +11,6 @@ way, and everything else by :mod:`ipaddress`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -171,18 +170,6 @@ def _network(entry: str) -> IPv4Network | IPv6Network:
         return parse_network(entry)
     except NoNetwork as error:
         raise BadEntry(str(error), error.hint) from None
-
-
-def from_entries(entries: Iterable[str]) -> AddressList:
-    """A list of ``entries``.
-
-    Raises:
-        BadEntry: one is none.
-    """
-    result = AddressList()
-    for entry in entries:
-        result.add(entry)
-    return result
 
 
 def from_text(text: Text) -> tuple[AddressList, list[Problem]]:

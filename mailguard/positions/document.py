@@ -88,9 +88,10 @@ class Document:
         return found
 
     def problem(self, path: Path, message: str, hint: str = "", *, steps: tuple[str, ...] = ()) -> Problem:
-        """A problem with the value at ``path``; a collection is shown by its key."""
+        """A problem with the value at ``path``; a collection, or one that is missing, is shown by its key."""
         place = self.place(path)
-        if place.style is Style.COLLECTION and place.key is not None:
+        absent = place.style is Style.PLAIN and (place.line, place.column) == (place.end_line, place.end_column)
+        if place.key is not None and (absent or place.style is Style.COLLECTION):
             return self.key_problem(path, message, hint, steps=steps)
         width = place.end_column - place.column if place.line == place.end_line else 1
         return place.text.problem(place.line, place.column, message, hint, width=max(1, width), path=steps)

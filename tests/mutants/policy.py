@@ -51,8 +51,8 @@ MUTANTS: tuple[Mutant, ...] = (
         RECEIVED,
         "a-fact-hides-behind-a-function",
         _DIRECTION,
-        "if node is part else Direction.ANY",
-        "if node is part else Direction.FREE",
+        "for node in nodes(part):",
+        "for node in (part,):",
         (f"{_DIRECTIONS[0]}::test_no_condition_moves_where_it_does_not",),
     ),
     Mutant(

@@ -13,9 +13,8 @@ from mailguard.caseless import lowered
 from mailguard.commands import Path
 from mailguard.config import Domain, HostName
 from mailguard.facts import Mailbox
-from mailguard.policy.lists import from_entries
 from mailguard.policy.rules import RecipientMatch, always_reachable
-from tests.unit.policy.support import outcome, rules
+from tests.unit.policy.support import from_entries, outcome, rules
 
 LOOKALIKES = {"k": "\u212a", "s": "\u017f", "i": "\u0131"}
 """Kelvin sign, long s, dotless i: the cases of Unicode take each for the letter or for its capital."""

@@ -6,6 +6,7 @@ from textwrap import dedent
 
 from mailguard.policy import CompiledPolicy, compile_policy
 from mailguard.policy.cases import decide
+from mailguard.policy.lists import AddressList
 from mailguard.policy.schema import Given
 from mailguard.positions import Problems, Text, parse
 from mailguard.verdict import Verdict
@@ -25,6 +26,14 @@ dnsbl:
   grey: {zone: grey.example, answers: {127.0.0.2: {weight: 2.5}}}
   white: {zone: white.example, answers: {127.0.0.1: {weight: -1}, 127.0.0.2: {weight: -4}}}
 """
+
+
+def from_entries(entries: list[str]) -> AddressList:
+    """An address list of ``entries``."""
+    result = AddressList()
+    for entry in entries:
+        result.add(entry)
+    return result
 
 
 def no_files(name: str) -> Text:

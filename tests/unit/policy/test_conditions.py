@@ -9,10 +9,10 @@ import pytest
 from mailguard.facts import FACTS, FactType, Stage
 from mailguard.policy.conditions import Scope, parse_condition
 from mailguard.policy.expression import Doubt, View
-from mailguard.policy.lists import from_entries
 from mailguard.policy.reading import READERS
 from mailguard.policy.syntax import MAX_DEPTH, MAX_LENGTH, Faults
 from mailguard.policy.truth import Members, Range, Truth, Value
+from tests.unit.policy.support import from_entries
 
 SCOPE = Scope(
     Stage.CONTENT,

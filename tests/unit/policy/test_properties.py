@@ -31,7 +31,6 @@ from mailguard.facts import (
 from mailguard.policy import CompiledPolicy
 from mailguard.policy.conditions import Scope, parse_condition
 from mailguard.policy.expression import Doubt, View, facts_of
-from mailguard.policy.lists import from_entries
 from mailguard.policy.reading import Reading, Scales
 from mailguard.policy.syntax import Faults
 from mailguard.policy.truth import Members
@@ -51,7 +50,7 @@ from tests.unit.policy.strategies import (
     conditions,
     stages,
 )
-from tests.unit.policy.support import LISTS, UNAVAILABLE, rules
+from tests.unit.policy.support import LISTS, UNAVAILABLE, from_entries, rules
 
 SHIPPED = sorted((Path(__file__).parents[3] / "policies").glob("*.yaml"))
 DEFERRING = UNAVAILABLE.replace("ignore", "defer").replace("down: deliver", "down: defer")

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from mailguard.facts import DnsblZone, Known, Unknown
 from mailguard.policy import lists
 from mailguard.policy.answers import BadCode, CodePattern, Listing, ListTable, tally
-from mailguard.policy.lists import MAX_ENTRY, MAX_PROBLEMS, AddressList, BadEntry, from_entries, from_text
+from mailguard.policy.lists import MAX_ENTRY, MAX_PROBLEMS, AddressList, BadEntry, from_text
 from mailguard.policy.reading import virus_kind
 from mailguard.policy.texts import parse
 from mailguard.policy.truth import Members, Range, conjunction, disjunction, negation
 from mailguard.positions import Text
+from tests.unit.policy.support import from_entries
 
 TRUTHS = (True, None, False)
 
