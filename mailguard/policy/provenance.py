@@ -80,6 +80,7 @@ class _Analysis:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._tags: dict[str, list[_Mention]] = {}
+        self._moved: dict[str, Direction] = {}
         self._above: _Mention | None = None
         self.problems: list[Problem] = []
 
@@ -96,13 +97,13 @@ class _Analysis:
                 self.problems.append(self._order_problem(rule, self._above))
         elif rule.action is Action.TAG and rule.symbol is not None:
             self._tags.setdefault(rule.symbol, []).extend(self._given(rule, mention) for mention in mentions)
+            self._moved[rule.symbol] = self._moved.get(rule.symbol, Direction.FREE) | _union(mentions)
         elif self._above is None:
             self._above = next((mention for mention in mentions if mention.direction & Direction.FALLS), None)
         return replace(rule, direction=_union(mentions))
 
     def _mentions(self, rule: Rule) -> Iterator[_Mention]:
-        tags = {symbol: _union(origins) for symbol, origins in self._tags.items()}
-        for move in moves(rule.condition, tags):
+        for move in moves(rule.condition, self._moved):
             if isinstance(move.mention, HasTag):
                 yield from self._by_tag(rule, move, move.mention)
             else:
