@@ -246,7 +246,7 @@ MUTANTS: tuple[Mutant, ...] = (
         EXPLAINED,
         "our-own-refusals-are-not-logged",
         "mailguard/smtp/server.py",
-        'self._log("command refused", answer)',
+        'self._refused("command refused", answer)',
         "pass",
         _SERVER,
     ),

@@ -107,9 +107,9 @@ MUTANTS: tuple[Mutant, ...] = (
         BAD_POLICY,
         "a-bad-policy-replaces-the-running-one",
         "mailguard/policy/compiler.py",
-        "        raise Problems(problems)\n",
-        "        pass\n",
-        ("tests/unit/session/test_session.py",),
+        "    if problems := [*found, *problems]:\n        raise Problems(problems)\n",
+        "",
+        ("tests/unit/session/test_reload.py", "tests/unit/session/test_hostile_policies.py"),
     ),
     Mutant(
         BAD_POLICY,
