@@ -177,7 +177,7 @@ def conditions(atoms: tuple[str, ...], leaves: int = 2) -> st.SearchStrategy[str
 
 def _rule(draw: st.DrawFn, atoms: list[str], actions: st.SearchStrategy[str], tags: set[str]) -> str:
     """One rule for ``support.rules``; ``tags``: those given so far, added to, and often asked for."""
-    asked = [f"'{tag}' in tags" for tag in sorted(tags)] * (len(atoms) // 3)
+    asked = [f"'{tag}' in tags" for tag in sorted(tags)] * (len(atoms) // 2)
     atoms = [*atoms, *asked]
     alone = st.sampled_from([*atoms, *(f"not {atom}" for atom in atoms)])
     condition, action = draw(alone | conditions(tuple(atoms))), draw(actions)
