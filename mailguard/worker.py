@@ -47,7 +47,7 @@ _SLOT: Final = 0
 _RESTART_DELAY = 5.0
 """Seconds before a watcher that died of a bug is started again."""
 MAX_LOGGED: Final = 20
-"""Problems of a policy that are logged, a line each; `mailguard check` tells more."""
+"""Problems of a policy, and warnings about it, that are logged, a line each; `mailguard check` tells more."""
 
 
 def assemble(settings: Settings, policy: CompiledPolicy, recorder: Recorder) -> Services:
@@ -252,6 +252,10 @@ def _loaded(policy: CompiledPolicy) -> None:
     metrics.POLICY_SUCCESS.set(1)
     metrics.POLICY_LOADED.set_to_current_time()
     logger.info("policy loaded", path=str(policy.path), digest=policy.digest)
+    for warning in policy.warnings[:MAX_LOGGED]:
+        logger.warning("policy warning", error=warning.in_one_line)
+    if (more := len(policy.warnings) - MAX_LOGGED) > 0:
+        logger.warning("policy warning", error=f"{more} more: `mailguard check` tells them", count=more)
 
 
 async def _watched(watch: Callable[[], Coroutine[Any, Any, None]]) -> None:

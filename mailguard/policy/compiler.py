@@ -1,8 +1,9 @@
 """A policy's document to a :class:`CompiledPolicy`: everything checked, all mistakes told at once, nothing half done.
 
 In order: the form (``policy.schema``), names and tables (``policy.tables``), conditions with their types and stages
-(``policy.rulebook``), what unknown answers mean, where evidence comes from (``policy.provenance``), and last the cases,
-its own and those beside it (``policy.suites``). Pure: the lists that a policy includes are handed in by ``include``.
+(``policy.rulebook``), what unknown answers mean, where evidence comes from (``policy.provenance``), what is hardly
+meant (``policy.analysis``: warnings), and last the cases, its own and those beside it (``policy.suites``). Pure: the
+lists that a policy includes are handed in by ``include``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from mailguard.facts import Source, Stage
 from mailguard.policy import cases, provenance, tables
+from mailguard.policy.analysis import Subject, analyse
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.policy.reading import Scales
 from mailguard.policy.rulebook import Rulebook, loose_problems
@@ -107,6 +109,7 @@ def _compile(
         trial=None if force == everything else everything,
         profiles=profiles,
         treatments=Treatments.of(everything.stages[Stage.CONTENT].rules),
+        warnings=() if problems else analyse(Subject(document, schema, rules, scales, profiles, address_lists)),
     )
     return policy, problems
 

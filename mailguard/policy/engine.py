@@ -46,6 +46,7 @@ from mailguard.facts import (
     Unknown,
     VirusResult,
 )
+from mailguard.policy.analysis.finding import Finding
 from mailguard.policy.answers import ListTable, usable
 from mailguard.policy.expression import Constant, Doubt, View
 from mailguard.policy.reading import Reading, virus_kind
@@ -233,6 +234,7 @@ class CompiledPolicy:
         profiles: constants by recipient.
         treatments: which recipients may share a transaction.
         cases: how many cases of its own it has passed.
+        warnings: what it says that is hardly meant.
     """
 
     path: Path
@@ -246,6 +248,7 @@ class CompiledPolicy:
     profiles: Profiles
     treatments: Treatments
     cases: int = 0
+    warnings: tuple[Finding, ...] = ()
 
     def profile(self, recipient: Mailbox) -> str:
         """The name of the profile of ``recipient``."""

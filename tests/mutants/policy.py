@@ -233,6 +233,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         BAD_POLICY,
+        "cases-beside-are-passed-over",
+        "mailguard/policy_files.py",
+        "draft_policy(_document(texts), include, beside)",
+        "draft_policy(_document(texts), include)",
+        ("tests/unit/policy/test_suites.py",),
+    ),
+    Mutant(
+        BAD_POLICY,
         "a-key-twice-is-taken",
         "mailguard/positions/reader.py",
         "            if name in entries:",

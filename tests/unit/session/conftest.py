@@ -31,6 +31,7 @@ rules:
     - name: an unwanted sender
       if: sender.domain == 'unwanted.example'
       then: reject
+      text: No mail from there
     - name: a sender to come again
       if: sender.domain == 'later.example'
       then: defer

@@ -160,3 +160,18 @@ async def test_a_policy_of_mistakes_does_not_fill_the_log(service: Service, tmp_
     assert len(lines) == worker.MAX_LOGGED + 1
     assert lines[-1]["error"] == "980 more: `mailguard check` tells them"
     assert lines[-1]["count"] == 1000
+
+
+async def test_what_a_policy_hardly_means_is_logged_and_keeps_it_from_nothing(service: Service, tmp_path: Path) -> None:
+    """As many warnings as people read, and how many more there are."""
+    number = worker.MAX_LOGGED + 3
+    lists = "".join(f"  idle{n}: [198.18.7.{n}]\n" for n in range(number))
+    (tmp_path / "policy.yaml").write_text(POLICY + f"lists:\n{lists}")
+    with capture_logs() as lines:
+        assert await service.worker.reload()
+    warnings = [line for line in lines if line["event"] == "policy warning"]
+    assert len(warnings) == worker.MAX_LOGGED + 1
+    assert "no rule looks into the list `idle0`" in warnings[0]["error"]
+    assert warnings[0]["log_level"] == "warning"
+    assert warnings[-1]["error"].endswith("more: `mailguard check` tells them")
+    assert await passes(service)
