@@ -184,12 +184,20 @@ class Aiosmtplib(Sender):
             tls_context=certificates.trusting() if order.tls else None,
         )
         async with client:
-            try:
-                refused, said = await client.sendmail(
-                    order.sender, order.recipients, order.octets, mail_options=order.options
-                )
-            except aiosmtplib.SMTPException as error:
-                return Report(False, repr(error))
+            connection = client.get_transport_info("socket")
+            report = await self._report(client, order)
+        async with asyncio.timeout(TIMEOUT):
+            while connection.fileno() >= 0:  # noqa: ASYNC110  in TLS it is open until the server has said close_notify
+                await asyncio.sleep(0.01)
+        return report
+
+    async def _report(self, client: aiosmtplib.SMTP, order: Order) -> Report:
+        try:
+            refused, said = await client.sendmail(
+                order.sender, order.recipients, order.octets, mail_options=order.options
+            )
+        except aiosmtplib.SMTPException as error:
+            return Report(False, repr(error))
         return Report(not refused, f"{refused!r} {said}")
 
 
