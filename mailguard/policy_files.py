@@ -155,14 +155,24 @@ def load_for(settings: Settings) -> CompiledPolicy:
     """The policy that ``settings`` name, if it can work with them.
 
     Raises:
+        Problems: as :func:`draft_for`.
+    """
+    return draft_for(settings).policy
+
+
+def draft_for(settings: Settings) -> Draft:
+    """As :func:`load_for`, with where it stands; its cases are passed.
+
+    Raises:
         Problems: as :func:`load`; or it would defer all mail for want of a scanner that is not configured.
     """
-    policy = load(settings.policy)
+    found = draft(settings.policy)
+    policy = found.tested()
     scanners = {Source.CLAMAV: settings.clamav.address, Source.SPAMASSASSIN: settings.spamassassin.address}
     missing = [source for source, address in scanners.items() if address is None and policy.defers_without(source)]
     if missing:
         raise Problems([_unconfigured(settings.policy, source) for source in missing])
-    return policy
+    return found
 
 
 def _unconfigured(path: Path, source: Source) -> Problem:
