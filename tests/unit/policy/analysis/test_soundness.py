@@ -182,6 +182,7 @@ def test_every_client_is_tried_with_every_envelope_where_doubt_is_near() -> None
         ("dnsbl.score >= 4 => file", "dnsbl.score >= 6 => reject"),
         ("dnsbl.score >= 4 => accept", "dnsbl.score >= 6 => reject"),
         ("dnsbl.score >= 5 and dnsbl.score < 3 => accept", "dnsbl.listed_by >= 1 => reject"),
+        ("dnsbl.score >= 4 => file", "dnsbl.score >= 6 => accept", "helo.is_address => reject"),
         ("early_talker => reject", "early_talker and helo.is_address => file"),
         ("early_talker => file mode=observe", "early_talker and helo.is_address => reject"),
     ]
@@ -196,6 +197,7 @@ def test_every_client_is_tried_with_every_envelope_where_doubt_is_near() -> None
         [],
         ["envelope 2"],
         ["envelope 2"],
+        [],
         [],
         ["envelope 2"],
         [],
