@@ -1,7 +1,7 @@
 # make run      the main job with real servers on this machine (ONCE=1: end after the table; PORT=2526: not on 2525;
 #               BREAK=clamd, zone or junk-router: with that part broken, which it must notice)
 # make test     every check and every test, real servers included; installs what is missing
-# make check    formatting, lint, types, layers, reference pages, fast tests: under two minutes, no server
+# make check    formatting, lint, types, layers, reference pages, fast tests: two to three minutes, no server
 # make bench    how fast, on this machine
 # make bench-journal  a journal of five million records, and how fast it answers: some minutes, 1 GB
 # make docs     write the reference pages anew

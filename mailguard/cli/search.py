@@ -22,6 +22,7 @@ from rich.text import Text
 from mailguard.cli.asking import Asked, ConfigOption, FolderOption, KeyOption, asked, fail, parse_time
 from mailguard.facts import ClientAddress
 from mailguard.files import DEFAULT_CONFIG
+from mailguard.journal import recorder
 from mailguard.journal.form import Record, microseconds
 from mailguard.journal.index import client_term, mailbox_terms, verdict_term
 from mailguard.journal.pseudonyms import NULL, Pseudonyms
@@ -35,10 +36,10 @@ DEFAULT_LIMIT = 50
 class Became(StrEnum):
     """What can be asked for as a verdict."""
 
-    ACCEPT = "accept"
-    FILE = "file"
-    DEFER = "defer"
-    REJECT = "reject"
+    ACCEPT = recorder.ACCEPT
+    FILE = recorder.FILE
+    DEFER = recorder.DEFER
+    REJECT = recorder.REJECT
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ ACCEPT: Final = "accept"
 FILE: Final = "file"
 DEFER: Final = "defer"
 REJECT: Final = "reject"
-VERDICTS: Final = (ACCEPT, FILE, DEFER, REJECT)
 """What can become of a message or a command."""
 
 
