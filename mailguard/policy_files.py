@@ -6,7 +6,6 @@ compiled is that snapshot, and its digest names it.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
@@ -15,12 +14,13 @@ from typing import Final
 
 from mailguard.config import Settings
 from mailguard.facts import Source
-from mailguard.files import MAX_FILE, absolute, read, read_settings
+from mailguard.files import MAX_FILE, absolute, read_settings
 from mailguard.policy.compiler import Draft, draft_policy
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.policy.parts import merged
 from mailguard.positions import Document, Problem, Problems, Text, parse
 from mailguard.settings_checks import problems_here
+from mailguard.snapshot import DISK, Files
 
 MAX_LIST: Final = 16 * 1024 * 1024
 """Octets of an address list: some 500,000 entries."""
@@ -43,21 +43,21 @@ def load_settings(path: Path) -> Settings:
     return absolute(settings, path.parent.absolute())
 
 
-def draft(path: Path) -> Draft:
+def draft(path: Path, files: Files = DISK) -> Draft:
     """The policy in the file at ``path`` and in its parts, compiled, and its cases, which are not run yet.
 
     Lists that it includes are relative to its folder, in its parts too. Its ``digest`` is over its text and theirs, and
-    over those of the lists and of the cases beside it, in the order read.
+    over those of the lists and of the cases beside it, in the order read. ``files``: where they are read.
 
     Raises:
         Problems: everything that is wrong with it, with a part, a list or a file of cases.
     """
-    texts = _policy_texts(path)
-    beside = [read(file) for file in cases_beside(path)]
+    texts = _policy_texts(path, files)
+    beside = [files.read(file) for file in cases_beside(path, files)]
     snapshot = [*texts, *beside]
 
     def include(name: str) -> Text:
-        snapshot.append(read(path.parent / name, MAX_LIST))
+        snapshot.append(files.read(path.parent / name, MAX_LIST))
         return snapshot[-1]
 
     found = draft_policy(_document(texts), include, beside)
@@ -73,7 +73,7 @@ def load(path: Path) -> CompiledPolicy:
     return draft(path).tested()
 
 
-def _policy_texts(path: Path) -> list[Text]:
+def _policy_texts(path: Path, files: Files) -> list[Text]:
     """The policy and its parts.
 
     Raises:
@@ -81,8 +81,8 @@ def _policy_texts(path: Path) -> list[Text]:
     """
     texts: list[Text] = []
     octets = 0
-    for file in [path, *parts_beside(path)]:
-        texts.append(read(file))
+    for file in [path, *parts_beside(path, files)]:
+        texts.append(files.read(file))
         octets += len(texts[-1].text.encode())
         if octets > MAX_FILE:
             message = f"with this file the policy and its parts are longer than {MAX_FILE} octets"
@@ -108,27 +108,27 @@ def _document(texts: list[Text]) -> Document:
     return merged(documents[0], documents[1:])
 
 
-def parts_beside(path: Path) -> list[Path]:
+def parts_beside(path: Path, files: Files = DISK) -> list[Path]:
     """The parts of a policy: of ``a.yaml`` those are ``a.d/*.yaml``, by name.
 
     Raises:
         Problems: as :func:`_in_folder`.
     """
-    return _in_folder(path.with_name(f"{path.stem}.d"), "parts of a policy")
+    return _in_folder(path.with_name(f"{path.stem}.d"), "parts of a policy", files)
 
 
-def cases_beside(path: Path) -> list[Path]:
+def cases_beside(path: Path, files: Files = DISK) -> list[Path]:
     """The files of cases beside a policy: of ``a.yaml`` those are ``a.cases.yaml`` and ``a.cases/*.yaml``, by name.
 
     Raises:
         Problems: as :func:`_in_folder`.
     """
     alone = path.with_name(f"{path.stem}.cases.yaml")
-    found = _in_folder(path.with_name(f"{path.stem}.cases"), "files of cases")
-    return [alone, *found] if os.path.lexists(alone) else found
+    found = _in_folder(path.with_name(f"{path.stem}.cases"), "files of cases", files)
+    return [alone, *found] if files.exists(alone) else found
 
 
-def _in_folder(folder: Path, what: str) -> list[Path]:
+def _in_folder(folder: Path, what: str, files: Files) -> list[Path]:
     """The files ``*.yaml`` in ``folder``, by name; none where there is none. Others and hidden ones are not read.
 
     Raises:
@@ -136,7 +136,7 @@ def _in_folder(folder: Path, what: str) -> list[Path]:
             author thinks that it is read.
     """
     try:
-        inside = sorted(folder.iterdir()) if os.path.lexists(folder) else []
+        inside = [folder / name for name in files.names(folder) or []]
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise Problems([Problem(str(folder), 1, 1, f"this folder cannot be read: {reason}")]) from error
@@ -151,22 +151,22 @@ def _in_folder(folder: Path, what: str) -> list[Path]:
     return found
 
 
-def load_for(settings: Settings) -> CompiledPolicy:
-    """The policy that ``settings`` name, if it can work with them.
+def load_for(settings: Settings, files: Files = DISK) -> CompiledPolicy:
+    """The policy that ``settings`` name, read from ``files``, if it can work with them.
 
     Raises:
         Problems: as :func:`draft_for`.
     """
-    return draft_for(settings).policy
+    return draft_for(settings, files).policy
 
 
-def draft_for(settings: Settings) -> Draft:
+def draft_for(settings: Settings, files: Files = DISK) -> Draft:
     """As :func:`load_for`, with where it stands; its cases are passed.
 
     Raises:
         Problems: as :func:`load`; or it would defer all mail for want of a scanner that is not configured.
     """
-    found = draft(settings.policy)
+    found = draft(settings.policy, files)
     policy = found.tested()
     scanners = {Source.CLAMAV: settings.clamav.address, Source.SPAMASSASSIN: settings.spamassassin.address}
     missing = [source for source, address in scanners.items() if address is None and policy.defers_without(source)]
