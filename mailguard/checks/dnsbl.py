@@ -87,20 +87,28 @@ class Dnsbl:
             metrics.DNSBL_HEALTHY.labels(zone=name).set(0 if item and item.ill else 1)
         self._changed.set()
 
-    async def ask(self, address: ClientAddress, deadline: float) -> dict[str, Answer[Codes]]:
+    async def ask(
+        self,
+        address: ClientAddress,
+        deadline: float,
+        timed: Callable[[str, float], None] = lambda _name, _seconds: None,
+    ) -> dict[str, Answer[Codes]]:
         """What each list says of ``address``, by the list's name.
 
         Args:
             address: the connecting client.
             deadline: loop time at which all that is missing is unknown.
+            timed: told of each list that was asked indeed how many seconds that took; of a cached answer hardly any.
         """
         lists = list(self._lists.values())
         if not self._settings.ask_about_private_clients and not is_asked_about(address):
             return {item.zone.name: NOT_LISTED for item in lists}
-        answers = await together(self._ask(item, address, deadline) for item in lists)
+        answers = await together(self._ask(item, address, deadline, timed) for item in lists)
         return {item.zone.name: answer for item, answer in zip(lists, answers, strict=True)}
 
-    async def _ask(self, item: _List, address: ClientAddress, deadline: float) -> Answer[Codes]:
+    async def _ask(
+        self, item: _List, address: ClientAddress, deadline: float, timed: Callable[[str, float], None]
+    ) -> Answer[Codes]:
         zone = item.zone
         if address.ip.version == 6 and not zone.ipv6:
             return NOT_LISTED
@@ -109,7 +117,9 @@ class Dnsbl:
             return Unknown(f"ill: {item.ill}")
         started = self._clock()
         outcome, answer = read(await self._resolver.resolve(query_name(address.ip, zone.zone), "A", deadline))
-        metrics.DNSBL_SECONDS.labels(zone=zone.name).observe(self._clock() - started)
+        took = self._clock() - started
+        timed(zone.name, took)
+        metrics.DNSBL_SECONDS.labels(zone=zone.name).observe(took)
         metrics.DNSBL_QUERIES.labels(zone=zone.name, outcome=outcome).inc()
         return answer
 

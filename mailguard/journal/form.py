@@ -37,6 +37,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "client.early_talker": "whether it spoke before the greeting, or an unknown",
     "client.reverse": "`name` by PTR, and whether that is `confirmed`; or an unknown",
     "client.dnsbl": "by the policy's name of a list: the addresses that it answered, none: not listed; or an unknown",
+    "client.zones": "the DNS zone of each of those lists, by the policy's name",
+    "client.dnsbl_seconds": "how long each list that was asked took to answer; a cached answer takes next to nothing",
     "helo.name": "what the client called itself",
     "helo.is_address": "whether that is an address",
     "helo.resolves": "whether that has an A, AAAA or MX record, or an unknown",

@@ -41,6 +41,9 @@ class Questions:
     """The questions of one connection. ``close`` ends those still under way; nothing outlives the session.
 
     Every method that returns an answer raises what a check raised that it should not have: a bug defers.
+
+    Attributes:
+        dnsbl_seconds: how long each list that was asked took to answer, by its name, as far as they have.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Questions:
         self._port = port
         self._told = told
         self._own_relay = is_own_relay(address, services.settings.own_relays)
+        self.dnsbl_seconds: dict[str, float] = {}
         self._early_talker: Answer[bool] = NOT_ASKED
         self._helo = ""
         self._tasks: dict[_Topic, asyncio.Task[Any]] = {}
@@ -65,7 +69,8 @@ class Questions:
     def about_client(self) -> None:
         """Ask the lists and the reverse DNS about the connecting address, and nothing else about it ever."""
         if self._services.policy.lists:
-            self._ask(_Topic.LISTS, self._services.dnsbl.ask(self._address, self._deadline()))
+            asked = self._services.dnsbl.ask(self._address, self._deadline(), self.dnsbl_seconds.__setitem__)
+            self._ask(_Topic.LISTS, asked)
         if self._told is None:
             self._ask(_Topic.REVERSE_DNS, reverse_dns(self._services.resolver, self._address, self._deadline()))
 

@@ -8,12 +8,12 @@ a connection is told by a line alone. A message's content never stands here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeVar
 
 from mailguard import metrics
-from mailguard.facts import Answer, Client, Codes, Helo, Known, Mailbox, ReverseDns, SpamResult, TlsSession
+from mailguard.facts import Answer, Client, Codes, DnsblZone, Helo, Known, Mailbox, ReverseDns, SpamResult, TlsSession
 from mailguard.journal.form import Record, bounded
 from mailguard.journal.line import log_line
 from mailguard.journal.recorder import Recorder, became, reply_fields
@@ -39,6 +39,8 @@ class Who:
     Attributes:
         own_relay: it is one of ours, and its facts were given, not found.
         sender_resolves: what is known of the sender's domain.
+        lists: the policy's, which were asked.
+        dnsbl_seconds: how long each of them took to answer, by name.
     """
 
     client: Client
@@ -46,6 +48,8 @@ class Who:
     sender_resolves: Answer[bool]
     own_relay: bool
     tls: TlsSession | None = None
+    lists: Sequence[DnsblZone] = ()
+    dnsbl_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def fields(self) -> Record:
         """For a record."""
@@ -58,6 +62,8 @@ class Who:
                 "early_talker": _answer(client.early_talker, bool),
                 "reverse": _answer(client.reverse_dns, _name),
                 "dnsbl": {name: _answer(answer, _codes) for name, answer in client.dnsbl.items()},
+                "zones": {each.name: each.zone for each in self.lists if each.name in client.dnsbl},
+                "dnsbl_seconds": {name: round(seconds, 3) for name, seconds in self.dnsbl_seconds.items()},
             },
             "helo": {
                 "name": self.helo.name,

@@ -283,4 +283,12 @@ class Session:
 
     def _who(self) -> record.Who:
         asked = self._questions
-        return record.Who(asked.client(), asked.helo(), asked.sender_answer(), asked.own_relay, self._tls)
+        return record.Who(
+            asked.client(),
+            asked.helo(),
+            asked.sender_answer(),
+            asked.own_relay,
+            self._tls,
+            self._services.policy.lists,
+            asked.dnsbl_seconds,
+        )

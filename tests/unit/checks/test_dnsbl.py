@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 
@@ -88,6 +88,8 @@ def test_a_list_is_asked_about_a_client_address_and_nothing_else() -> None:
     parameters = dict(inspect.signature(Dnsbl.ask).parameters)
     del parameters["self"]
     hints = typing.get_type_hints(Dnsbl.ask)
+    told = parameters.pop("timed")  # what is told, and nothing that is asked about
+    assert hints[told.name] == Callable[[str, float], None]
     assert {name: hints[name] for name in parameters} == {"address": ClientAddress, "deadline": float}
 
 
