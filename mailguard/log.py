@@ -7,7 +7,7 @@ Much of what stands in a line was written by strangers. Whatever does not print,
 (controls, line separators, directional marks, byte order marks, half a surrogate pair), comes out as ``\\uXXXX``, in
 both formats: a line is one line, in one order, to whoever reads it (decision 0067). Lines are UTF-8.
 
-Failure: a line that standard output does not take is lost and counted (:func:`lines_lost`). It must not raise: a
+Failure: a line that standard output does not take is lost and counted (:func:`when_lost`). It must not raise: a
 message that the backend took would be deferred for it, and come twice.
 """
 
@@ -17,7 +17,7 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, ClassVar, Final, TextIO
 
 import structlog
@@ -37,6 +37,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "action": "the policy's verdict: accept, reject, defer, file; the backend may refuse what it accepts",
     "rule": "the rule that decided, `unavailable: SOURCE`, or `postmaster`; none where the rules came to their end",
     "folder": "where the message was filed",
+    "others": "recipients of the message whom policy treats otherwise than the first: `recipients: action folder, rule`",
     "observed": "what observe mode kept from being done: `action rule`",
     "facts": "what the rules looked at, `name=value` or `name=unknown`; quoted where it holds commas or quotes",
     "reply": "our reply to the client",
@@ -112,13 +113,9 @@ def _ordered(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mut
 
 
 class _Output:
-    """Writes lines to ``file``.
+    """Writes lines to ``file``; a line that it does not take is told to ``lost``."""
 
-    Attributes:
-        lost: lines that a file did not take.
-    """
-
-    lost: ClassVar[int] = 0
+    lost: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
 
     def __init__(self, file: TextIO) -> None:
         if isinstance(file, io.TextIOWrapper):
@@ -130,14 +127,14 @@ class _Output:
         try:
             print(line, file=self._file, flush=True)
         except (OSError, ValueError):  # a full disk, a pipe without a reader, a closed file
-            _Output.lost += 1
+            _Output.lost()
 
     log = debug = info = warning = error = critical = exception = msg
 
 
-def lines_lost() -> int:
-    """How many lines were lost since the start."""
-    return _Output.lost
+def when_lost(tell: Callable[[], None]) -> None:
+    """Call ``tell`` for each line that is lost from now on."""
+    _Output.lost = staticmethod(tell)
 
 
 def configure(format_: str = "logfmt", level: str = "info") -> None:

@@ -2,15 +2,23 @@
 
 No label ever holds an address, a host name or free text. Code that counts imports the metric from here and keeps
 the label child where it counts often. ``docs/reference/metrics.md`` is generated from :data:`METRICS`.
+
+Where there are several processes (:mod:`mailguard.metric_store`), counters and histograms are added up, of dead ones
+too; a gauge says here which of the living processes' values is shown. So each is set by whoever knows it, when it
+changes: a function that a scrape would call lives in another process than the scrape. A gauge without labels is there,
+and 0, before anybody has set it: of those of which 0 would be a lie the latest that was set is shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+_disable_created: Final[Callable[[], None]] = disable_created_metrics
+_disable_created()  # when a series began says nothing where processes take over each other's
 
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 
@@ -21,23 +29,42 @@ OCTETS: Final = (1e3, 4e3, 16e3, 64e3, 256e3, 1e6, 4e6, 16e6, 64e6)
 """Buckets of every size, in octets."""
 
 
+Across: TypeAlias = Literal["livesum", "livemin", "livemax", "livemostrecent"]
+"""What is shown of the values that living processes have of one gauge."""
+
+_ACROSS_WORDS: Final[Mapping[Across, str]] = {
+    "livesum": "sum",
+    "livemin": "least",
+    "livemax": "greatest",
+    "livemostrecent": "latest",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """The declaration of one metric: ``labels`` maps each label to what bounds its values."""
+    """The declaration of one metric.
+
+    Attributes:
+        labels: each label, and what bounds its values.
+        across: of several processes: the sum, or which one's value.
+    """
 
     name: str
     kind: str
     help: str
     labels: Mapping[str, str]
+    across: str = "sum"
 
 
 METRICS: Final[list[MetricSpec]] = []
 """Every metric in order of declaration."""
 
 
-def _declare(kind: str, name: str, help_: str, labels: Mapping[str, str]) -> tuple[str, str, tuple[str, ...]]:
+def _declare(
+    kind: str, name: str, help_: str, labels: Mapping[str, str], across: str = "sum"
+) -> tuple[str, str, tuple[str, ...]]:
     full = f"mailguard_{name}"
-    METRICS.append(MetricSpec(full, kind, help_, labels))
+    METRICS.append(MetricSpec(full, kind, help_, labels, across))
     return full, help_, tuple(labels)
 
 
@@ -45,8 +72,9 @@ def _counter(name: str, help_: str, **labels: str) -> Counter:
     return Counter(*_declare("counter", name, help_, labels), registry=REGISTRY)
 
 
-def _gauge(name: str, help_: str, **labels: str) -> Gauge:
-    return Gauge(*_declare("gauge", name, help_, labels), registry=REGISTRY)
+def _gauge(name: str, across: Across, help_: str, **labels: str) -> Gauge:
+    declared = _declare("gauge", name, help_, labels, _ACROSS_WORDS[across])
+    return Gauge(*declared, registry=REGISTRY, multiprocess_mode=across)
 
 
 def _seconds(name: str, help_: str, **labels: str) -> Histogram:
@@ -61,13 +89,13 @@ _RULE = "names of the policy's rules, `unavailable: SOURCE`, `postmaster`, or `n
 _ZONE = "the policy's names of its lists"
 _BACKEND = "addresses in the configuration"
 
-BUILD_INFO = _gauge("build_info", "Always 1; the version of mailguard.", version="one")
+BUILD_INFO = _gauge("build_info", "livemax", "Always 1; the version of mailguard.", version="one")
 CONNECTIONS = _counter(
     "connections_total",
     "Connections, by how they ended.",
     end="quit, lost, timeout, refused, errors, shutdown, tls, internal",
 )
-SESSIONS = _gauge("sessions_in_flight", "Connections open now.")
+SESSIONS = _gauge("sessions_in_flight", "livesum", "Connections open now.")
 SESSION_SECONDS = _seconds("session_duration_seconds", "Duration of a connection.")
 TLS_HANDSHAKES = _counter(
     "tls_handshakes_total",
@@ -77,9 +105,13 @@ TLS_HANDSHAKES = _counter(
 )
 TLS_SECONDS = _seconds("tls_handshake_duration_seconds", "Duration of a handshake that succeeded.")
 CERTIFICATE_EXPIRY = _gauge(
-    "certificate_expiry_timestamp_seconds", "When the certificate that clients see runs out, as Unix time; 0: none."
+    "certificate_expiry_timestamp_seconds",
+    "livemostrecent",
+    "When the certificate that clients see runs out, as Unix time; 0: none.",
 )
-CERTIFICATE_SUCCESS = _gauge("certificate_load_success", "1 where the last load of the certificate succeeded.")
+CERTIFICATE_SUCCESS = _gauge(
+    "certificate_load_success", "livemostrecent", "1 where the last load of the certificate succeeded."
+)
 REPLIES = _counter(
     "replies_total",
     "Replies to clients, by class and stage.",
@@ -94,9 +126,14 @@ RECIPIENTS = _counter(
     action="accept, reject, defer, file",
     rule=_RULE,
 )
+RECIPIENTS_WAITING = _counter(
+    "recipients_waiting_total",
+    "Recipients told 452 4.5.3, to come again in a transaction of their own, by what parts them from an earlier one.",
+    difference="block, tags, folder",
+)
 MESSAGES = _counter(
     "messages_total",
-    "Messages that arrived whole, by verdict and rule.",
+    "Messages that arrived whole, by verdict and rule; once for each verdict that recipients of it differ in.",
     action="accept, reject, defer, file",
     rule=_RULE,
 )
@@ -114,7 +151,10 @@ DNSBL_QUERIES = _counter(
 DNSBL_SECONDS = _seconds("dnsbl_query_duration_seconds", "Duration of one question to a DNSBL.", zone=_ZONE)
 DNSBL_UNMATCHED = _counter("dnsbl_unmatched_codes_total", "Answers whose code no table entry matches.", zone=_ZONE)
 DNSBL_HEALTHY = _gauge(
-    "dnsbl_healthy", "1 while the list's test points answer as they must, 0 while it is set aside.", zone=_ZONE
+    "dnsbl_healthy",
+    "livemin",
+    "1 while the list's test points answer as they must, 0 while it is set aside.",
+    zone=_ZONE,
 )
 DNS_SECONDS = _seconds(
     "dns_query_duration_seconds", "Duration of one question to the resolver.", type="A, AAAA, PTR, MX, TXT, SOA"
@@ -131,7 +171,7 @@ SPAM_RULES_UNKNOWN = _counter(
     "spam_rules_unclassified_total", "Hits of SpamAssassin rules that the taint list does not know."
 )
 SPAM_RULES_STALE = _gauge(
-    "spam_rules_stale", "1 while the taint list does not fit spamd's rules, so that every rule is tainted."
+    "spam_rules_stale", "livemax", "1 while the taint list does not fit spamd's rules, so that every rule is tainted."
 )
 BACKEND_REPLIES = _counter(
     "backend_replies_total",
@@ -149,7 +189,7 @@ BACKEND_CONNECTIONS = _counter(
     backend=_BACKEND,
     how="new, reused",
 )
-BACKEND_UP = _gauge("backend_up", "1 while the backend's breaker is closed.", backend=_BACKEND)
+BACKEND_UP = _gauge("backend_up", "livemin", "1 while the backend's breaker is closed.", backend=_BACKEND)
 BACKEND_REPLAYS = _counter(
     "backend_replays_total", "Transactions replayed because a backend was lost.", result="ok, refused, failed"
 )
@@ -162,8 +202,10 @@ JOURNAL_OCTETS = _counter("journal_bytes_total", "Octets of records written to t
 JOURNAL_ERRORS = _counter(
     "journal_errors_total", "Failures of the journal, by what failed.", operation="write, overflow, seal, expire"
 )
-JOURNAL_SIZE = _gauge("journal_size_bytes", "Size of all of the journal's files, as last looked at.")
-POLICY_LOADED = _gauge("policy_load_timestamp_seconds", "When the running policy was loaded, as Unix time.")
-POLICY_SUCCESS = _gauge("policy_load_success", "1 where the last load of a policy succeeded.")
+JOURNAL_SIZE = _gauge("journal_size_bytes", "livemostrecent", "Size of all of the journal's files, as last looked at.")
+POLICY_LOADED = _gauge(
+    "policy_load_timestamp_seconds", "livemostrecent", "When the running policy was loaded, as Unix time."
+)
+POLICY_SUCCESS = _gauge("policy_load_success", "livemostrecent", "1 where the last load of a policy succeeded.")
 ERRORS = _counter("internal_errors_total", "Unexpected exceptions; each is in the log with its reference id.")
-LOG_LINES_LOST = _gauge("log_lines_lost", "Log lines that standard output did not take since the start: a full disk?")
+LOG_LINES_LOST = _counter("log_lines_lost_total", "Log lines that standard output did not take: a full disk?")

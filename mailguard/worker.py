@@ -23,7 +23,7 @@ from mailguard.dns.resolver import Resolver
 from mailguard.journal.journal import Journal
 from mailguard.journal.key import BadKey
 from mailguard.journal.recorder import Recorder
-from mailguard.log import lines_lost, logger
+from mailguard.log import logger, when_lost
 from mailguard.net.aside import Aside
 from mailguard.net.local import CannotListen
 from mailguard.policy.engine import CompiledPolicy
@@ -137,7 +137,7 @@ class Worker:
         for watch in watches:
             self._watchers.append(asyncio.create_task(_watched(watch)))
         metrics.BUILD_INFO.labels(__version__).set(1)
-        metrics.LOG_LINES_LOST.set_function(lines_lost)
+        when_lost(metrics.LOG_LINES_LOST.inc)
         _loaded(services.policy)
 
     async def _listen(self) -> None:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from pathlib import Path
 
 from aiohttp import web
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from mailguard.admin.health import Health
-from mailguard.metrics import REGISTRY
+from mailguard.metric_store import exposition
 
 
 class Admin:
-    """Serves the pages on ``host``:``port`` (0: a free one) between ``start`` and ``stop``."""
+    """Serves the pages on ``host``:``port`` (0: a free one) between ``start`` and ``stop``.
 
-    def __init__(self, host: str, port: int, health: Callable[[], Health]) -> None:
+    ``metrics``: the folder of :mod:`mailguard.metric_store`; None for those of this process.
+    """
+
+    def __init__(self, host: str, port: int, health: Callable[[], Health], metrics: Path | None = None) -> None:
         self._host = host
         self._port = port
         self._health = health
+        self._folder = metrics
         self._runner: web.AppRunner | None = None
 
-    async def start(self) -> int:
-        """Listen, and return the port.
+    async def start(self, bound: socket.socket | None = None) -> int:
+        """Listen, on the socket ``bound`` if it is given, and return the port.
 
         Raises:
             OSError: the address cannot be listened on.
@@ -36,7 +42,8 @@ class Admin:
         )
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        site = web.SockSite(self._runner, bound) if bound else web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
         port: int = self._runner.addresses[0][1]
         return port
 
@@ -47,7 +54,7 @@ class Admin:
             self._runner = None
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=exposition(self._folder), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.json_response(self._health().alive())

@@ -182,11 +182,13 @@ def metrics_page() -> str:
             f"`{spec.name}`",
             spec.kind,
             "; ".join(f"`{label}`: {bound}" for label, bound in spec.labels.items()),
+            spec.across,
             spec.help,
         )
         for spec in METRICS
     )
-    return _page("Metrics", "What `/metrics` shows.", _table(("metric", "type", "labels", "meaning"), rows))
+    intro = "What `/metrics` shows: of all processes the sum, or that of the living processes which the table tells."
+    return _page("Metrics", intro, _table(("metric", "type", "labels", "processes", "meaning"), rows))
 
 
 def replies_page() -> str:

@@ -1,0 +1,137 @@
+"""How many connections all workers hold: counts in memory that they share, each written by one of them.
+
+The supervisor makes the memory (:func:`create`, a memfd without a name that its children inherit), each worker writes
+cells of its own *slot* and reads those of all: no lock, nothing to wait for, and nobody who dies can leave one taken.
+When a worker has ended its cells are cleared (:func:`clear`, and again by whoever takes its slot), so that its
+connections do not count for ever. Who takes something counts itself first and looks then: two who take the last place
+at the same time are both turned away, but never both let in.
+
+Clients are counted in a count-min sketch (Cormode and Muthukrishnan 2005): a client has one of :data:`BUCKETS` buckets
+in each of :data:`ROWS` rows, and its count is the least of them. So memory is the same for any number of clients, and a
+count may be too high and never too low. Too high by ``n`` it is where in every row others with ``n`` connections or
+more have the same bucket: with 1,000 connections of 20 clients with 50 each that is 6 in 10^10 for a client without
+any, with 20,000 connections of 400 such clients 8 in 10^5. Which clients share buckets depends on a key that is drawn
+when the memory is made, so nobody can look for addresses that hit another's (BLAKE2b, keyed).
+
+Units: connections. Memory: 64 KiB a slot.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from enum import IntEnum
+from hashlib import blake2b
+from typing import Final
+
+ROWS: Final = 4
+BUCKETS: Final = 4096
+_KEY: Final = 16
+"""Octets of the key, in front of the cells."""
+_CELL: Final = 4
+"""Octets of a cell, an unsigned number."""
+
+
+class Tally(IntEnum):
+    """What is counted beside clients."""
+
+    CONNECTIONS = 0
+    """Connections that hold a place."""
+    STRANGERS = 1
+    """Those of them that have no share in the reserve."""
+    UNNAMED = 2
+    """Connections whose PROXY header is still to come; they hold no place yet."""
+
+
+_CELLS: Final = len(Tally) + ROWS * BUCKETS
+
+
+def create(slots: int) -> int:
+    """Memory for ``slots`` workers, with nothing counted; its descriptor, which children inherit where they are told.
+
+    Its size is sealed (memfd_create(2)): nobody who holds it can cut it under the others.
+
+    Raises:
+        OSError: there is none.
+        ValueError: ``slots`` is not positive.
+    """
+    if slots < 1:
+        raise ValueError(f"{slots} slots")
+    fd = os.memfd_create("mailguard-counts", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, _KEY + slots * _CELLS * _CELL)
+        os.pwrite(fd, os.urandom(_KEY), 0)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def clear(fd: int, slot: int) -> None:
+    """Nothing of ``slot`` counts any more: its worker has ended."""
+    SharedCounts(fd, slot).close()
+
+
+class SharedCounts:
+    """The counts of all workers, and the cells of one.
+
+    Args:
+        fd: of :func:`create`; may be closed afterwards.
+        slot: whose cells are written, from 0; nobody else alive writes them. They begin at 0.
+
+    Raises:
+        ValueError: there is no such slot.
+    """
+
+    def __init__(self, fd: int, slot: int) -> None:
+        self._memory = mmap.mmap(fd, 0)
+        self._slots = (len(self._memory) - _KEY) // (_CELLS * _CELL)
+        if not 0 <= slot < self._slots:
+            self._memory.close()
+            raise ValueError(f"slot {slot} of {self._slots}")
+        self._key = self._memory[:_KEY]
+        self._slot = slot
+        self._cells = memoryview(self._memory)[_KEY:].cast("I")
+        self._cells[slot :: self._slots] = memoryview(bytes(_CELLS * _CELL)).cast("I")
+
+    @classmethod
+    def alone(cls) -> SharedCounts:
+        """Counts that no other process shares."""
+        fd = create(1)
+        try:
+            return cls(fd, 0)
+        finally:
+            os.close(fd)
+
+    def add(self, tally: Tally, number: int) -> None:
+        """Count ``number`` more, or fewer, in this slot."""
+        self._cells[tally * self._slots + self._slot] += number
+
+    def total(self, tally: Tally) -> int:
+        """The count over all slots."""
+        return self._sum(tally)
+
+    def add_client(self, client: int, number: int) -> None:
+        """Count ``number`` more, or fewer, connections of ``client`` (``ClientAddress.client_key``) in this slot."""
+        for cell in self._of_client(client):
+            self._cells[cell * self._slots + self._slot] += number
+
+    def client(self, client: int) -> int:
+        """Connections of ``client`` over all slots; perhaps too many, never too few."""
+        return min(map(self._sum, self._of_client(client)))
+
+    def close(self) -> None:
+        """Let the memory go; what stands in it stays."""
+        self._cells.release()
+        self._memory.close()
+
+    def _sum(self, cell: int) -> int:
+        """Cells of one kind lie side by side, one a slot."""
+        return sum(self._cells[cell * self._slots : (cell + 1) * self._slots])
+
+    def _of_client(self, client: int) -> list[int]:
+        digest = blake2b(client.to_bytes(9, "big"), digest_size=2 * ROWS, key=self._key).digest()
+        hashes = memoryview(digest).cast("H")
+        return [len(Tally) + row * BUCKETS + hashed % BUCKETS for row, hashed in enumerate(hashes)]
