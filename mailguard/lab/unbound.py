@@ -62,14 +62,17 @@ class Unbound(Server):
         folder: for its configuration and control socket.
         lists_address: ``host:port`` of rbldnsd.
         zones: the lists that rbldnsd serves.
+        port: where it listens; 0 takes a free one. Programs that know no other than the system's resolver want 53.
     """
 
     program, package, user = "unbound", "unbound", "unbound"
 
-    def __init__(self, folder: Path, lists_address: str, zones: Sequence[str] = tuple(world.LISTS)) -> None:
+    def __init__(
+        self, folder: Path, lists_address: str, zones: Sequence[str] = tuple(world.LISTS), *, port: int = 0
+    ) -> None:
         super().__init__(folder)
         self._control = find_program("unbound-control", self.package)
-        self.port = free_port()
+        self.port = port or free_port()
         self._configuration = folder / "unbound.conf"
         self._configuration.write_text(self._server_part() + self._zones_part(lists_address.replace(":", "@"), zones))
         (folder / "records.conf").write_text("".join(f"local-data: '{record}'\n" for record in world.records()))
@@ -108,8 +111,12 @@ class Unbound(Server):
             self.control("local_data", f"{zone}. 60 IN A {address}")
 
     def heal_zone(self, zone: str) -> None:
-        """Let ``zone`` be served by rbldnsd again, nothing of it remembered."""
-        self.control("local_zone_remove", f"{zone}.")
+        """Let ``zone`` be served by rbldnsd again, nothing of it remembered.
+
+        It is changed back and never removed: unbound does not know what lies above a zone that is added while it runs,
+        and fails for names that stand near it.
+        """
+        self.control("local_data_remove", f"{zone}.")
         self.control("local_zone", f"{zone}.", "transparent")
         self.forget(zone)
 
@@ -136,4 +143,4 @@ class Unbound(Server):
             zone = world.fault_zone(fault)
             text += _FAULT.format(zone=zone, kind=kind)
             text += _ANSWER.format(zone=zone, address=address) if address else ""
-        return text
+        return text + _FAULT.format(zone=world.UNANSWERED_REVERSE, kind="refuse")

@@ -30,6 +30,10 @@ NAMELESS = IPv4Network("198.18.2.0/24")
 UNCONFIRMED = IPv4Network("198.18.3.0/24")
 """Clients listed nowhere, whose reverse names lead elsewhere."""
 
+UNANSWERED = IPv4Network("198.18.8.0/24")
+UNANSWERED_REVERSE = "8.18.198.in-addr.arpa"
+"""Clients listed nowhere, whose reverse zone is refused to whoever asks."""
+
 CLEAN_V6 = IPv6Network("2001:2:0:1::/64")
 LISTED_V6 = "2001:2:0:7::7"
 """On zen's IPv6 side, as is all of 2001:2:0:7::/64."""

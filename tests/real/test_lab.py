@@ -73,6 +73,16 @@ def test_a_list_breaks_and_heals_while_the_resolver_runs(own_lab: Lab) -> None:
     assert listed(resolver, world.LISTED_TWICE, world.ZEN) == ["127.0.0.4"]
 
 
+def test_a_list_that_healed_leaves_its_neighbours_as_they_were(own_lab: Lab) -> None:
+    resolver = own_lab.dns()
+    for fault in world.FAULTS:
+        resolver.break_zone(world.DNSWL, fault)
+        resolver.heal_zone(world.DNSWL)
+    assert listed(resolver, world.LISTED_AND_WELCOME, world.DNSWL) == ["127.0.10.2"]
+    assert ask(resolver, "mx.example.org").answer
+    assert ask(resolver, "nowhere.example.org").rcode() == rcode.NXDOMAIN
+
+
 def test_a_list_is_emptied_and_restored(own_lab: Lab) -> None:
     resolver, lists = own_lab.dns(), own_lab.lists()
     lists.empty(world.SPAMCOP)

@@ -19,6 +19,7 @@ from mailguard.positions import Problems
 from tests.dialogues.runner import read_all
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import INVARIANTS
+from tests.support.pages import FENCE
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -42,7 +43,6 @@ LEAST_SETTINGS = {
     "spamassassin": {"address": "127.0.0.1:783"},
 }
 
-FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 POLICY_KEYS, SETTINGS_KEYS = set(PolicyFile.model_fields), set(Settings.model_fields)
 
