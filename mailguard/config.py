@@ -312,6 +312,30 @@ class Limits(Section):
     max_connections_per_client: int = setting(
         50, "connections of one client (IPv4 /32, IPv6 /64)", unit="connections", ge=1
     )
+    reserved_connections: int | None = setting(
+        None,
+        "of `max_connections`, kept for `own_relays` and for this machine itself (loopback); empty: a twentieth",
+        unit="connections",
+        ge=0,
+    )
+    max_loop_lag: float = setting(
+        1.0,
+        "how late the event loop may be for `overload_after` on end, before strangers get 421; 0: as late as it likes",
+        unit="s",
+        ge=0,
+    )
+    overload_after: float = setting(2.0, "lag over `max_loop_lag` is borne for so long", unit="s", ge=0)
+    overload_recovery: float = setting(
+        5.0, "less than half of `max_loop_lag` for so long, before strangers are let in again", unit="s", ge=0
+    )
+    lag_interval: float = setting(0.25, "between two measurements of the event loop's lag", unit="s", gt=0, le=10)
+    max_refusals_recorded: int = setting(
+        300,
+        "refusals of one kind, of commands and of connections before policy is asked, in log and journal in a minute, "
+        "of one process; of the rest the log tells how many there were",
+        unit="refusals",
+        ge=1,
+    )
     greeting_wait: float = setting(
         3.0, "wait before the greeting, where the policy asks about early talkers; 0: never", unit="s", ge=0, le=6
     )
@@ -360,6 +384,19 @@ class Limits(Section):
     )
     drain_timeout: float = setting(60.0, "sessions in the middle of a message, at shutdown", unit="s", ge=0)
 
+    @model_validator(mode="after")
+    def _half_for_strangers(self) -> Limits:
+        if self.reserved_connections is not None and self.reserved_connections > self.max_connections // 2:
+            hint = f"`max_connections` is {self.max_connections}"
+            raise Refusal("more than half of all connections cannot be reserved", hint, "reserved_connections")
+        return self
+
+    @property
+    def reserve(self) -> int:
+        """Connections that strangers cannot have: at most half, where too few file descriptors allow no more."""
+        wanted = self.max_connections // 20 if self.reserved_connections is None else self.reserved_connections
+        return min(wanted, self.max_connections // 2)
+
 
 class Admin(Section):
     """The metrics and health endpoint."""
@@ -369,6 +406,41 @@ class Admin(Section):
         "host and port of /metrics, /healthz (200 while the process answers) and /readyz (503, with reasons, while "
         "clients should go elsewhere); port 0 takes a free one",
     )
+
+
+class Processes(Section):
+    """The supervisor and the processes that it keeps."""
+
+    control_group: str | None = setting(
+        None, "group that may use the control socket beside the user that mailguard runs as, and root", min_length=1
+    )
+    start_timeout: float = setting(
+        60.0, "for a process to get ready: reading settings and policy, asking each backend", unit="s", gt=0
+    )
+    heartbeat_interval: float = setting(1.0, "between two signs of life of a process", unit="s", gt=0)
+    heartbeat_timeout: float = setting(
+        30.0, "without a sign of life, before a process is killed and replaced", unit="s", gt=0
+    )
+    restart_delay: float = setting(0.2, "before a process that died is replaced; doubled each time", unit="s", gt=0)
+    max_restart_delay: float = setting(30.0, "before a process that died is replaced, at the most", unit="s", gt=0)
+    healthy_after: float = setting(
+        60.0, "after which a process that lives counts as healthy, so that the delay begins anew", unit="s", gt=0
+    )
+    stop_grace: float = setting(
+        5.0, "for a process to end, behind `drain_timeout` and `close_timeout`, before it is killed", unit="s", gt=0
+    )
+    generation_drain_timeout: float = setting(
+        1800.0, "for sessions of workers that a new generation replaces, to end what they are in", unit="s", ge=0
+    )
+    watch_interval: float = setting(
+        0.0,
+        "between looks at the policy's files, which are loaded when they have changed and then stayed the same for two "
+        "looks; 0: they are loaded when mailguard is told to",
+        unit="s",
+        ge=0,
+    )
+    control_timeout: float = setting(5.0, "for a command to be said on the control socket", unit="s", gt=0)
+    max_observe: float = setting(7.0, "the longest time that `mailguard observe --for` takes", unit="days", gt=0)
 
 
 class Log(Section):
@@ -428,6 +500,16 @@ class Journal(Section):
         return self.model_copy(update={name: folder / path for name, path in paths.items() if path is not None})
 
 
+class Doctor(Section):
+    """What `mailguard doctor` expects."""
+
+    timeout: float = setting(60.0, "the examination of one part, all that it waits for", unit="s", gt=0)
+    max_signature_age: float = setting(3.0, "clamd's signatures, before it warns", unit="days", gt=0)
+    max_recipients_asked: int = setting(
+        20, "relay domains whose postmaster each backend is asked about, the first ones", unit="domains", ge=1, le=100
+    )
+
+
 class Settings(Section):
     """All of mailguard.yaml."""
 
@@ -445,14 +527,25 @@ class Settings(Section):
     spool_dir: Path | None = setting(
         None, "where messages over `max_message_memory` lie; empty: the system's temporary folder"
     )
+    run_dir: Path = setting(
+        Path("/run/mailguard"), "folder of the control socket and of the metrics, made where it is missing; on a tmpfs"
+    )
+    user: str | None = setting(
+        None, "user that mailguard becomes once it listens, where it is started as root; empty: it stays", min_length=1
+    )
+    workers: int | None = setting(
+        None, "processes that serve clients; empty: one for each core", unit="processes", ge=1, le=256
+    )
     dns: Dns = setting(Dns(), "the resolver")
     tls: Tls = setting(Tls(), "our certificate towards clients")
     clamav: Clamav = setting(Clamav(), "clamd")
     spamassassin: Spamassassin = setting(Spamassassin(), "spamd")
     limits: Limits = setting(Limits(), "bounds of time, size and number")
     admin: Admin = setting(Admin(), "metrics and health")
+    processes: Processes = setting(Processes(), "the supervisor and the processes that it keeps")
     log: Log = setting(Log(), "the log")
     journal: Journal = setting(Journal(), "the journal")
+    doctor: Doctor = setting(Doctor(), "what `mailguard doctor` expects")
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -4,19 +4,23 @@ A worker loads the policy, refuses to start on a bad one or before an open relay
 backends, and drains when told to. ``reload`` replaces the policy by one reference; sessions keep the one that they
 began with. Whatever stands in the new policy, and however long it takes to read, the sessions go on (decision 0007).
 With it the certificate is loaded again; each of both may be bad without the other.
+
+One worker can be the whole service, with its own admin pages (:meth:`Worker.start`); or it is one of several, to which
+a supervisor gives sockets and policy, step by step (``mailguard.children.worker``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mailguard import __version__, metrics
-from mailguard.admin import Admin, Health
+from mailguard import __version__, metrics, policy_loads
+from mailguard.admin.health import Health
 from mailguard.checks.dnsbl import Dnsbl
 from mailguard.config import Settings, split_address
 from mailguard.dns.resolver import Resolver
@@ -38,16 +42,17 @@ from mailguard.session.spooling import Spooling
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.identity import Identity
 from mailguard.smtp.listener import SmtpListener, listen
+from mailguard.smtp.shared_counts import SharedCounts
+from mailguard.snapshot import DISK, Files
 from mailguard.spool import Folder
+
+if TYPE_CHECKING:
+    from mailguard.admin.server import Admin
 
 Started = TypeVar("Started")
 
-_SLOT: Final = 0
-"""Which worker this is."""
 _RESTART_DELAY = 5.0
 """Seconds before a watcher that died of a bug is started again."""
-MAX_LOGGED: Final = 20
-"""Problems of a policy, and warnings about it, that are logged, a line each; `mailguard check` tells more."""
 
 
 def assemble(settings: Settings, policy: CompiledPolicy, recorder: Recorder) -> Services:
@@ -73,8 +78,8 @@ def _now() -> datetime:
     return datetime.now(UTC).astimezone()
 
 
-def _journal(settings: Settings) -> Journal | None:
-    """The journal that is to be kept, of this process.
+def _journal(settings: Settings, slot: int) -> Journal | None:
+    """The journal that is to be kept, of the worker ``slot``.
 
     Raises:
         Problems: its addresses are to be covered, and the key cannot be had.
@@ -82,25 +87,36 @@ def _journal(settings: Settings) -> Journal | None:
     if settings.journal.directory is None:
         return None
     try:
-        return Journal(settings.journal, settings.journal.directory, _SLOT, time.monotonic, _now)
+        return Journal(settings.journal, settings.journal.directory, slot, time.monotonic, _now)
     except BadKey as error:
         raise Problems([Problem(str(settings.journal.pseudonym_key), 1, 1, str(error))]) from error
 
 
 class Worker:
-    """The whole service in one process.
+    """One event loop that serves clients.
 
-    ``start`` and ``stop`` are called once each, from the same event loop. ``settings.policy`` is an absolute path
-    by now.
+    ``start``, or ``prepare`` and ``accept``, are called once, from one event loop. ``settings.policy`` is an absolute
+    path by now.
+
+    Args:
+        settings: all of them.
+        slot: which worker this is: no other living one has the same.
+        files: where the policy is read at the start.
+        counts: connections of all workers together; None where this is the only one.
 
     Attributes:
         ports: what is listened on, in the order of ``settings.listen``.
-        admin_port: the port of /metrics.
+        admin_port: the port of /metrics; 0 where the pages are another process's.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, slot: int = 0, files: Files = DISK, counts: SharedCounts | None = None
+    ) -> None:
         self._settings = settings
-        self._admin = Admin(*split_address(settings.admin.address), self.health)
+        self._slot = slot
+        self._files = files
+        self._counts = counts
+        self._admin: Admin | None = None
         self._listeners: list[SmtpListener] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._draining = False
@@ -112,7 +128,7 @@ class Worker:
         self.admin_port = 0
 
     async def start(self) -> None:
-        """Load the policy and listen; when this returns, clients are served.
+        """Be the whole service: load the policy and listen; when this returns, clients are served.
 
         Raises:
             Problems: the policy does not load, or the journal's key.
@@ -120,31 +136,55 @@ class Worker:
             OpenRelay: a backend takes mail for anybody.
             CannotListen: an address cannot be listened on. After any of these nothing listens.
         """
-        journal = _journal(self._settings)
-        self._services = assemble(self._settings, load_for(self._settings), Recorder(journal))
+        from mailguard.admin.server import Admin  # here: one of several workers has no use for it, and it takes 0.1 s
+
+        await self.prepare()
+        self._admin = Admin(*split_address(self._settings.admin.address), self.health)
+        address = self._settings.admin.address
+        try:
+            self.admin_port = await _bound("`admin.address`", address, self._admin.start())
+            await self.accept()
+        except BaseException:
+            await self.stop()
+            raise
+        logger.info("admin listening", address=f"{address.rpartition(':')[0]}:{self.admin_port}")
+        for listener in self._listeners:
+            logger.info("listening", address=listener.address, version=__version__)
+        self._tell_loaded()
+
+    async def prepare(self) -> None:
+        """Do all that can fail, but for listening.
+
+        Raises:
+            Problems: the policy does not load, or the journal's key.
+            BadCertificate: the certificate or its key cannot be used.
+            OpenRelay: a backend takes mail for anybody.
+        """
+        journal = _journal(self._settings, self._slot)
+        self._services = assemble(self._settings, load_for(self._settings, self._files), Recorder(journal))
         self._identity = Identity.load(self._settings.tls, time.time)
         await self._services.relay.refuse_open_relays()
         if journal is not None:
             journal.start()
             self._journal = journal
-        try:
-            await self._listen()
-        except BaseException:
-            await self.stop()
-            raise
+
+    async def accept(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        """Serve clients, on ``sockets``, one for each entry of ``settings.listen``, where they are bound already.
+
+        Raises:
+            CannotListen: an address cannot be listened on.
+        """
+        await self._listen(sockets or [None] * len(self._settings.listen))
         services = self._services
         watches = (services.dnsbl.watch, *services.relay.watches, services.spamassassin.watch, self._reload_when_told)
         for watch in watches:
             self._watchers.append(asyncio.create_task(_watched(watch)))
         metrics.BUILD_INFO.labels(__version__).set(1)
         when_lost(metrics.LOG_LINES_LOST.inc)
-        _loaded(services.policy)
 
-    async def _listen(self) -> None:
-        slots = Slots(self._settings.limits)
-        admin = self._settings.admin.address
-        self.admin_port = await _bound("`admin.address`", admin, self._admin.start())
-        for number, wanted in enumerate(self._settings.listen, start=1):
+    async def _listen(self, sockets: Sequence[socket.socket | None]) -> None:
+        slots = self._slots()
+        for number, (wanted, bound) in enumerate(zip(self._settings.listen, sockets, strict=True), start=1):
             starting = listen(
                 self._settings,
                 wanted,
@@ -152,12 +192,13 @@ class Worker:
                 slots,
                 self._identity,
                 self._services.recorder,
+                bound,
             )
             self._listeners.append(await _bound(f"entry {number} of `listen`", wanted.address, starting))
         self.ports = [listener.port for listener in self._listeners]
-        logger.info("admin listening", address=f"{admin.rpartition(':')[0]}:{self.admin_port}")
-        for listener in self._listeners:
-            logger.info("listening", address=listener.address, version=__version__)
+
+    def _slots(self) -> Slots:
+        return Slots(self._settings.limits)
 
     def reload_soon(self) -> None:
         """Load policy and certificate again; once more after a load that is under way, however often this is called."""
@@ -182,24 +223,49 @@ class Worker:
         Returns:
             Whether the new policy is the running one.
         """
-        limit = self._settings.limits.policy_timeout
         try:
-            policy = await self._aside.run(lambda: load_for(self._settings), limit)
-            self._services.dnsbl.reconfigure(policy.lists)
+            self.adopt(await self.load(DISK))
         except Problems as problems:
-            _refused([problem.in_one_line for problem in problems.problems[:MAX_LOGGED]], len(problems.problems))
+            policy_loads.refused([problem.in_one_line for problem in problems.problems])
             return False
-        except TimeoutError:
-            _refused([f"{self._settings.policy}: it was not loaded within `limits.policy_timeout`, {limit:g} s"], 1)
+        except TimeoutError as error:
+            policy_loads.refused([str(error)])
             return False
         except Exception:  # noqa: BLE001  a bug in what reads a policy must not end the service
             metrics.POLICY_SUCCESS.set(0)
             metrics.ERRORS.inc()
             logger.exception("internal error")
             return False
-        self._services = replace(self._services, policy=policy)
-        _loaded(policy)
+        self._tell_loaded()
         return True
+
+    def _tell_loaded(self) -> None:
+        policy = self._services.policy
+        policy_loads.loaded(policy.path, policy.digest, [warning.in_one_line for warning in policy.warnings])
+
+    async def load(self, files: Files) -> CompiledPolicy:
+        """The policy as it is in ``files``, compiled beside the event loop; nothing is changed by it.
+
+        Raises:
+            Problems: it does not load.
+            TimeoutError: it takes too long; the text says so.
+        """
+        limit = self._settings.limits.policy_timeout
+        try:
+            return await self._aside.run(lambda: load_for(self._settings, files), limit)
+        except TimeoutError as error:
+            message = f"{self._settings.policy}: it was not loaded within `limits.policy_timeout`, {limit:g} s"
+            raise TimeoutError(message) from error
+
+    def adopt(self, policy: CompiledPolicy) -> None:
+        """Let sessions that begin from now on have ``policy``."""
+        self._services.dnsbl.reconfigure(policy.lists)
+        self._services = replace(self._services, policy=policy)
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        return sum(listener.connections for listener in self._listeners)
 
     def health(self) -> Health:
         """For /healthz and /readyz."""
@@ -215,25 +281,25 @@ class Worker:
         )
 
     async def stop(self, drain: float = 0.0) -> None:
-        """Stop listening; sessions in the middle of a message have ``drain`` seconds to finish, idle ones get 421."""
+        """Stop listening; sessions in the middle of a message have ``drain`` seconds to finish, idle ones get 421.
+
+        It takes ``drain`` and ``limits.close_timeout`` at the most: who has not read his 421 by then is cut, and for
+        what stands between content and reply at a backend nobody waits longer either. Called again meanwhile, it takes
+        no longer than the shorter of both.
+        """
         self._draining = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + drain + self._settings.limits.close_timeout
         await asyncio.gather(*(listener.drain(drain) for listener in self._listeners))
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
-        await self._services.relay.finish()
-        await self._admin.stop()
+        if unanswered := await self._services.relay.finish(max(0.0, deadline - loop.time())):
+            logger.warning("messages without a reply", count=unanswered)
+        if self._admin is not None:
+            await self._admin.stop()
         if self._journal is not None:
             await asyncio.to_thread(self._journal.stop)
-
-
-def _refused(problems: list[str], count: int) -> None:
-    """Say that the policy is not taken; ``problems`` are the first of ``count``."""
-    metrics.POLICY_SUCCESS.set(0)
-    for problem in problems:
-        logger.error("policy refused", error=problem)
-    if count > len(problems):
-        logger.error("policy refused", error=f"{count - len(problems)} more: `mailguard check` tells them", count=count)
 
 
 async def _bound(setting: str, address: str, starting: Awaitable[Started]) -> Started:
@@ -246,16 +312,6 @@ async def _bound(setting: str, address: str, starting: Awaitable[Started]) -> St
         return await starting
     except OSError as error:
         raise CannotListen(setting, address, error) from error
-
-
-def _loaded(policy: CompiledPolicy) -> None:
-    metrics.POLICY_SUCCESS.set(1)
-    metrics.POLICY_LOADED.set_to_current_time()
-    logger.info("policy loaded", path=str(policy.path), digest=policy.digest)
-    for warning in policy.warnings[:MAX_LOGGED]:
-        logger.warning("policy warning", error=warning.in_one_line)
-    if (more := len(policy.warnings) - MAX_LOGGED) > 0:
-        logger.warning("policy warning", error=f"{more} more: `mailguard check` tells them", count=more)
 
 
 async def _watched(watch: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -90,13 +90,17 @@ class Relay:
         members = self._turns.order(lambda member: member.in_turn)
         return Transaction(members, self._limits, self._finishing, self._shares, identity, mail)
 
-    async def finish(self) -> None:
+    async def finish(self, seconds: float | None = None) -> int:
         """Wait for the transactions that stand between content and reply though nobody waits for them any more.
 
-        Bounded by ``backend_final_timeout``; to be called once no client is served any more. Connections that wait for
-        another message end here.
+        To be called once no client is served any more. Connections that wait for another message end here. Without
+        ``seconds`` it takes as long as ``backend_final_timeout`` lets them.
+
+        Returns:
+            How many have no reply after ``seconds``: whether their messages were taken nobody knows (RFC 1047).
         """
         if self._finishing:
-            await asyncio.wait(self._finishing)
+            await asyncio.wait(self._finishing, timeout=seconds)
         for member in self._members:
             member.close()
+        return len(self._finishing)

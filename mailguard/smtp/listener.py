@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, Final
+from typing import Any
 
 from aiosmtpd.smtp import SMTP
 
 from mailguard.config import Listener, Settings
 from mailguard.journal.recorder import Recorder
-from mailguard.net.local import look_up
+from mailguard.net.local import BACKLOG, bind
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.identity import Identity
 from mailguard.smtp.server import Connection
 from mailguard.smtp.story import StoryFactory
-
-BACKLOG: Final = 1024
-"""Connections that the kernel holds for us; asyncio's 100 overflows in a burst."""
 
 
 class SmtpListener:
@@ -61,7 +58,7 @@ class SmtpListener:
         Raises:
             OSError: the address cannot be listened on.
         """
-        bound = bound or _bind(self.config.address)
+        bound = bound or bind(self.config.address)
         try:
             self._server = await asyncio.get_running_loop().create_server(
                 lambda: Connection(self), sock=bound, backlog=BACKLOG
@@ -71,6 +68,11 @@ class SmtpListener:
             raise
         host, self.port = bound.getsockname()[:2]
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return len(self._connections)
 
     def entered(self, connection: Connection, task: asyncio.Task[Any]) -> None:
         """A connection begins; it is over when ``task`` is."""
@@ -104,18 +106,22 @@ async def listen(
     slots: Slots | None = None,
     identity: Identity | None = None,
     recorder: Recorder | None = None,
+    bound: socket.socket | None = None,
 ) -> SmtpListener:
     """Listen at ``listener.address``; each connection gets a story of ``story_factory``.
 
     ``slots``: the bounds on connections, shared with other listeners; without it they hold for this one. ``identity``:
     our certificate, shared too. ``recorder``: told of what is refused before or beside a story; none: one that logs.
+    ``bound``: the socket, where somebody has bound it already.
 
     Raises:
         OSError: the address cannot be listened on.
         ValueError: the address is no host and port.
     """
-    made = SmtpListener(settings, listener, story_factory, slots or Slots(settings.limits), identity, recorder)
-    await made.start()
+    made = SmtpListener(
+        settings, listener, story_factory, slots or Slots(settings.limits, settings.own_relays), identity, recorder
+    )
+    await made.start(bound)
     return made
 
 
@@ -125,22 +131,3 @@ def _prototype(settings: Settings) -> dict[str, Any]:
     attributes = dict(vars(made))
     attributes.update(_smtp_methods={}, _auth_methods={}, _handle_hooks={})
     return attributes
-
-
-def _bind(address: str) -> socket.socket:
-    """A TCP socket bound to ``address``.
-
-    It names its protocol, or asyncio sets no TCP_NODELAY on what it accepts, which costs 40 ms a dialogue. An IPv6
-    socket takes IPv6 alone, so that ``0.0.0.0:25`` and ``[::]:25`` can stand side by side.
-    """
-    wanted = look_up(address)
-    made = socket.socket(wanted.family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if wanted.family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind(wanted.name)
-    except OSError:
-        made.close()
-        raise
-    return made

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from mailguard.cli.check import check
-from mailguard.worker import MAX_LOGGED
+from mailguard.policy_loads import MAX_LOGGED
 from tests.support.mail import mail, submit
 from tests.unit.session.conftest import POLICY
 from tests.unit.session.serving import BOUND, Place, Served

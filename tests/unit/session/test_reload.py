@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from mailguard import metrics, worker
+from mailguard import metrics, policy_loads, worker
 from mailguard.config import Settings
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.policy_files import load_for
+from mailguard.snapshot import Files
 from tests.support.mail import mail, submit
 from tests.unit.session.conftest import POLICY, Service, Start
 
@@ -32,7 +33,7 @@ class Gate:
         self._open = threading.Event()
         self._loop = asyncio.get_running_loop()
 
-    def __call__(self, settings: Settings) -> CompiledPolicy:
+    def __call__(self, settings: Settings, _files: Files) -> CompiledPolicy:
         self.loads += 1
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -139,7 +140,7 @@ async def test_it_stops_while_a_policy_loads(service: Service, gate: Gate) -> No
 
 
 async def test_a_bug_in_what_reads_it_changes_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_: object) -> CompiledPolicy:
+    def broken(*_: object) -> CompiledPolicy:
         raise LookupError("nobody thought of this")
 
     errors, before = sample("internal_errors_total"), service.worker.health().details["policy"]
@@ -157,20 +158,20 @@ async def test_a_policy_of_mistakes_does_not_fill_the_log(service: Service, tmp_
     (tmp_path / "policy.yaml").write_text(POLICY + "".join(f"unknown_{number}: 1\n" for number in range(1000)))
     with capture_logs() as lines:
         assert not await service.worker.reload()
-    assert len(lines) == worker.MAX_LOGGED + 1
+    assert len(lines) == policy_loads.MAX_LOGGED + 1
     assert lines[-1]["error"] == "980 more: `mailguard check` tells them"
     assert lines[-1]["count"] == 1000
 
 
 async def test_what_a_policy_hardly_means_is_logged_and_keeps_it_from_nothing(service: Service, tmp_path: Path) -> None:
     """As many warnings as people read, and how many more there are."""
-    number = worker.MAX_LOGGED + 3
+    number = policy_loads.MAX_LOGGED + 3
     lists = "".join(f"  idle{n}: [198.18.7.{n}]\n" for n in range(number))
     (tmp_path / "policy.yaml").write_text(POLICY + f"lists:\n{lists}")
     with capture_logs() as lines:
         assert await service.worker.reload()
     warnings = [line for line in lines if line["event"] == "policy warning"]
-    assert len(warnings) == worker.MAX_LOGGED + 1
+    assert len(warnings) == policy_loads.MAX_LOGGED + 1
     assert "no rule looks into the list `idle0`" in warnings[0]["error"]
     assert warnings[0]["log_level"] == "warning"
     assert warnings[-1]["error"].endswith("more: `mailguard check` tells them")

@@ -16,7 +16,8 @@ from mailguard.facts import ClientAddress, Known, Unknown
 from mailguard.replies import reply
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.events import End, EndOfData
-from mailguard.smtp.listener import BACKLOG, SmtpListener
+from mailguard.net.local import BACKLOG
+from mailguard.smtp.listener import SmtpListener
 from mailguard.smtp.server import READ_SIZE
 from tests.support.client import Client, proxy_v1, proxy_v2, proxy_v2_local
 from tests.support.story import RecordingStory
