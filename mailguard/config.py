@@ -312,11 +312,12 @@ class Limits(Section):
     max_connections_per_client: int = setting(
         50, "connections of one client (IPv4 /32, IPv6 /64)", unit="connections", ge=1
     )
-    reserved_connections: int | None = setting(
-        None,
-        "of `max_connections`, kept for `own_relays` and for this machine itself (loopback); empty: a twentieth",
-        unit="connections",
+    reserved_share: float = setting(
+        5.0,
+        "of `max_connections`, kept for `own_relays` and for this machine itself (loopback)",
+        unit="%",
         ge=0,
+        le=50,
     )
     max_loop_lag: float = setting(
         1.0,
@@ -384,18 +385,10 @@ class Limits(Section):
     )
     drain_timeout: float = setting(60.0, "sessions in the middle of a message, at shutdown", unit="s", ge=0)
 
-    @model_validator(mode="after")
-    def _half_for_strangers(self) -> Limits:
-        if self.reserved_connections is not None and self.reserved_connections > self.max_connections // 2:
-            hint = f"`max_connections` is {self.max_connections}"
-            raise Refusal("more than half of all connections cannot be reserved", hint, "reserved_connections")
-        return self
-
     @property
     def reserve(self) -> int:
-        """Connections that strangers cannot have: at most half, where too few file descriptors allow no more."""
-        wanted = self.max_connections // 20 if self.reserved_connections is None else self.reserved_connections
-        return min(wanted, self.max_connections // 2)
+        """Connections that strangers cannot have."""
+        return int(self.max_connections * self.reserved_share / 100)
 
 
 class Admin(Section):

@@ -95,6 +95,20 @@ CONNECTIONS = _counter(
     "Connections, by how they ended.",
     end="quit, lost, timeout, refused, errors, shutdown, tls, internal",
 )
+CONNECTIONS_REFUSED = _counter(
+    "connections_refused_total",
+    "Connections turned away before a policy was asked: no slot, the client's are taken, the event loop lags, a bad "
+    "PROXY header.",
+    why="slots, client, lag, proxy",
+)
+CONNECTION_SLOTS = _gauge(
+    "connection_slots",
+    "livemax",
+    "Connections that all processes together may hold, by who may: anybody, or with the reserve our own relays.",
+    who="anybody, own",
+)
+LOOP_LAG = _seconds("event_loop_lag_seconds", "How late the event loop was, measured every `limits.lag_interval`.")
+OVERLOADED = _gauge("overloaded", "livesum", "Workers that turn strangers away because their event loop lags.")
 SESSIONS = _gauge("sessions_in_flight", "livesum", "Connections open now.")
 SESSION_SECONDS = _seconds("session_duration_seconds", "Duration of a connection.")
 TLS_HANDSHAKES = _counter(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from mailguard import metrics
+from mailguard.config import Limits
 from mailguard.journal.form import Record, bounded
 from mailguard.journal.journal import Journal
 from mailguard.journal.line import log_line
+from mailguard.journal.throttle import Throttle
 from mailguard.log import logger
 from mailguard.replies import Reply
 
@@ -45,8 +48,10 @@ class Recorder:
     Never fails: a bug in telling of a message that a backend has taken must not make it 451, and so come twice.
     """
 
-    def __init__(self, journal: Journal | None = None) -> None:
+    def __init__(self, journal: Journal | None = None, most: int = Limits().max_refusals_recorded) -> None:
+        """``most``: refusals of one kind that are recorded in a minute (``limits.max_refusals_recorded``)."""
         self._journal = journal
+        self._throttle = Throttle(most, _later, _more)
 
     def note(self, record: Record) -> None:
         """Tell of ``record``, which is without version and time."""
@@ -74,7 +79,22 @@ class Recorder:
         about = {"event": "internal error", "ref": reference, "verdict": DEFER, "client": {"ip": client}}
         self._write({**about, "exception": bounded(repr(sys.exception()))})
 
-    def refused(self, event: str, reference: str, client: str, answer: Reply, **more: object) -> None:
-        """Tell of a refusal that no story gave: of a command, or of a whole connection."""
+    def refused(self, event: str, reference: str, client: str, answer: Reply, **more: object) -> bool:
+        """Tell of a refusal that no story gave: of a command, or of a whole connection.
+
+        Returns:
+            Whether it can be found by its reference: not if there were very many of its kind.
+        """
+        if not self._throttle.admits(f"{event}: {answer.code} {answer.enhanced}"):
+            return False
         about = {"event": event, "ref": reference, "verdict": became(answer), "client": {"ip": client}}
         self.note({**about, **more, "reply": reply_fields(answer)})
+        return True
+
+
+def _later(seconds: float, call: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, call)
+
+
+def _more(kind: str, count: int) -> None:
+    logger.warning("refusals not recorded", error=f"{count} more in the last minute: {kind}", count=count)

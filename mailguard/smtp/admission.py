@@ -1,4 +1,5 @@
-"""Who is let in: the bounds on connections; who a peer is before and after its PROXY header or XCLIENT; no I/O.
+"""Who is let in: the bounds on connections, and the reserve; who a peer is before and after its PROXY header or
+XCLIENT; no I/O.
 
 A connection may pass a proxy and then a relay: its PROXY header says first who the peer is, and what it says decides
 whether XCLIENT is taken. After XCLIENT the client named by it is the peer, and is trusted no more than any other
@@ -7,16 +8,18 @@ whether XCLIENT is taken. After XCLIENT the client named by it is the peer, and 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 from typing import Final
 
+from mailguard import metrics
 from mailguard.config import Limits, Network
 from mailguard.facts import ClientAddress
 from mailguard.net.proxy_protocol import Header
 from mailguard.replies import Reply, reply
+from mailguard.smtp.shared_counts import SharedCounts, Tally
 from mailguard.smtp.story import Peer
 from mailguard.smtp.xclient import Absent, Xclient
 
@@ -24,55 +27,117 @@ Endpoint = tuple[ClientAddress, int]
 """Address and port."""
 
 
+class Why(StrEnum):
+    """Why a connection is turned away."""
+
+    SLOTS = "slots"
+    CLIENT = "client"
+    LAG = "lag"
+    PROXY = "proxy"
+
+
 class TurnedAway(Exception):
     """A connection is refused before there is a story of it; ``reply`` is a 421."""
 
-    def __init__(self, refusal: Reply) -> None:
+    def __init__(self, why: Why, refusal: Reply) -> None:
         super().__init__(str(refusal))
+        self.why: Final = why
         self.reply: Final = refusal
 
 
 class Slots:
-    """Counts connections, of all listeners that share it: in all, and by client (IPv4 address, IPv6 /64)."""
+    """Who may be connected, over all listeners and all workers that share ``counts``.
 
-    def __init__(self, limits: Limits) -> None:
+    ``max_connections`` hold a slot at the most. Of these, strangers hold ``max_connections`` less the reserve: what is
+    reserved is for ``own_relays`` and for this machine itself, so that mail of our own and whoever looks after us come
+    through while strangers take all that they can have. Who is a stranger is known from the first octet on, but of a
+    peer that sends a PROXY header behind it only: until then it holds no slot, and there may be as many of such as
+    slots are free, and once more the reserve.
+
+    Args:
+        limits: ``max_connections``, its reserve, and ``max_connections_per_client`` (IPv4 address, IPv6 /64).
+        own_relays: who is no stranger.
+        counts: shared by workers; without them those of this process alone.
+        overloaded: whether strangers are turned away because we are busy with those that we have.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        own_relays: Sequence[Network] = (),
+        counts: SharedCounts | None = None,
+        overloaded: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._total = limits.max_connections
+        self._reserve = limits.reserve
         self._per_client = limits.max_connections_per_client
-        self._taken = 0
-        self._clients: Counter[int] = Counter()
+        self._own_relays = tuple(own_relays)
+        self._counts = counts or SharedCounts.alone()
+        self._overloaded = overloaded
+        metrics.CONNECTION_SLOTS.labels("own").set(self._total)
+        metrics.CONNECTION_SLOTS.labels("anybody").set(self._total - self._reserve)
 
     @contextmanager
-    def connection(self) -> Iterator[None]:
-        """Hold a slot.
+    def unnamed(self) -> Iterator[None]:
+        """Wait for the PROXY header of a connection.
 
         Raises:
-            TurnedAway: 421 4.3.2, none is free.
+            TurnedAway: 421 4.3.2, too many are waited for.
         """
-        if self._taken >= self._total:
-            raise TurnedAway(reply("overloaded").because(f"{self._taken} connections"))
-        self._taken += 1
-        try:
+        with self._counted(Tally.UNNAMED):
+            waiting = self._counts.total(Tally.UNNAMED) + self._counts.total(Tally.CONNECTIONS)
+            if waiting > self._total + self._reserve:
+                raise _overloaded(Why.SLOTS, f"{waiting - 1} connections, with those that have sent no PROXY header")
             yield
-        finally:
-            self._taken -= 1
 
     @contextmanager
     def client(self, address: ClientAddress) -> Iterator[None]:
-        """Hold one of the slots of the client at ``address``.
+        """Hold a slot for the client at ``address``.
 
         Raises:
-            TurnedAway: 421 4.7.0, it has all of them.
+            TurnedAway: 421 4.3.2, none is free for it or the worker is overloaded; 421 4.7.0, it has all of its own.
         """
-        key = address.client_key
-        if self._clients[key] >= self._per_client:
-            raise TurnedAway(reply("too_many_connections").because(f"{self._clients[key]} connections"))
-        self._clients[key] += 1
+        with self._among_all(stranger=not self._is_own(address)), self._of_client(address.client_key):
+            yield
+
+    def _is_own(self, address: ClientAddress) -> bool:
+        return address.ip.is_loopback or is_trusted(address, self._own_relays)
+
+    @contextmanager
+    def _among_all(self, *, stranger: bool) -> Iterator[None]:
+        if stranger and self._overloaded():
+            raise _overloaded(Why.LAG, "the event loop lags")
+        with self._counted(Tally.CONNECTIONS), self._counted(Tally.STRANGERS, int(stranger)):
+            taken = self._counts.total(Tally.CONNECTIONS)
+            if taken > self._total:
+                raise _overloaded(Why.SLOTS, f"{taken - 1} connections")
+            if stranger and (strangers := self._counts.total(Tally.STRANGERS)) > self._total - self._reserve:
+                raise _overloaded(Why.SLOTS, f"{strangers - 1} connections of strangers")
+            yield
+
+    @contextmanager
+    def _counted(self, tally: Tally, number: int = 1) -> Iterator[None]:
+        """Count first, look then: of two workers at the last slot none has it rather than both."""
+        self._counts.add(tally, number)
         try:
             yield
         finally:
-            self._clients[key] -= 1
-            if not self._clients[key]:
-                del self._clients[key]
+            self._counts.add(tally, -number)
+
+    @contextmanager
+    def _of_client(self, client: int) -> Iterator[None]:
+        self._counts.add_client(client, 1)
+        try:
+            if (taken := self._counts.client(client)) > self._per_client:
+                refusal = reply("too_many_connections").because(f"{taken - 1} connections")
+                raise TurnedAway(Why.CLIENT, refusal)
+            yield
+        finally:
+            self._counts.add_client(client, -1)
+
+
+def _overloaded(why: Why, cause: str) -> TurnedAway:
+    return TurnedAway(why, reply("overloaded").because(cause))
 
 
 def endpoint(name: Sequence[object]) -> Endpoint:

@@ -35,7 +35,7 @@ from mailguard.net.proxy_protocol import Header, HeaderReader, ProxyError
 from mailguard.net.tls import Secured, TlsFailed, secure
 from mailguard.reference import new_reference
 from mailguard.replies import Reply, reply
-from mailguard.smtp.admission import Endpoint, TurnedAway, behind, endpoint, is_trusted, renamed
+from mailguard.smtp.admission import Endpoint, TurnedAway, Why, behind, endpoint, is_trusted, renamed
 from mailguard.smtp.conversation import Conversation, Said
 from mailguard.smtp.events import ClientNamed, Closed, End, MailGiven, RcptGiven, TlsAsked, TransactionDropped
 from mailguard.smtp.keywords import Hop
@@ -70,7 +70,7 @@ class Connection(SMTP):
         self._conversation = Conversation(self._limits, listener.settings.hostname)
         self._began = self.loop.time()
         self._gone = asyncio.Event()
-        self._client_slot = ExitStack()
+        self._slot = ExitStack()
         self._half_closed = False
         self._handshaking = False
         self._tls: TlsSession | None = None
@@ -125,12 +125,11 @@ class Connection(SMTP):
         with (
             metrics.SESSIONS.track_inprogress(),
             metrics.SESSION_SECONDS.time(),
-            ExitStack() as slots,
-            self._client_slot,
+            self._slot,
         ):
             end = End.SHUTDOWN
             try:
-                end = await self._attend(slots)
+                end = await self._attend()
             except asyncio.CancelledError:
                 self._write([self._explained(reply("shutting_down"), "other")])
                 self._linger = False
@@ -143,15 +142,16 @@ class Connection(SMTP):
                 metrics.CONNECTIONS.labels(end.value).inc()
                 await self._hang_up(linger=self._linger and end not in (End.QUIT, End.LOST))
 
-    async def _attend(self, slots: ExitStack) -> End:
+    async def _attend(self) -> End:
         """Let the client in or turn it away; how it ended."""
         try:
-            peer = await self._admit(slots)
+            peer = await self._admit()
             self._linger = True
             return await self._tell_stories(peer)
         except TurnedAway as refusal:
-            self._refused("connection", refusal.reply, end=End.REFUSED.value)
-            await self._send([Said(refusal.reply.with_reference(self._reference), "connect", own=True)])
+            metrics.CONNECTIONS_REFUSED.labels(refusal.why.value).inc()
+            recorded = self._recorded("connection", refusal.reply, end=End.REFUSED.value)
+            await self._send([Said(recorded, "connect", own=True)])
             return End.REFUSED
         except ConnectionError:
             return End.LOST
@@ -200,8 +200,8 @@ class Connection(SMTP):
 
     # --- who it is ----------------------------------------------------------------------------------------------
 
-    async def _admit(self, slots: ExitStack) -> Peer:
-        """The client, after its PROXY header if it must send one; holding its slots.
+    async def _admit(self) -> Peer:
+        """The client, after its PROXY header if it must send one; holding its slot.
 
         Raises:
             TurnedAway: no slot is free, or there is no valid PROXY header.
@@ -209,21 +209,21 @@ class Connection(SMTP):
         """
         client, local = self._endpoint("peername"), self._endpoint("sockname")
         self._client = str(client[0])
-        slots.enter_context(self._listener.slots.connection())
         if is_trusted(client[0], self._listener.config.proxy_protocol_from):
-            client, local = behind(await self._proxy_header(), client, local)
+            with self._listener.slots.unnamed():
+                client, local = behind(await self._proxy_header(), client, local)
         self._take_slot(client[0])
         return Peer(*client, local, gone=self._gone)
 
     def _take_slot(self, client: ClientAddress) -> None:
-        """Hold one of the slots of ``client``, whom the log names from now on, and none of the client before it.
+        """Hold a slot of ``client``, whom the log names from now on, and none of the client before it.
 
         Raises:
-            TurnedAway: it has all of them.
+            TurnedAway: there is none for it.
         """
         self._client = str(client)
-        self._client_slot.close()
-        self._client_slot.enter_context(self._listener.slots.client(client))
+        self._slot.close()
+        self._slot.enter_context(self._listener.slots.client(client))
 
     def _endpoint(self, name: str) -> Endpoint:
         found = self._writer.get_extra_info(name)
@@ -241,9 +241,10 @@ class Connection(SMTP):
                     raise ConnectionResetError("before the PROXY header")
                 header = reader.feed(octets)
         except ProxyError as error:
-            raise TurnedAway(reply("proxy_error").because(str(error))) from error
+            raise TurnedAway(Why.PROXY, reply("proxy_error").because(str(error))) from error
         except TimeoutError as error:
-            raise TurnedAway(reply("shutting_down" if self._draining else "proxy_error").because("too slow")) from error
+            late = reply("shutting_down" if self._draining else "proxy_error")
+            raise TurnedAway(Why.PROXY, late.because("too slow")) from error
         self._spoke_early = bool(reader.rest)
         self._conversation.receive(reader.rest)
         return header
@@ -396,11 +397,13 @@ class Connection(SMTP):
         self._refusals += 1
         # 452 to each recipient too many is no error that would ever end the connection: the log is bounded here.
         if self._refusals <= self._limits.max_errors or answer.closes:
-            self._refused("command refused", answer)
+            return Said(self._recorded("command refused", answer), stage, own=True)
         return Said(answer.with_reference(self._reference), stage, own=True)
 
-    def _refused(self, event: str, answer: Reply, **more: object) -> None:
-        self._listener.recorder.refused(event, self._reference, self._client, answer, **more)
+    def _recorded(self, event: str, answer: Reply, **more: object) -> Reply:
+        """``answer`` with the reference that it is recorded under; without one where it is one of very many."""
+        recorded = self._listener.recorder.refused(event, self._reference, self._client, answer, **more)
+        return answer.with_reference(self._reference) if recorded else answer
 
     # --- octets -------------------------------------------------------------------------------------------------
 

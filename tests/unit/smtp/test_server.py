@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import socket
+from ipaddress import ip_network
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,10 +14,11 @@ from structlog.testing import capture_logs
 from mailguard import metrics
 from mailguard.config import Limits
 from mailguard.facts import ClientAddress, Known, Unknown
+from mailguard.journal.recorder import Recorder
+from mailguard.net.local import BACKLOG
 from mailguard.replies import reply
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.events import End, EndOfData
-from mailguard.net.local import BACKLOG
 from mailguard.smtp.listener import SmtpListener
 from mailguard.smtp.server import READ_SIZE
 from tests.support.client import Client, proxy_v1, proxy_v2, proxy_v2_local
@@ -364,6 +366,45 @@ async def test_connections_of_one_client_are_bounded(server: Server) -> None:
         )
         await (await server.connect(proxy=proxy_v1("198.18.1.11"))).close()
         await (await server.connect(proxy=proxy_v1("2001:db8::1"))).close()
+
+
+async def test_strangers_behind_a_proxy_leave_the_reserve_to_our_own_relays(server: Server) -> None:
+    limits = Limits(max_connections=4, reserved_share=50)
+    slots = Slots(limits, (ip_network("203.0.113.0/28"),))
+    await server.start(proxy_from=LOOPBACK, slots=slots)
+    before = metrics.CONNECTIONS_REFUSED.labels("slots")._value.get()
+    strangers = [await server.connect(proxy=proxy_v1(f"198.18.1.{number}")) for number in (20, 21)]
+    async with await server.connect(greeted=False, proxy=proxy_v1("198.18.1.22")) as refused:
+        assert (await refused.rest()).startswith(b"421 4.3.2 ")
+    relays = [await server.connect(proxy=proxy_v1("203.0.113.1")) for _ in range(2)]
+    async with await server.connect(greeted=False, proxy=proxy_v1("203.0.113.1")) as refused:
+        assert (await refused.rest()).startswith(b"421 4.3.2 ")
+    assert metrics.CONNECTIONS_REFUSED.labels("slots")._value.get() == before + 2
+    for client in (*strangers, *relays):
+        await client.close()
+
+
+async def test_overloaded_no_story_is_told_to_strangers(server: Server) -> None:
+    slots = Slots(Limits(), overloaded=lambda: True)
+    await server.start(proxy_from=LOOPBACK, slots=slots)
+    async with await server.connect(greeted=False, proxy=proxy_v1("198.18.1.23")) as refused:
+        assert (await refused.rest()).startswith(b"421 4.3.2 Too busy, try again later")
+    assert server.stories == [], "so nobody is asked about it"
+    await (await server.connect(proxy=proxy_v1("127.0.0.1"))).close()
+
+
+async def test_a_flood_of_refusals_is_not_written_down_one_by_one(server: Server) -> None:
+    listener = await server.start(max_connections=1)
+    listener.recorder = Recorder(most=2)
+    async with await server.connect():
+        with capture_logs() as lines:
+            told = []
+            for _ in range(5):
+                async with await server.connect(greeted=False) as refused:
+                    told.append(await refused.rest())
+    assert [line["event"] for line in lines] == ["connection"] * 2
+    assert all(re.search(REFERENCE, reply) for reply in told[:2])
+    assert told[2:] == [b"421 4.3.2 Too busy, try again later\r\n"] * 3, "nobody is told a reference that leads nowhere"
 
 
 async def test_slots_are_shared_between_listeners(server: Server) -> None:

@@ -17,6 +17,7 @@ from mailguard.smtp import grammar
 from mailguard.smtp.admission import Slots, renamed
 from mailguard.smtp.events import End, HeloGiven
 from mailguard.smtp.identity import Identity
+from mailguard.smtp.shared_counts import SharedCounts, Tally
 from mailguard.smtp.story import Peer, Told
 from mailguard.smtp.xclient import NAMES, Xclient, read_xclient
 from tests.support.certificates import trusting
@@ -275,7 +276,8 @@ async def test_in_a_transaction_it_is_out_of_order(server: Server) -> None:
 
 
 async def test_slots_are_those_of_the_new_client(server: Server) -> None:
-    slots = Slots(settings(max_connections_per_client=1).limits)
+    counts = SharedCounts.alone()
+    slots = Slots(settings(max_connections_per_client=1).limits, (), counts)
     await server.start(xclient_from=LOOPBACK, slots=slots)
     async with await server.connect() as one:
         assert await one.code(b"XCLIENT ADDR=198.18.1.10") == 220
@@ -287,9 +289,9 @@ async def test_slots_are_those_of_the_new_client(server: Server) -> None:
             assert await other.code(b"XCLIENT ADDR=198.18.1.12") == 502
     assert [await over(story) for story in server.stories if story.ends][:1] == [End.RENAMED]
     async with asyncio.timeout(20):
-        while slots._taken:  # noqa: ASYNC110  the connections end by themselves
+        while counts.total(Tally.CONNECTIONS):  # noqa: ASYNC110  the connections end by themselves
             await asyncio.sleep(0.01)
-    assert not slots._clients
+    assert not any(counts.client(ClientAddress.parse(f"198.18.1.{number}").client_key) for number in (10, 11, 12))
 
 
 async def test_naming_the_same_client_again_takes_no_second_slot(server: Server) -> None:
