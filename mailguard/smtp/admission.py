@@ -8,8 +8,7 @@ whether XCLIENT is taken. After XCLIENT the client named by it is the peer, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Final
@@ -45,6 +44,39 @@ class TurnedAway(Exception):
         self.reply: Final = refusal
 
 
+class Held:
+    """What one connection is counted as, from now on until it gives that back. A context manager, too."""
+
+    __slots__ = ("_client", "_counts", "_tallies")
+
+    def __init__(self, counts: SharedCounts, tallies: tuple[Tally, ...], client: int | None = None) -> None:
+        self._counts = counts
+        self._tallies = tallies
+        self._client = client
+        self._count(1)
+
+    def give_back(self) -> None:
+        """Count no more; more than once does no harm."""
+        self._count(-1)
+        self._tallies, self._client = (), None
+
+    def _count(self, number: int) -> None:
+        for tally in self._tallies:
+            self._counts.add(tally, number)
+        if self._client is not None:
+            self._counts.add_client(self._client, number)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
+
+
+_OF_OURS: Final = (Tally.CONNECTIONS,)
+_OF_STRANGERS: Final = (Tally.CONNECTIONS, Tally.STRANGERS)
+
+
 class Slots:
     """Who may be connected, over all listeners and all workers that share ``counts``.
 
@@ -77,63 +109,51 @@ class Slots:
         metrics.CONNECTION_SLOTS.labels("own").set(self._total)
         metrics.CONNECTION_SLOTS.labels("anybody").set(self._total - self._reserve)
 
-    @contextmanager
-    def unnamed(self) -> Iterator[None]:
+    def unnamed(self) -> Held:
         """Wait for the PROXY header of a connection.
 
         Raises:
             TurnedAway: 421 4.3.2, too many are waited for.
         """
-        with self._counted(Tally.UNNAMED):
-            waiting = self._counts.total(Tally.UNNAMED) + self._counts.total(Tally.CONNECTIONS)
-            if waiting > self._total + self._reserve:
-                raise _overloaded(Why.SLOTS, f"{waiting - 1} connections, with those that have sent no PROXY header")
-            yield
+        return self._checked(Held(self._counts, (Tally.UNNAMED,)), self._check_unnamed)
 
-    @contextmanager
-    def client(self, address: ClientAddress) -> Iterator[None]:
-        """Hold a slot for the client at ``address``.
+    def client(self, address: ClientAddress) -> Held:
+        """A slot for the client at ``address``.
 
         Raises:
             TurnedAway: 421 4.3.2, none is free for it or the worker is overloaded; 421 4.7.0, it has all of its own.
         """
-        with self._among_all(stranger=not self._is_own(address)), self._of_client(address.client_key):
-            yield
+        stranger, key = not self._is_own(address), address.client_key
+        if stranger and self._overloaded():
+            raise _overloaded(Why.LAG, "the event loop lags")
+        held = Held(self._counts, _OF_STRANGERS if stranger else _OF_OURS, key)
+        return self._checked(held, lambda: self._check(key, stranger=stranger))
 
     def _is_own(self, address: ClientAddress) -> bool:
         return address.ip.is_loopback or is_trusted(address, self._own_relays)
 
-    @contextmanager
-    def _among_all(self, *, stranger: bool) -> Iterator[None]:
-        if stranger and self._overloaded():
-            raise _overloaded(Why.LAG, "the event loop lags")
-        with self._counted(Tally.CONNECTIONS), self._counted(Tally.STRANGERS, int(stranger)):
-            taken = self._counts.total(Tally.CONNECTIONS)
-            if taken > self._total:
-                raise _overloaded(Why.SLOTS, f"{taken - 1} connections")
-            if stranger and (strangers := self._counts.total(Tally.STRANGERS)) > self._total - self._reserve:
-                raise _overloaded(Why.SLOTS, f"{strangers - 1} connections of strangers")
-            yield
-
-    @contextmanager
-    def _counted(self, tally: Tally, number: int = 1) -> Iterator[None]:
-        """Count first, look then: of two workers at the last slot none has it rather than both."""
-        self._counts.add(tally, number)
+    @staticmethod
+    def _checked(held: Held, check: Callable[[], None]) -> Held:
+        """Counted first, looked at then: of two workers at the last slot none has it rather than both."""
         try:
-            yield
-        finally:
-            self._counts.add(tally, -number)
+            check()
+        except BaseException:
+            held.give_back()
+            raise
+        return held
 
-    @contextmanager
-    def _of_client(self, client: int) -> Iterator[None]:
-        self._counts.add_client(client, 1)
-        try:
-            if (taken := self._counts.client(client)) > self._per_client:
-                refusal = reply("too_many_connections").because(f"{taken - 1} connections")
-                raise TurnedAway(Why.CLIENT, refusal)
-            yield
-        finally:
-            self._counts.add_client(client, -1)
+    def _check_unnamed(self) -> None:
+        waiting = self._counts.total(Tally.UNNAMED) + self._counts.total(Tally.CONNECTIONS)
+        if waiting > self._total + self._reserve:
+            raise _overloaded(Why.SLOTS, f"{waiting - 1} connections, with those that have sent no PROXY header")
+
+    def _check(self, client: int, *, stranger: bool) -> None:
+        if (taken := self._counts.total(Tally.CONNECTIONS)) > self._total:
+            raise _overloaded(Why.SLOTS, f"{taken - 1} connections")
+        if stranger and (strangers := self._counts.total(Tally.STRANGERS)) > self._total - self._reserve:
+            raise _overloaded(Why.SLOTS, f"{strangers - 1} connections of strangers")
+        if (taken := self._counts.client(client)) > self._per_client:
+            raise TurnedAway(Why.CLIENT, reply("too_many_connections").because(f"{taken - 1} connections"))
 
 
 def _overloaded(why: Why, cause: str) -> TurnedAway:

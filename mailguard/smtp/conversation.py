@@ -18,7 +18,6 @@ under way already is told the same.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -116,7 +115,7 @@ class Conversation:
         self._failure: _Refusal | None = None
         self._chunked = 0
         self._offered = Extensions()
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []
         self._said: list[Said] = []
         self._asked: tuple[Verb, Question] | None = None
         self._smtputf8 = False
@@ -165,7 +164,7 @@ class Conversation:
                 raise RuntimeError("the last question has no answer yet")
             if not self._step():
                 return None
-        return self._events.popleft()
+        return self._events.pop(0)
 
     def answer(self, answer: Reply, offered: Extensions | None = None) -> None:
         """The story's reply to the last question; a 421 closes. ``offered``: the extensions, with a 250 to EHLO.

@@ -9,14 +9,12 @@ import asyncio
 import socket
 from typing import Any
 
-from aiosmtpd.smtp import SMTP
-
 from mailguard.config import Listener, Settings
 from mailguard.journal.recorder import Recorder
 from mailguard.net.local import BACKLOG, bind
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.identity import Identity
-from mailguard.smtp.server import Connection
+from mailguard.smtp.server import Connection, equipped
 from mailguard.smtp.story import StoryFactory
 
 
@@ -45,7 +43,7 @@ class SmtpListener:
         self.slots = slots
         self.identity = identity
         self.recorder = recorder or Recorder()
-        self.prototype = _prototype(settings)
+        self._connection = equipped(settings)
         self.port = 0
         self.address = config.address
         self._server: asyncio.Server | None = None
@@ -61,7 +59,7 @@ class SmtpListener:
         bound = bound or bind(self.config.address)
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self), sock=bound, backlog=BACKLOG
+                lambda: self._connection(self), sock=bound, backlog=BACKLOG
             )
         except BaseException:
             bound.close()
@@ -123,11 +121,3 @@ async def listen(
     )
     await made.start(bound)
     return made
-
-
-def _prototype(settings: Settings) -> dict[str, Any]:
-    """The attributes of an ``SMTP`` of aiosmtpd, without the commands and AUTH methods that it would offer."""
-    made = SMTP(None, hostname=settings.hostname, ident="mailguard", loop=asyncio.get_running_loop())
-    attributes = dict(vars(made))
-    attributes.update(_smtp_methods={}, _auth_methods={}, _handle_hooks={})
-    return attributes
