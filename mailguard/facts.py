@@ -15,6 +15,8 @@ from enum import Flag, IntEnum, StrEnum, auto
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Generic, TypeAlias, TypeVar
 
+from mailguard.secret import Secret
+
 T = TypeVar("T")
 
 
@@ -87,11 +89,24 @@ Codes: TypeAlias = frozenset[IPv4Address]
 
 @dataclass(frozen=True, slots=True)
 class DnsblZone:
-    """One list to ask about the client: the policy's ``name`` for it, its DNS ``zone``, whether it does IPv6."""
+    """One list to ask about the client.
+
+    Attributes:
+        name: the policy's.
+        zone: its DNS zone, as everybody may know it.
+        ipv6: whether it does IPv6.
+        key: of ours with its operator, the label before ``zone`` in the name that is asked; None where there is none.
+    """
 
     name: str
     zone: str
     ipv6: bool = False
+    key: Secret | None = None
+
+    @property
+    def asked(self) -> str:
+        """The zone to ask, which holds the key: for questions to the DNS, and to be shown nowhere."""
+        return self.zone if self.key is None else f"{self.key.revealed()}.{self.zone}"
 
 
 @dataclass(frozen=True, slots=True)

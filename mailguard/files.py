@@ -41,6 +41,14 @@ def read(path: Path, limit: int = MAX_FILE) -> Text:
     return _decoded(path, octets)
 
 
+def is_open(path: Path) -> bool:
+    """Whether every user of this machine may read or write the file at ``path``; not where nothing can be told."""
+    try:
+        return bool(path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
+    except OSError:
+        return False
+
+
 def _open_regular(path: str, flags: int) -> int:
     """Open a file without ever waiting for the other end of a pipe.
 

@@ -63,7 +63,7 @@ DISK: Final = Disk()
 class Snapshot:
     """What was read: texts and folders by path, and which paths there were."""
 
-    texts: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
     folders: Mapping[str, list[str] | None] = field(default_factory=dict)
     paths: Mapping[str, bool] = field(default_factory=dict)
 

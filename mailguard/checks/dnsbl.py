@@ -116,7 +116,7 @@ class Dnsbl:
             metrics.DNSBL_QUERIES.labels(zone=zone.name, outcome=Outcome.ILL).inc()
             return Unknown(f"ill: {item.ill}")
         started = self._clock()
-        outcome, answer = read(await self._resolver.resolve(query_name(address.ip, zone.zone), "A", deadline))
+        outcome, answer = read(await self._resolver.resolve(query_name(address.ip, zone.asked), "A", deadline))
         took = self._clock() - started
         timed(zone.name, took)
         metrics.DNSBL_SECONDS.labels(zone=zone.name).observe(took)

@@ -62,7 +62,7 @@ def points(zone: DnsblZone) -> tuple[ProbePoint, ...]:
 async def probe(resolver: Resolver, zone: DnsblZone, deadline: float) -> Finding:
     """Ask ``zone`` about all its test points at once, past our cache, until ``deadline`` (loop time)."""
     asked = points(zone)
-    names = [query_name(point.ip, zone.zone) for point in asked]
+    names = [query_name(point.ip, zone.asked) for point in asked]
     answers = await together(resolver.resolve(name, "A", deadline, fresh=True) for name in names)
     return judge((point, *read(answer)) for point, answer in zip(asked, answers, strict=True))
 

@@ -96,7 +96,7 @@ def _checked(policy: Path | None, config: Path | None) -> _Report:
     if policy is not None:
         _policy(policy, lambda: _tested(policy), report)
     elif settings is not None:
-        _policy(settings.policy, lambda: draft_for(settings), report)
+        _policy(settings.policy, lambda: draft_for(settings, keys_at_hand=False), report)
     return report
 
 
@@ -133,6 +133,7 @@ def _policy(path: Path, load_it: Callable[[], Draft], report: _Report) -> None:
         report.problems += error.problems
     else:
         report.well.append(f"{path}: ok, {_summary(report.draft.policy)}")
+        report.well += [f"  {what}: {place}" for what, place in report.draft.read]
 
 
 def _tested(path: Path) -> Draft:
@@ -162,14 +163,24 @@ def _tell(report: _Report, provenance: bool) -> None:
 def _as_json(report: _Report, provenance: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "problems": [problem_as_json(problem) for problem in Problems(report.problems).problems],
-        "warnings": [{"kind": finding.kind, **problem_as_json(finding.problem)} for finding in report.warnings],
+        "warnings": [_warning_as_json(finding) for finding in report.warnings],
         "certificate": report.soon,
     }
     if report.draft is not None:
-        found |= {"policy": str(report.draft.policy.path), "digest": report.draft.policy.digest}
+        policy = report.draft.policy
+        found |= {
+            "policy": str(policy.path),
+            "digest": policy.digest,
+            "read": [{"what": what, "place": place} for what, place in report.draft.read],
+            "allowed": [{**_warning_as_json(each.finding), "because": each.because} for each in policy.allowed],
+        }
     if provenance and report.draft is not None:
         found["rules"] = [rule_as_json(rule, report.draft.document) for rule in report.rules]
     return found
+
+
+def _warning_as_json(finding: Finding) -> dict[str, Any]:
+    return {"kind": finding.kind, "about": finding.about, **problem_as_json(finding.problem)}
 
 
 def _summary(policy: CompiledPolicy) -> str:
@@ -177,7 +188,9 @@ def _summary(policy: CompiledPolicy) -> str:
     counts = [_counted(len(everything.stages[stage].rules), f"{stage.name.lower()} rule") for stage in Stage]
     counts.append(_counted(len(everything.scales.lists), "DNS list"))
     observed = ", some only observed" if policy.trial is not None else ""
-    return f"{', '.join(counts)}{observed}, {_counted(policy.cases, 'case')} passed, digest {policy.digest[:12]}"
+    allowed = f", {_counted(len(policy.allowed), 'warning')} allowed" if policy.allowed else ""
+    passed = f"{_counted(policy.cases, 'case')} passed"
+    return f"{', '.join(counts)}{observed}, {passed}{allowed}, digest {policy.digest[:12]}"
 
 
 def _counted(number: int, what: str) -> str:

@@ -220,7 +220,8 @@ def facts_of_case(policy: CompiledPolicy, given: Mapping[str, Given]) -> tuple[C
     """What a case gives, as the engine takes it: every list that is not given does not list the client."""
     facts = _Given(given)
     client = facts.client()
-    answers = {zone.name: client.dnsbl.get(zone.name, Known(frozenset())) for zone in policy.lists}
+    names = [table.zone.name for table in policy.tables]
+    answers = {name: client.dnsbl.get(name, Known(frozenset())) for name in names}
     return (
         Client(client.address, 0, client.early_talker, client.reverse_dns, answers),
         facts.envelope(),

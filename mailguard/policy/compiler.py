@@ -14,9 +14,10 @@ from itertools import chain
 from pathlib import Path
 
 from mailguard.facts import Source, Stage
-from mailguard.policy import cases, provenance, tables
+from mailguard.policy import allowances, cases, provenance, tables
 from mailguard.policy.analysis import Subject, analyse
 from mailguard.policy.engine import CompiledPolicy
+from mailguard.policy.keys import KeyReader, not_read, read_keys
 from mailguard.policy.reading import Scales
 from mailguard.policy.rulebook import Rulebook, loose_problems
 from mailguard.policy.rules import Fallback, Rule, RuleSet, World, sources_of
@@ -36,11 +37,13 @@ class Draft:
         policy: it.
         document: where it stands.
         suites: its cases, its own first.
+        read: what was read for it besides its own file, each by what it is and where.
     """
 
     policy: CompiledPolicy
     document: Document
     suites: tuple[Suite, ...]
+    read: tuple[tuple[str, str], ...] = ()
 
     def tested(self) -> CompiledPolicy:
         """The policy.
@@ -53,8 +56,19 @@ class Draft:
         return self.policy
 
 
-def draft_policy(document: Document, include: Callable[[str], Text], beside: Iterable[Text] = ()) -> Draft:
-    """The policy in ``document``; ``include`` reads a file that it names, ``beside`` are files of cases beside it.
+def draft_policy(
+    document: Document,
+    include: Callable[[str], Text],
+    beside: Iterable[Text] = (),
+    key: KeyReader = not_read,
+) -> Draft:
+    """The policy in ``document``.
+
+    Args:
+        document: as written, parts and all.
+        include: reads a list that it names.
+        beside: files of cases beside it.
+        key: reads a key that it names.
 
     Raises:
         Problems: everything wrong with all of them, what ``include`` raises with it.
@@ -64,7 +78,7 @@ def draft_policy(document: Document, include: Callable[[str], Text], beside: Ite
         schema = validate(document, PolicyFile)
     except Problems as error:
         raise Problems([*error.problems, *loose_problems(document), *problems]) from error
-    policy, found = _compile(document, schema, include)
+    policy, found = _compile(document, schema, include, key)
     suites = (Suite(document, tuple(schema.cases)), *suites)
     for suite in suites:
         problems += cases.check(suite.document, suite.cases, frozenset(schema.dnsbl))
@@ -83,10 +97,11 @@ def compile_policy(document: Document, include: Callable[[str], Text], beside: I
 
 
 def _compile(
-    document: Document, schema: PolicyFile, include: Callable[[str], Text]
+    document: Document, schema: PolicyFile, include: Callable[[str], Text], key: KeyReader
 ) -> tuple[CompiledPolicy, list[Problem]]:
     problems: list[Problem] = []
-    lists = tables.dnsbl_tables(document, schema, problems)
+    keys = read_keys(document, schema, key, problems)
+    lists = tables.dnsbl_tables(document, schema, keys.found, problems)
     scales = Scales(lists, tables.weights(document, schema, problems), tuple(schema.virus.official))
     profiles = tables.profiles(document, schema, problems)
     address_lists = tables.address_lists(document, schema, include, problems)
@@ -102,16 +117,20 @@ def _compile(
         path=Path(document.text.file),
         digest="",
         description=schema.description,
-        lists=tuple(table.zone for table in lists) if Source.DNSBL in everything.sources else (),
+        lists=tuple(t.zone for t in lists if t.zone.name not in keys.missing and Source.DNSBL in everything.sources),
         sources=everything.sources,
         wants_early_talker=_wants_early_talker(rules, scales),
         force=force,
         trial=None if force == everything else everything,
         profiles=profiles,
         treatments=Treatments.of(everything.stages[Stage.CONTENT].rules),
-        warnings=() if problems else analyse(Subject(document, schema, rules, scales, profiles, address_lists)),
+        missing_keys=tuple(keys.missing.values()),
     )
-    return policy, problems
+    if problems:
+        return policy, problems
+    findings = analyse(Subject(document, schema, rules, scales, profiles, address_lists))
+    warnings, allowed = allowances.part(document, schema.allow_warnings, [*keys.warnings, *findings])
+    return replace(policy, warnings=warnings, allowed=allowed), problems
 
 
 def _world(rules: Rules, scales: Scales, fallbacks: Mapping[Source, Fallback]) -> World:

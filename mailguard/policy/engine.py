@@ -46,13 +46,15 @@ from mailguard.facts import (
     Unknown,
     VirusResult,
 )
-from mailguard.policy.analysis.finding import Finding
+from mailguard.policy.allowances import Allowed
 from mailguard.policy.answers import ListTable, usable
 from mailguard.policy.expression import Constant, Doubt, View
+from mailguard.policy.finding import Finding
 from mailguard.policy.reading import Reading, virus_kind
 from mailguard.policy.rules import Fallback, Profiles, Rule, World, always_reachable
 from mailguard.policy.treatment import Treatments
 from mailguard.policy.truth import Members, Truth, conjunction, negation
+from mailguard.positions import Problem
 from mailguard.replies import Origin, printable, reply
 from mailguard.verdict import Action, RuleOutcome, Trace, Verdict
 
@@ -226,7 +228,7 @@ class CompiledPolicy:
         path: the file that it was read from.
         digest: SHA-256 of that file and all that it includes, in hexadecimal.
         description: its own words about itself.
-        lists: whom to ask about a client.
+        lists: whom to ask about a client: none whose key is missing.
         sources: whose answers it needs at all.
         wants_early_talker: whether the greeting must wait a little to tell.
         force: what is in force.
@@ -235,6 +237,8 @@ class CompiledPolicy:
         treatments: which recipients may share a transaction.
         cases: how many cases of its own it has passed.
         warnings: what it says that is hardly meant.
+        allowed: what it says that is warned of elsewhere, and is meant here.
+        missing_keys: what to say of each list whose key is not at hand.
     """
 
     path: Path
@@ -249,6 +253,13 @@ class CompiledPolicy:
     treatments: Treatments
     cases: int = 0
     warnings: tuple[Finding, ...] = ()
+    allowed: tuple[Allowed, ...] = ()
+    missing_keys: tuple[Problem, ...] = ()
+
+    @property
+    def tables(self) -> tuple[ListTable, ...]:
+        """Every list with what its answers mean, those that are only observed, and those that cannot be asked."""
+        return (self.trial or self.force).scales.lists
 
     def profile(self, recipient: Mailbox) -> str:
         """The name of the profile of ``recipient``."""
@@ -301,7 +312,7 @@ class CompiledPolicy:
         return [(table.zone.zone, usable(answer)) for table, answer in self._asked(client) if table.white]
 
     def _asked(self, client: Client) -> Iterator[tuple[ListTable, Answer[Codes]]]:
-        for table in (self.trial or self.force).scales.lists:
+        for table in self.tables:
             answer = client.dnsbl.get(table.zone.name, NOT_ASKED)
             if answer != NOT_ASKED:
                 yield table, answer

@@ -1,9 +1,9 @@
 """A policy in several files: its own, and the parts in the folder beside it (``policy.d/*.yaml`` of ``policy.yaml``).
 
 What is known by a name (lists, weights, profiles, ...) is united: a name that stands in two files is refused, and both
-are told. Rules and cases go on: those of the policy itself first, then those of each part in order. What says
-something of the whole policy stands in the policy itself and nowhere else. The result is one document, in which every
-value still knows its place; all checks are those of a policy in one file.
+are told. Rules, cases and allowances go on: those of the policy itself first, then those of each part in order. What
+says something of the whole policy stands in the policy itself and nowhere else. The result is one document, in which
+every value still knows its place; all checks are those of a policy in one file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mailguard.positions import Document, Path, Place, Problem, did_you_mean
 
 UNITED: Final[tuple[Path, ...]] = (("dnsbl",), ("weights",), ("lists",), ("profiles",), ("unavailable",))
 """Mappings to which a part adds names."""
-APPENDED: Final[tuple[Path, ...]] = (("rules", "envelope"), ("rules", "content"), ("cases",))
+APPENDED: Final[tuple[Path, ...]] = (("rules", "envelope"), ("rules", "content"), ("cases",), ("allow_warnings",))
 """Lists to which a part adds entries."""
 KEYS: Final[Mapping[Path, frozenset[str]]] = {
     holder: frozenset(str(path[len(holder)]) for path in (*UNITED, *APPENDED) if path[: len(holder)] == holder)

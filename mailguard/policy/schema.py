@@ -7,6 +7,7 @@ they are short and plain; a folder's name goes into a header that the mail serve
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
@@ -24,6 +25,7 @@ from pydantic import (
 
 from mailguard.caseless import lowered
 from mailguard.facts import FACTS
+from mailguard.policy.finding import ALLOWABLE, Kind
 from mailguard.positions import Refusal, form
 from mailguard.verdict import Action
 
@@ -59,12 +61,16 @@ Folder: TypeAlias = Annotated[
     str,
     form("[A-Za-z0-9]([A-Za-z0-9 _.-]{0,62}[A-Za-z0-9])?(?<!\\.\\.)", "can't be a folder", "letters, digits, `_`, `-`"),
 ]
+KEY_IN_ZONE: Final = "{key}."
+"""What stands at the head of a zone that is asked with a customer's key."""
+MAX_ZONE: Final = 190
+"""Octets of a zone: with an IPv6 address before it, 64 octets, it is still a name of the DNS (RFC 1035 2.3.4)."""
 Zone: TypeAlias = Annotated[
     str,
     form(
-        r"(?=.{1,190}$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)+[A-Za-z0-9-]{2,63}",
+        rf"(?=.{{1,{MAX_ZONE}}}$)({re.escape(KEY_IN_ZONE)})?([A-Za-z0-9_]([A-Za-z0-9_-]{{0,61}}[A-Za-z0-9_])?\.)+[A-Za-z0-9-]{{2,63}}",
         "is no DNS zone",
-        "as in zen.spamhaus.org",
+        "as in zen.spamhaus.org, or {key}.zen.dq.spamhaus.net with a `key`",
     ),
     AfterValidator(lowered),
 ]
@@ -91,10 +97,49 @@ class AnswerEntry(Part):
     )
 
 
+class KeyFile(Part):
+    """A key in a file."""
+
+    file: str = Field(description="a file that holds the key and nothing else; relative to the policy", min_length=1)
+
+
+class KeyVariable(Part):
+    """A key in the environment."""
+
+    env: Annotated[
+        str, form("[A-Za-z_][A-Za-z0-9_]{0,63}", "can't name an environment variable", "letters, digits and `_`")
+    ] = Field(description="the environment variable that holds the key")
+
+
+def _named_key(value: Any) -> Any:
+    """A key is named, never written: a policy is shown to many."""
+    if isinstance(value, str):
+        hint = "put it into a file: `key: {file: /etc/mailguard/dqs.key}`, or name a variable: `key: {env: NAME}`"
+        raise Refusal("a key itself does not stand in a policy", hint)
+    return value
+
+
+def _key_form(value: Any) -> str:
+    return "env" if isinstance(value, dict) and "env" in value else "file"
+
+
+KeyEntry: TypeAlias = Annotated[
+    Annotated[KeyFile, Tag("file")] | Annotated[KeyVariable, Tag("env")],
+    Discriminator(_key_form),
+    BeforeValidator(_named_key),
+]
+
+
 class DnsblEntry(Part):
     """One DNSBL or DNSWL, asked about the connecting client."""
 
-    zone: Zone = Field(description="the DNS zone that is asked, e.g. zen.spamhaus.org", examples=["zen.spamhaus.org"])
+    zone: Zone = Field(
+        description="the DNS zone that is asked, e.g. zen.spamhaus.org; `{key}.` at its head stands for the `key`",
+        examples=["zen.spamhaus.org"],
+    )
+    key: KeyEntry | None = Field(
+        default=None, description="where the key is that `{key}` in `zone` stands for; it is shown nowhere"
+    )
     answers: dict[str, AnswerEntry] = Field(
         description="weights by answer: 127.0.0.2, 127.0.0.4-7 or 127.0.*.1; no other answer counts",
         json_schema_extra={"propertyNames": {"pattern": _ANSWER}},
@@ -105,6 +150,21 @@ class DnsblEntry(Part):
     help: str | None = Field(default=None, description="where a blocked sender can ask; may hold {client.ip}")
     ipv6: bool = Field(default=False, description="whether the list knows IPv6 addresses")
     mode: Mode = Field(default="enforce", description="observe: it counts only in what would have been done")
+
+    @model_validator(mode="after")
+    def _key_in_its_place(self) -> DnsblEntry:
+        if self.zone.startswith(KEY_IN_ZONE) and self.key is None:
+            hint = "add `key: {file: /etc/mailguard/dqs.key}` or `key: {env: NAME}`"
+            raise Refusal("this zone is asked with a key, and no `key` says where it is", hint, "zone")
+        if self.key is not None and not self.zone.startswith(KEY_IN_ZONE):
+            hint = 'begin the zone with it: `zone: "{key}.zen.dq.spamhaus.net"`'
+            raise Refusal("`zone` has no place for this key", hint, "key")
+        return self
+
+    @property
+    def shown(self) -> str:
+        """The zone without its key."""
+        return self.zone.removeprefix(KEY_IN_ZONE)
 
 
 class VirusEntry(Part):
@@ -338,6 +398,24 @@ class CasesFile(Part):
     cases: list[CaseEntry] = Field(description="run before every load of the policy", examples=["[]"])
 
 
+def _allowable(kind: Kind) -> Kind:
+    if kind not in ALLOWABLE:
+        raise Refusal(f"a warning [{kind}] cannot be allowed in a policy", f"`mailguard check --allow {kind}` can")
+    return kind
+
+
+class AllowanceEntry(Part):
+    """A warning that is meant to be."""
+
+    kind: Annotated[Kind, AfterValidator(_allowable), WithJsonSchema({"enum": sorted(ALLOWABLE)})] = Field(
+        description="the kind of the warning, in brackets where `mailguard check` prints it", examples=["one-list"]
+    )
+    about: str = Field(
+        description="the name of the rule, list, profile, constant or DNSBL that it is about", examples=["a rule"]
+    )
+    because: str = Field(description="why it is meant; told wherever it is", min_length=1, examples=["REASON"])
+
+
 def _facts_weighed(schema: dict[str, Any]) -> None:
     """For editors: the facts that can have a weight."""
     weight = schema["additionalProperties"]
@@ -371,3 +449,6 @@ class PolicyFile(Part):
         default=UnavailableEntry(), description="what a missing answer means where no rule decided"
     )
     cases: list[CaseEntry] = Field(default_factory=list, description="run before every load")
+    allow_warnings: list[AllowanceEntry] = Field(
+        default_factory=list, description="warnings of `mailguard check` that are meant to be, each with the reason"
+    )

@@ -20,6 +20,7 @@ from mailguard.policy.lists import AddressList, BadEntry, from_text
 from mailguard.policy.rules import Fallback, Profiles, RecipientMatch
 from mailguard.policy.schema import DnsblEntry, ListFile, PolicyFile, ScannerUnavailable, UnavailableEntry
 from mailguard.positions import Document, Path, Problem, Problems, Text, did_you_mean
+from mailguard.secret import Secret
 from mailguard.verdict import Action
 
 _EVERYBODY: Final = "*"
@@ -31,9 +32,11 @@ _SUGGESTED: Final = {
 }
 
 
-def dnsbl_tables(document: Document, schema: PolicyFile, problems: list[Problem]) -> tuple[ListTable, ...]:
-    """The lists with their tables of answers."""
-    tables = [_table(document, name, entry, problems) for name, entry in schema.dnsbl.items()]
+def dnsbl_tables(
+    document: Document, schema: PolicyFile, keys: Mapping[str, Secret], problems: list[Problem]
+) -> tuple[ListTable, ...]:
+    """The lists with their tables of answers, and with their ``keys`` as far as these are at hand."""
+    tables = [_table(document, name, entry, keys.get(name), problems) for name, entry in schema.dnsbl.items()]
     seen: dict[str, str] = {}
     for table in tables:
         first = seen.setdefault(table.zone.zone, table.zone.name)
@@ -44,7 +47,9 @@ def dnsbl_tables(document: Document, schema: PolicyFile, problems: list[Problem]
     return tuple(tables)
 
 
-def _table(document: Document, name: str, entry: DnsblEntry, problems: list[Problem]) -> ListTable:
+def _table(
+    document: Document, name: str, entry: DnsblEntry, secret: Secret | None, problems: list[Problem]
+) -> ListTable:
     path: Path = ("dnsbl", name)
     listings: list[Listing] = []
     for key, answer in entry.answers.items():
@@ -62,7 +67,8 @@ def _table(document: Document, name: str, entry: DnsblEntry, problems: list[Prob
     help_ = None
     if entry.help is not None:
         help_ = text_template(document, (*path, "help"), entry.help, ("client.ip",), problems)
-    return ListTable(DnsblZone(name, entry.zone, entry.ipv6), tuple(listings), help_, entry.mode == "observe")
+    zone = DnsblZone(name, entry.shown, entry.ipv6, secret)
+    return ListTable(zone, tuple(listings), help_, entry.mode == "observe")
 
 
 def text_template(

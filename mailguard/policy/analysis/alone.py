@@ -18,11 +18,11 @@ from mailguard.facts import FACTS, FactSpec, FactType, Known, Source
 from mailguard.policy.analysis.clauses import Clause, Demand, by_key, met
 from mailguard.policy.analysis.domains import Domains
 from mailguard.policy.analysis.effort import Effort
-from mailguard.policy.analysis.finding import Finding, Kind
 from mailguard.policy.analysis.sets import Values
 from mailguard.policy.analysis.subject import Subject
 from mailguard.policy.answers import CodePattern, ListTable, Tally
 from mailguard.policy.expression import Constant, HasTag, View, facts_of
+from mailguard.policy.finding import Finding, Kind
 from mailguard.policy.rules import Rule
 from mailguard.policy.truth import Members, Range, Value
 from mailguard.verdict import Action

@@ -26,9 +26,9 @@ from typing import Final, TypeAlias
 from mailguard.policy.analysis.clauses import Clause, Demand, by_key, met
 from mailguard.policy.analysis.domains import SUMS, Domains
 from mailguard.policy.analysis.effort import Effort
-from mailguard.policy.analysis.finding import Finding, Kind
 from mailguard.policy.analysis.sets import Set, Values, within
 from mailguard.policy.analysis.subject import Subject
+from mailguard.policy.finding import Finding, Kind
 from mailguard.policy.rules import Rule
 from mailguard.verdict import Action
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from mailguard.policy.analysis.clauses import Clause, by_key, met
 from mailguard.policy.analysis.domains import Domains
-from mailguard.policy.analysis.finding import Finding, Kind
 from mailguard.policy.analysis.subject import Subject
+from mailguard.policy.finding import Finding, Kind
 from mailguard.policy.rules import Rule
 from mailguard.verdict import Action
 

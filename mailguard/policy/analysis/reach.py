@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from mailguard.policy.analysis.clauses import Demand, met
 from mailguard.policy.analysis.domains import SUMS, Domains, bounds
-from mailguard.policy.analysis.finding import Finding, Kind
 from mailguard.policy.analysis.subject import Subject
+from mailguard.policy.finding import Finding, Kind
 from mailguard.policy.rules import Rule
 
 _MADE_OF = {

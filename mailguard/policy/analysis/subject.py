@@ -11,8 +11,8 @@ from typing import Final
 from mailguard.facts import Stage
 from mailguard.policy.analysis.clauses import Clause, TooMany, clauses
 from mailguard.policy.analysis.effort import Effort
-from mailguard.policy.analysis.finding import Finding, Kind
 from mailguard.policy.expression import Constant, ProfileRef, Span, nodes
+from mailguard.policy.finding import Finding, Kind
 from mailguard.policy.lists import AddressList
 from mailguard.policy.reading import Scales
 from mailguard.policy.rules import Profiles, Rule
@@ -85,15 +85,22 @@ class Subject:
 
     def of_condition(self, kind: Kind, rule: Rule, span: Span, message: str, hint: str = "", *steps: str) -> Finding:
         """A warning about a part of the condition of ``rule``."""
-        return Finding(kind, self.document.span_problem((*rule.path, "if"), span, message, hint, steps=steps))
+        problem = self.document.span_problem((*rule.path, "if"), span, message, hint, steps=steps)
+        return Finding(kind, problem, rule.name)
 
     def of_value(self, kind: Kind, path: Path, message: str, hint: str = "") -> Finding:
         """A warning about the value at ``path``."""
-        return Finding(kind, self.document.problem(path, message, hint))
+        return Finding(kind, self.document.problem(path, message, hint), self._about(path))
 
     def of_key(self, kind: Kind, path: Path, message: str, hint: str = "") -> Finding:
         """A warning about the key at ``path``."""
-        return Finding(kind, self.document.key_problem(path, message, hint))
+        return Finding(kind, self.document.key_problem(path, message, hint), self._about(path))
+
+    def _about(self, path: Path) -> str:
+        """The name of what stands at ``path``: of a rule its own, of all else its key."""
+        if path[0] == "rules":
+            return str(self.document.value((*path[:3], "name")))
+        return str(path[1] if path[0] == "dnsbl" else path[-1])
 
 
 def mentions(subject: Subject) -> Iterator[object]:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from mailguard.facts import FACTS, Provenance
-from mailguard.policy.analysis.finding import Finding, Kind
 from mailguard.policy.analysis.subject import Subject
 from mailguard.policy.expression import tags_of
+from mailguard.policy.finding import Finding, Kind
 from mailguard.policy.rules import Rule, with_parts
 from mailguard.verdict import Action
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mailguard.policy.analysis.finding import Finding, Kind
 from mailguard.policy.analysis.subject import Subject, mentions
 from mailguard.policy.answers import ListTable
 from mailguard.policy.expression import Constant, FactRef, InList, InTexts, Literal, ProfileRef
+from mailguard.policy.finding import Finding, Kind
 
 _NAMED = ("dnsbl.labels", "dnsbl.zones")
 _OF_WEIGHT = ("dnsbl.score", "client.score")

@@ -13,9 +13,9 @@ from ipaddress import IPv4Address
 from itertools import combinations
 from typing import Final
 
-from mailguard.policy.analysis.finding import Finding, Kind
 from mailguard.policy.analysis.subject import Subject
 from mailguard.policy.answers import ListTable
+from mailguard.policy.finding import Finding, Kind
 
 
 def _codes(*last: int) -> tuple[IPv4Address, ...]:
@@ -52,8 +52,10 @@ COMPOSITIONS: Final[Mapping[str, Mapping[str, tuple[IPv4Address, ...]]]] = {
 }
 """Zones, the collections of listings that each is made of, and the answers that tell one; none given: any of it."""
 
-_KEYED: Final = re.compile(r"[^.]+\.(?P<zone>[a-z-]+)(\.dq\.spamhaus\.net|(?P<abusix>\.mail\.abusix\.zone))")
-"""Zones whose first label is a customer's key: Spamhaus' DQS, and Abusix."""
+_KEYED: Final = re.compile(
+    r"((?P<key>[^.]+)\.)?(?P<zone>[a-z-]+)(\.dq\.spamhaus\.net|(?P<abusix>\.mail\.abusix\.zone))"
+)
+"""Zones that are asked with a customer's key before them: Spamhaus' DQS, and Abusix."""
 
 
 def plain(zone: str) -> str:
@@ -65,7 +67,8 @@ def plain(zone: str) -> str:
 
 
 def findings(subject: Subject) -> Iterator[Finding]:
-    """Each pair of lists that hold the same, told at the later one."""
+    """Each pair of lists that hold the same, told at the later one; and each zone that shows a customer's key."""
+    yield from _shown(subject)
     for one, other in combinations(subject.scales.lists, 2):
         shared = sorted(_weighed(one) & _weighed(other))
         if shared:
@@ -73,6 +76,16 @@ def findings(subject: Subject) -> Iterator[Finding]:
             message = f"the lists `{first}` and `{name}` both hold {', '.join(shared)}: one listing counts twice"
             hint = "keep the one that holds more, or weigh in only one of them what both hold"
             yield subject.of_value(Kind.OVERLAP, ("dnsbl", name, "zone"), message, hint)
+
+
+def _shown(subject: Subject) -> Iterator[Finding]:
+    for table in subject.scales.lists:
+        match = _KEYED.fullmatch(table.zone.zone)
+        if match is not None and match["key"]:
+            name, rest = table.zone.name, table.zone.zone.partition(".")[2]
+            message = f"the zone of the list `{name}` holds your key, which replies, log and journal show with it"
+            hint = f'write `zone: "{{key}}.{rest}"`, and `key: {{file: FILE}}` or `key: {{env: NAME}}`'
+            yield subject.of_key(Kind.KEY, ("dnsbl", name), message, hint)
 
 
 def _weighed(table: ListTable) -> set[str]:

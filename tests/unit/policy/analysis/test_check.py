@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mailguard.cli import app
 from mailguard.policy.analysis import Kind, written
-from mailguard.policy.analysis.finding import MAX_WRITTEN
+from mailguard.policy.finding import MAX_WRITTEN
 from mailguard.policy_files import load
 from tests.unit.policy.support import rules
 

@@ -1,7 +1,8 @@
 """A warning: something in a policy that works as it is written, and is hardly meant.
 
 No warning keeps a policy from loading. ``mailguard check`` prints them as a compiler does, each with its kind in
-brackets; ``--strict`` fails on them, but for kinds that ``--allow`` names.
+brackets; ``--strict`` fails on them, but for kinds that ``--allow`` names. A policy may allow itself single ones
+(``policy.allowances``).
 """
 
 from __future__ import annotations
@@ -36,14 +37,31 @@ class Kind(StrEnum):
     """A refusal does not tell the sender what it needs."""
     UNUSED = "unused"
     """Something is declared and nothing asks for it."""
+    KEY = "key"
+    """Others may learn the key of a list."""
+    NO_KEY = "no-key"
+    """The key of a list is not at hand."""
+    ALLOWANCE = "allowance"
+    """The policy allows a warning that there is not."""
+
+
+ALLOWABLE: Final = frozenset(Kind) - {Kind.KEY, Kind.NO_KEY, Kind.ALLOWANCE}
+"""Kinds of warnings that rest on the text of a policy alone, so that it can allow them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One warning: its kind, and what there is to say."""
+    """One warning.
+
+    Attributes:
+        kind: what it is about.
+        problem: what there is to say, and where.
+        about: the name of the rule, list, profile, constant or DNSBL that it is about.
+    """
 
     kind: Kind
     problem: Problem
+    about: str
 
     def __str__(self) -> str:
         """As a problem is shown, with the kind."""
