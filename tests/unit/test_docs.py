@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
@@ -98,10 +99,12 @@ def examples() -> Iterator[tuple[str, str, str]]:
 def load_example(text: str, folder: Path) -> None:
     """Load a policy, settings, or a part of one put into the default policy or into the least settings.
 
+    The lists that an example includes are the tutorial's.
     A part that brings rules of its own leaves the default's cases out, which are about the default's rules.
     """
     given = yaml.safe_load(text)
     (folder / "policy.yaml").write_text((ROOT / "policies/default.yaml").read_text())
+    shutil.copytree(ROOT / "docs/policy/step6/lists", folder / "lists")
     if given.keys() <= POLICY_KEYS:
         base = {key: value for key, value in DEFAULT_POLICY.items() if key != "cases" or "rules" not in given}
         whole = "mailguard_policy" in given
