@@ -152,6 +152,8 @@ class Helo:
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
 _DOT_STRING: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 """A local part that needs no quotes (RFC 5321 4.1.2, with RFC 6531 3.3)."""
+_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"(?:@(.*))?', re.DOTALL)
+"""A mailbox whose local part stands in quotes: that, with its backslashes, and the domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,16 @@ class Mailbox:
 
     local: str
     domain: str
+
+    @classmethod
+    def parse(cls, written: str) -> Mailbox:
+        """The mailbox that ``str`` wrote as ``written``, as the journal has it; empty for ``""`` and ``<>``."""
+        if written in ("", "<>"):
+            return cls("", "")
+        if quoted := _QUOTED.fullmatch(written):
+            return cls(re.sub(r"\\(.)", r"\1", quoted[1], flags=re.DOTALL), quoted[2] or "")
+        local, _, domain = written.partition("@")
+        return cls(local, domain)
 
     @property
     def is_null(self) -> bool:
@@ -183,13 +195,16 @@ class Mailbox:
 class Envelope:
     """What the client said before the content, for one recipient (provenance: envelope).
 
-    ``sender_resolves``: has the sender's domain an MX, A or AAAA record and no null MX (RFC 5321 5.1, RFC 7505).
+    Attributes:
+        sender_resolves: has the sender's domain an MX, A or AAAA record and no null MX (RFC 5321 5.1, RFC 7505).
+        hidden: names of facts, the client's too, that a record keeps under a pseudonym: what they are is unknown.
     """
 
     helo: Helo
     sender: Mailbox
     recipient: Mailbox
     sender_resolves: Answer[bool] = NOT_ASKED
+    hidden: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

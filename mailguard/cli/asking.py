@@ -51,6 +51,12 @@ def fail(text: str, status: int) -> NoReturn:
     raise typer.Exit(status)
 
 
+def tell_torn(torn: int) -> None:
+    """Say how many lines were passed over, if any."""
+    if torn:
+        typer.echo(f"mailguard: {torn} torn lines were passed over", err=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A journal to ask: its folder, and the file with the key of its pseudonyms, if any."""
@@ -62,15 +68,16 @@ class Asked:
         """The newest ``limit`` records that answer ``query``, torn ones told of; ends the command where it cannot."""
         reader = Reader(Folder(self.folder))
         try:
-            with _told() as progress:
+            with told("searching", _BLOCKS_WORTH_TELLING) as progress:
                 found = reader.search(query, limit, progress)
         except OSError as error:
-            fail(
-                f"there is no journal to read in {self.folder}: {(error.strerror or str(error)).lower()}", os.EX_NOINPUT
-            )
-        if reader.torn:
-            typer.echo(f"mailguard: {reader.torn} torn lines were passed over", err=True)
+            self.unreadable(error)
+        tell_torn(reader.torn)
         return found
+
+    def unreadable(self, error: OSError) -> NoReturn:
+        """End the command: the journal cannot be read."""
+        fail(f"there is no journal to read in {self.folder}: {(error.strerror or str(error)).lower()}", os.EX_NOINPUT)
 
     def pseudonyms(self) -> Pseudonyms | None:
         """What addresses may be written as; None where there is no key. Ends the command where it cannot be read."""
@@ -97,16 +104,14 @@ def asked(config: Path, folder: Path | None, key: Path | None) -> Asked:
 
 
 @contextmanager
-def _told() -> Iterator[Told]:
-    """A bar on standard error, where that is a terminal and there is much to do."""
+def told(what: str, worth: int) -> Iterator[Told]:
+    """A bar on standard error, where that is a terminal and there are ``worth`` steps at least."""
     if not sys.stderr.isatty():
         yield lambda _done, _all: None
         return
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("searching", visible=False)
-        yield lambda done, everything: bar.update(
-            task, completed=done, total=everything, visible=everything >= _BLOCKS_WORTH_TELLING
-        )
+        task = bar.add_task(what, visible=False)
+        yield lambda done, everything: bar.update(task, completed=done, total=everything, visible=everything >= worth)
 
 
 def parse_time(text: str, now: datetime) -> datetime:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import mmap
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,7 +60,7 @@ class Query:
         """Whether ``record`` is asked for."""
         if self.reference and record["ref"] != self.reference:
             return False
-        if not self.since <= written(record) < self.until:
+        if (self.since or self.until != EVER) and not self.since <= written(record) < self.until:
             return False
         if self.network is not None and not _within(record, self.network):
             return False
@@ -135,21 +135,27 @@ class Reader:
 
     # --- where to look ------------------------------------------------------------------------------------------
 
-    def _pieces(self, query: Query) -> Iterator[_Piece]:
-        for piece in self._everything(query):
-            if piece.last >= query.since and piece.first < query.until:
-                yield piece
+    def segments(self) -> dict[str, bool]:
+        """Every segment by its stem, in order of their beginnings, and whether it is sealed."""
+        found = [each for each in map(parts, self.folder.names()) if each and each[1] in (PLAIN, SEALED)]
+        sealed = {stem for stem, ending in found if ending == SEALED}
+        return {stem: stem in sealed for stem, _ending in found}
 
-    def _everything(self, query: Query) -> Iterator[_Piece]:
-        files: dict[str, set[str]] = {}
-        for name in self.folder.names():
-            if found := parts(name):
-                files.setdefault(found[0], set()).add(found[1])
-        for stem, endings in files.items():
-            if SEALED in endings:
-                yield from self._sealed(stem, query)
-            elif PLAIN in endings:
-                yield _Piece(0, EVER, partial(self._plain, stem))
+    def of_segment(self, stem: str, sealed: bool, query: Query) -> Iterator[Record]:
+        """The records of one segment that answer ``query``, in the order written; none where it has expired."""
+        for piece in self._in_time(self._of(stem, sealed, query), query):
+            yield from self._records(piece, query)
+
+    def _pieces(self, query: Query) -> Iterator[_Piece]:
+        for stem, sealed in self.segments().items():
+            yield from self._in_time(self._of(stem, sealed, query), query)
+
+    @staticmethod
+    def _in_time(pieces: Iterable[_Piece], query: Query) -> Iterator[_Piece]:
+        return (piece for piece in pieces if piece.last >= query.since and piece.first < query.until)
+
+    def _of(self, stem: str, sealed: bool, query: Query) -> Iterable[_Piece]:
+        return self._sealed(stem, query) if sealed else [_Piece(0, EVER, partial(self._plain, stem))]
 
     def _sealed(self, stem: str, query: Query) -> Iterator[_Piece]:
         index = self._index(stem)

@@ -90,6 +90,8 @@ class Reading:
 
     def value(self, name: str) -> Value | None:
         """The value of a fact or of ``tags``, None where there was no answer."""
+        if name in self.envelope.hidden:
+            return None
         return self.tags if name == TAGS else READERS[name](self)
 
     def shown(self, name: str) -> str:
