@@ -56,6 +56,31 @@ _BATCHED: Final = (MailGiven, RcptGiven, TransactionDropped)
 class Connection(SMTP):
     """One connection from accept to close."""
 
+    __slots__ = (  # with more than 30 attributes in its dictionary an object would take 1 KB more
+        "_before_story",
+        "_began",
+        "_client",
+        "_conversation",
+        "_cut",
+        "_draining",
+        "_gone",
+        "_half_closed",
+        "_handshaking",
+        "_held",
+        "_limits",
+        "_linger",
+        "_listener",
+        "_reader",
+        "_refusals",
+        "_relayed",
+        "_spoke_early",
+        "_story",
+        "_teller",
+        "_tls",
+        "_waiting",
+        "_writer",
+    )
+
     line_length_limit = READ_SIZE
     loop: asyncio.AbstractEventLoop
     _unused: tuple[Session, Envelope]
@@ -505,7 +530,7 @@ def equipped(settings: Settings) -> type[Connection]:
         if name not in anew
     }
     of_all.update(_smtp_methods={}, _auth_methods={}, _handle_hooks={}, _unused=(Session(loop), Envelope()))
-    return type("EquippedConnection", (Connection,), of_all)
+    return type("EquippedConnection", (Connection,), {"__slots__": (), **of_all})
 
 
 @cache
