@@ -155,5 +155,14 @@ def configure(format_: str = "logfmt", level: str = "info") -> None:
     )
 
 
+def silence() -> None:
+    """Log nothing from now on: for commands that have their own way to tell what they find."""
+    structlog.configure(processors=[_dropped])
+
+
+def _dropped(_logger: Any, _method: str, _event: MutableMapping[str, Any]) -> str:
+    raise structlog.DropEvent
+
+
 logger: Any = structlog.get_logger()
 """The logger: ``logger.info("message", ref=..., client=...)``."""

@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "serve": "serve:serve",
     "check": "check:command",
     "test": "testing:command",
+    "doctor": "doctor:doctor",
     "why": "why:why",
     "search": "search:search",
     "demo": "demo:demo",

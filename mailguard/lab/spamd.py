@@ -14,9 +14,9 @@ from typing_extensions import override
 
 from mailguard.lab.folders import free_port, is_root, make_folder, shipped
 from mailguard.lab.server import Server
+from mailguard.scanners import patterns
 
-GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*" + "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
-"""The line for which SpamAssassin gives a thousand points, in two pieces for the sake of mail about this source."""
+GTUBE = patterns.GTUBE
 
 RULES = Path("/usr/share/spamassassin")
 """The rules of Debian's package; not those that sa-update may have fetched, so that every machine has the same."""

@@ -217,10 +217,18 @@ async def _hand_over(connection: socket.socket, descriptor: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ClamdReport:
-    """What a look at clamd from outside showed: its version, and under which name it knows the EICAR test file."""
+    """What a look at clamd from outside showed.
+
+    Attributes:
+        version: such as ``ClamAV 1.4.3/27700/Sat Aug  2 08:35:21 2026``; without the rest where it has no signatures
+            of ClamAV's own.
+        eicar: under which name it knows the EICAR test file; empty where it does not.
+        stats: what it tells of itself, in several lines.
+    """
 
     version: str
     eicar: str
+    stats: str
 
     @property
     def detects(self) -> bool:
@@ -233,9 +241,9 @@ _RECEIVE_TRIES: Final = 5
 
 
 def probe(address: str, timeout: float) -> ClamdReport:
-    """Ask clamd for PING, VERSION and the EICAR test file, by pyclamd: a second opinion on our own client, for doctor.
+    """Ask clamd for PING, VERSION, STATS and EICAR, by pyclamd: a second opinion on our own client, for doctor.
 
-    Blocking; give it to a thread. ``timeout`` in seconds bounds each of the three questions.
+    Blocking; give it to a thread. ``timeout`` in seconds bounds each of the four questions.
 
     Raises:
         ScannerDown: clamd is not there, or gives no sensible reply.
@@ -244,12 +252,13 @@ def probe(address: str, timeout: float) -> ClamdReport:
         client = _pyclamd_client(address, timeout / _RECEIVE_TRIES)
         client.ping()
         version = client.version()
+        stats = client.stats()
         found = client.scan_stream(client.EICAR()) or {}
     except (OSError, ValueError, IndexError, AttributeError, TypeError) as error:
         # OSError: its ConnectionError; the others: what its parser raises on a reply that it does not know.
         raise ScannerDown(f"{type(error).__name__}: {error}") from error
     status, name = found.get("stream", ("", ""))
-    return ClamdReport(str(version), name if status == "FOUND" else "")
+    return ClamdReport(str(version), name if status == "FOUND" else "", str(stats).strip())
 
 
 def _pyclamd_client(address: str, timeout: float) -> Any:

@@ -70,6 +70,20 @@ def granted(output: Output, client: ClientAddress, body_cut: bool) -> Evidence:
     return kinds
 
 
+async def ask(address: str, command: str, message: bytes, user: str = "") -> Scored:
+    """spamd's reply to one ``command`` (HEADERS, REPORT) about ``message``; the caller bounds the wait.
+
+    Raises:
+        ScannerDown: it is not there.
+        BadReply: what it says is no answer.
+    """
+    async with connected(address) as connection:
+        # An error while sending is not the end: spamd may have said why before it closed.
+        await send(connection, request(command, message, user))
+        reply, _ = await receive(connection, len(message) + MAX_ADDED)
+    return parse_reply(reply)
+
+
 class Spamassassin:
     """spamd behind one socket.
 
@@ -128,21 +142,14 @@ class Spamassassin:
 
     async def _points(self, address: str, message: bytes) -> tuple[Scored, Output]:
         if self._clock() >= self._report_until:
-            scored = await self._ask(address, "HEADERS", message)
+            scored = await ask(address, "HEADERS", message, self._settings.user)
             output = from_headers(scored.body)
             if output is not None:
                 return scored, output
             self._report_until = self._clock() + HEADERS_RETRY
             logger.warning("spamd without mailguard.cf", error="points are rounded, fewer rules are trusted")
-        scored = await self._ask(address, "REPORT", message)
+        scored = await ask(address, "REPORT", message, self._settings.user)
         return scored, from_report(scored.body)
-
-    async def _ask(self, address: str, command: str, message: bytes) -> Scored:
-        async with connected(address) as connection:
-            # An error while sending is not the end: spamd may have said why before it closed.
-            await send(connection, request(command, message, self._settings.user))
-            reply, _ = await receive(connection, len(message) + MAX_ADDED)
-        return parse_reply(reply)
 
     def _result(self, scored: Scored, output: Output, client: ClientAddress, shown: Excerpt) -> SpamResult:
         names = {hit.rule for hit in output.hits}

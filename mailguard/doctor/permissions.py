@@ -1,0 +1,96 @@
+"""Who may write what mailguard obeys, and read what it keeps secret; and what it must write itself. Blocking.
+
+What everybody may write is no configuration of the administrator's; so it is with a folder that everybody may write
+where the sticky bit does not keep names from being taken away. The group is the administrator's affair.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from mailguard.doctor.notes import Notes
+from mailguard.doctor.patient import Patient
+from mailguard.journal.folder import why_unusable as why_no_journal
+from mailguard.policy_files import cases_beside, parts_beside
+from mailguard.positions import Problems
+from mailguard.spool import Folder
+from mailguard.spool import why_unusable as why_no_spool
+
+
+def examine(patient: Patient, notes: Notes) -> None:
+    """Files of configuration, secrets, and folders that are written."""
+    before = len(notes.findings)
+    for path in dict.fromkeys(_obeyed(patient)):
+        _writable(path, notes)
+    for name, path in secrets(patient).items():
+        _readable(name, path, notes)
+    if len(notes.findings) == before:
+        notes.ok("files", "nobody but owner and group may write configuration, or read secrets")
+    _folders(patient, notes)
+    if os.geteuid() == 0:
+        notes.skipped("user", "this is root, who may do anything: run doctor as the user that runs mailguard too")
+
+
+def _obeyed(patient: Patient) -> Iterator[Path]:
+    """What mailguard does as it says: files, and the folders that hold them."""
+    policy = patient.settings.policy
+    files = [patient.path.absolute(), policy]
+    try:
+        files += [*parts_beside(policy), *cases_beside(policy)]
+    except Problems:  # told of by the part `policy`
+        yield policy.parent
+    for file in files:
+        yield file
+        yield file.parent
+
+
+def _writable(path: Path, notes: Notes) -> None:
+    """Whether everybody may change what stands at ``path``; what is not there is told of elsewhere."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if not mode & stat.S_IWOTH or (stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+        return
+    kind = "folder" if stat.S_ISDIR(mode) else "file"
+    told = f"every user of this machine may change this {kind} (mode {stat.S_IMODE(mode):04o})"
+    notes.failed(str(path), told, f"chmod o-w {path}")
+
+
+def secrets(patient: Patient) -> dict[str, Path]:
+    """The files of which nobody else may know the contents, by the setting that names them."""
+    settings = patient.settings
+    found = {
+        "tls.key": settings.tls.key or settings.tls.certificate,
+        "journal.pseudonym_key": settings.journal.pseudonym_key,
+    }
+    return {name: path for name, path in found.items() if path is not None}
+
+
+def _readable(name: str, path: Path, notes: Notes) -> None:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        told = f"{path} cannot be read: {(error.strerror or str(error)).lower()}"
+        notes.failed(name, told, "let the user who runs mailguard, as this check does, read it: chgrp, chmod 640")
+        return
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        told = f"{path} is open to every user of this machine (mode {mode:04o})"
+        notes.failed(name, told, f"chmod o= {path}, and make a new one: this one may be known")
+
+
+def _folders(patient: Patient, notes: Notes) -> None:
+    settings = patient.settings
+    checks = {"spool_dir": why_no_spool(Folder(settings.spool_dir))}
+    if settings.journal.directory is not None:
+        checks["journal.directory"] = why_no_journal(settings.journal.directory)
+    for name, why in checks.items():
+        if why:
+            notes.failed(name, why, "let the user that runs mailguard, as this check does, make files there")
+        else:
+            notes.ok(name, "files can be made there")
