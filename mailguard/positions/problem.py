@@ -6,10 +6,11 @@ long after the file has changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import islice
 from typing import Final
 
 MAX_SHOWN: Final = 200
@@ -17,6 +18,9 @@ MAX_SHOWN: Final = 200
 
 MAX_NAMES: Final = 10
 """Names that a hint lists."""
+
+MAX_COMPARED: Final = 256
+"""Names with which one that is unknown is compared, which takes microseconds each."""
 
 MAX_TOLD: Final = 200
 """Problems that are written out; a file that is not what it should be has tens of thousands."""
@@ -123,12 +127,23 @@ def closest(word: str, known: Iterable[str], nearness: float = 0.6) -> str | Non
     return matches[0] if matches else None
 
 
-def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "known here") -> str:
-    """A hint for an unknown name: the nearest known one, or all of them."""
-    names = sorted(known)
-    near = closest(word, names)
+def did_you_mean(word: str, known: Collection[str], *, otherwise: str = "known here") -> str:
+    """A hint for an unknown name: the nearest known one, or all of them.
+
+    Of more than :data:`MAX_COMPARED` known names the first are told, and none is sought that is near: a generated file
+    may have ten thousand names, and as many unknown ones.
+    """
+    compared = len(known) <= MAX_COMPARED
+    names = tuple(sorted(known) if compared else islice(known, MAX_NAMES))
+    near = _nearest(word, names) if compared else None
     if near is not None:
         return f"did you mean `{near}`?"
     shown = ", ".join(f"`{name}`" for name in names[:MAX_NAMES])
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    more = f" and {len(known) - MAX_NAMES} more" if len(known) > MAX_NAMES else ""
     return f"{otherwise}: {shown}{more}" if names else ""
+
+
+@lru_cache(maxsize=1024)
+def _nearest(word: str, names: tuple[str, ...]) -> str | None:
+    """As :func:`closest`; one mistake is often made many times."""
+    return closest(word, names)

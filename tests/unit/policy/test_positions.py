@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel
 
 from mailguard.config import Settings
-from mailguard.positions import Document, Problem, Problems, Text, closest, parse, validate
-from mailguard.positions.problem import MAX_SHOWN
+from mailguard.positions import Document, Problem, Problems, Text, closest, did_you_mean, parse, validate
+from mailguard.positions.problem import MAX_COMPARED, MAX_NAMES, MAX_SHOWN
 from mailguard.positions.reader import MAX_DEPTH
 
 
@@ -216,6 +216,24 @@ def test_of_very_many_problems_the_first_are_told() -> None:
 def test_names_that_are_near() -> None:
     assert closest("helo.nam", ["helo.name", "spam.score"]) == "helo.name"
     assert closest("zzz", ["helo.name"]) is None
+
+
+class Counted(list[str]):
+    """Names, and how many of them were looked at."""
+
+    looked_at = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for name in super().__iter__():
+            self.looked_at += 1
+            yield name
+
+
+def test_a_hint_looks_at_no_more_names_than_it_tells_or_compares() -> None:
+    few, many = (Counted(f"name_{i:06}" for i in range(count)) for count in (MAX_COMPARED, MAX_COMPARED + 1))
+    assert did_you_mean("name_00001", few).startswith("did you mean `name_")
+    assert did_you_mean("name_00001", many).endswith(f"`name_000009` and {MAX_COMPARED + 1 - MAX_NAMES} more")
+    assert (few.looked_at, many.looked_at) == (MAX_COMPARED, MAX_NAMES)
 
 
 class _Inner(BaseModel):
