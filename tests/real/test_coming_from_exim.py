@@ -21,12 +21,13 @@ from mailguard.policy.schema import PolicyFile
 from tests.real.conftest import StartMailguard
 from tests.support.filtering_exim import FilteringExim, impossible
 from tests.support.pages import ROOT, blocks, sections, table
-from tests.support.tabled import TRAFFIC, become, make_lab
+from tests.support.tabled import TRAFFIC, Became, become, make_lab
 
 SECTIONS = sections((ROOT / "docs/coming-from-exim.md").read_text())
 AROUND = SECTIONS["What stands around them"]
 COMPARED = {name: text for name, text in SECTIONS.items() if table(text) and "Exim" in table(text)[0]}
 DEFAULT_POLICY = yaml.safe_load((ROOT / "policies/default.yaml").read_text())
+
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
@@ -38,7 +39,7 @@ def lab() -> Iterator[Lab]:
 
 
 def acls(section: str, kind: str) -> str:
-    """The three ACLs: what the section shows of each, and below it what stands around."""
+    """All ACLs: what the section shows of each, and below it what stands around."""
     [ours] = [_statements(block.text) for block in blocks(section, *kind.split())]
     [around] = [_statements(block.text) for block in blocks(AROUND, "exim") if block.text.startswith("acl_")]
     assert ours.keys() <= around.keys()
@@ -84,6 +85,12 @@ def policy_of(section: str, folder: Path) -> Path:
     return path
 
 
+def in_words(became: Became) -> str:
+    """What the tables say of it: where it is, and by which header it is marked."""
+    marks = [name for name in ("X-Warning", "X-Mailguard-Tags") if became.header(name)]
+    return became.words + "".join(f" with {name}" for name in marks)
+
+
 def test_the_tables_speak_of_mail_that_is_known() -> None:
     rows = [row["from"] for section in COMPARED.values() for row in table(section)]
     assert len(COMPARED) >= 10
@@ -108,5 +115,5 @@ async def test_both_do_what_the_table_says(
             service = await start_mailguard(lab, policy_of(section, tmp_path), **settings)
             at_exim = await become(before.port, sent, before)
             at_mailguard = await become(service.port, sent, behind)
-        told.append(row | {"Exim": at_exim.words, "mailguard": at_mailguard.words})
+        told.append(row | {"Exim": in_words(at_exim), "mailguard": in_words(at_mailguard)})
     assert told == table(section)

@@ -62,7 +62,8 @@ async def _told(sent: Traffic, lab: Lab, start_mailguard: StartMailguard, policy
         became = await become(service.port, sent, lab.exim())
         await service.worker.stop()
     observed = next((line["observed"] for line in lines if line["event"] == "message"), "")
-    tagged = f", tagged {became.tags}" if became.tags else ""
+    tags = became.header("X-Mailguard-Tags")
+    tagged = f", tagged {tags}" if tags else ""
     return became.words + tagged + (f"; observed: {observed}" if observed else "")
 
 

@@ -51,6 +51,7 @@ av_scanner = clamd:{clamd}
 spamd_address = {spamd}
 acl_smtp_connect = acl_check_connect
 acl_smtp_rcpt = acl_check_rcpt
+acl_smtp_mime = acl_check_mime
 acl_smtp_data = acl_check_data
 
 begin acl
@@ -119,7 +120,7 @@ class FilteringExim(Exim):
 
     Args:
         folder: as for :class:`Exim`; also ``CONFDIR`` of the ACLs, where ``files`` are put.
-        acls: all three of them: ``acl_check_connect``, ``acl_check_rcpt``, ``acl_check_data``.
+        acls: all of them: ``acl_check_connect``, ``acl_check_rcpt``, ``acl_check_mime``, ``acl_check_data``.
         routers: stand before the inbox.
         files: contents by name.
         clamd: what scans.

@@ -40,6 +40,11 @@ FROM_A_DIALUP = (
     "Received: from dialup.example.net (dialup.example.net [198.18.9.1])\r\n"
     "\tby smtp.example.org with ESMTPSA id 1;\r\n\tSat, 21 Nov 2026 09:58:00 +0000"
 )
+A_PROGRAM = (
+    "MIME-Version: 1.0",
+    "Content-Type: application/octet-stream; name=setup.exe",
+    "Content-Disposition: attachment; filename=setup.exe",
+)
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,7 @@ TRAFFIC = {
     "a message of 4 points, to who wants it strict": Traffic(body=FOUR_POINTS, recipient=CAROL),
     "a message of 4 points, from a dial-up address": replace(DIALUP, body=FOUR_POINTS),
     "a recipient whom the next server does not know": Traffic(recipient="nobody@test.invalid"),
+    "a message with a program": Traffic(headers=A_PROGRAM),
     "the fourth message within the hour": Traffic(messages=4),
 }
 
@@ -170,10 +176,10 @@ class Became:
     words: str
     delivered: Delivered | None = None
 
-    @property
-    def tags(self) -> str:
-        """What X-Mailguard-Tags says of it; empty where there is none."""
-        found = re.search(rb"^X-Mailguard-Tags: (.*)$", self.delivered.read(), re.MULTILINE) if self.delivered else None
+    def header(self, name: str) -> str:
+        """What the field ``name`` of the delivered message says; empty where there is none."""
+        line = rf"^{name}: (.*)$".encode()
+        found = re.search(line, self.delivered.read(), re.MULTILINE) if self.delivered else None
         return found[1].decode() if found else ""
 
 
