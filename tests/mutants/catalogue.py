@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.mutants import checks, journal, message, policy, relay, scanners, smtp, whole
+from tests.mutants import checks, journal, limits, message, policy, relay, scanners, smtp, whole
 from tests.mutants.mutant import INVARIANTS, Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *checks.MUTANTS,
     *journal.MUTANTS,
+    *limits.MUTANTS,
     *message.MUTANTS,
     *policy.MUTANTS,
     *relay.MUTANTS,
