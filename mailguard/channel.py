@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 from array import array
 from collections import deque
@@ -21,6 +22,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+PROTOCOL: Final = 1
+"""Changes with what the messages mean: after an upgrade a supervisor may start children of another version."""
 MAX_LINE: Final = 4 * 1024 * 1024
 """Octets of one message: settings with very long lists of networks, problems of a policy."""
 MAX_WAITING: Final = 2 * MAX_LINE
@@ -121,6 +124,15 @@ class Channel:
             self._waiting[0] = (line, ())
             if not line:
                 self._waiting.popleft()
+
+    def wait_to_write(self) -> None:
+        """Wait until the other end takes more, and send it; for a process that has nothing else to do.
+
+        Raises:
+            ChannelClosed: nobody reads any more.
+        """
+        select.select([], [self._end], [])
+        self.flush()
 
     def receive(self) -> list[Message]:
         """The messages that have come whole.

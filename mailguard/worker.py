@@ -12,6 +12,7 @@ a supervisor gives sockets and policy, step by step (``mailguard.children.worker
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -38,10 +39,12 @@ from mailguard.scanners.clamav import Clamav
 from mailguard.scanners.spamassassin import Spamassassin
 from mailguard.scanners.taint_source import load_taint
 from mailguard.session import Services, Session
+from mailguard.session.observing import Switch
 from mailguard.session.spooling import Spooling
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.identity import Identity
 from mailguard.smtp.listener import SmtpListener, listen
+from mailguard.smtp.overload import Overload
 from mailguard.smtp.shared_counts import SharedCounts
 from mailguard.snapshot import DISK, Files
 from mailguard.spool import Folder
@@ -55,14 +58,15 @@ _RESTART_DELAY = 5.0
 """Seconds before a watcher that died of a bug is started again."""
 
 
-def assemble(settings: Settings, policy: CompiledPolicy, recorder: Recorder) -> Services:
+def assemble(settings: Settings, policy: CompiledPolicy, recorder: Recorder, switch: Switch) -> Services:
     """Everything that sessions ask, made from the settings."""
     clock = time.monotonic
     resolver = Resolver(settings.dns, clock)
     spool = Folder(settings.spool_dir, settings.limits.min_spool_free)
     return Services(
         settings=settings,
-        policy=policy,
+        loaded=policy,
+        switch=switch,
         resolver=resolver,
         dnsbl=Dnsbl(resolver, policy.lists, settings.dns, clock),
         relay=Relay(settings.backends, settings.limits, settings.hostname, clock),
@@ -116,10 +120,13 @@ class Worker:
         self._slot = slot
         self._files = files
         self._counts = counts
+        self._overload = Overload(settings.limits)
         self._admin: Admin | None = None
         self._listeners: list[SmtpListener] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._draining = False
+        self._deadline = math.inf
+        self._switch = Switch(time.time)
         self._aside = Aside("reload")
         self._identity: Identity | None = None
         self._journal: Journal | None = None
@@ -161,7 +168,8 @@ class Worker:
             OpenRelay: a backend takes mail for anybody.
         """
         journal = _journal(self._settings, self._slot)
-        self._services = assemble(self._settings, load_for(self._settings, self._files), Recorder(journal))
+        recorder = Recorder(journal, self._settings.limits.max_refusals_recorded)
+        self._services = assemble(self._settings, load_for(self._settings, self._files), recorder, self._switch)
         self._identity = Identity.load(self._settings.tls, time.time)
         await self._services.relay.refuse_open_relays()
         if journal is not None:
@@ -177,7 +185,7 @@ class Worker:
         await self._listen(sockets or [None] * len(self._settings.listen))
         services = self._services
         watches = (services.dnsbl.watch, *services.relay.watches, services.spamassassin.watch, self._reload_when_told)
-        for watch in watches:
+        for watch in (*watches, self._overload.watch):
             self._watchers.append(asyncio.create_task(_watched(watch)))
         metrics.BUILD_INFO.labels(__version__).set(1)
         when_lost(metrics.LOG_LINES_LOST.inc)
@@ -198,7 +206,8 @@ class Worker:
         self.ports = [listener.port for listener in self._listeners]
 
     def _slots(self) -> Slots:
-        return Slots(self._settings.limits)
+        settings = self._settings
+        return Slots(settings.limits, settings.own_relays, self._counts, self._overload)
 
     def reload_soon(self) -> None:
         """Load policy and certificate again; once more after a load that is under way, however often this is called."""
@@ -260,15 +269,24 @@ class Worker:
     def adopt(self, policy: CompiledPolicy) -> None:
         """Let sessions that begin from now on have ``policy``."""
         self._services.dnsbl.reconfigure(policy.lists)
-        self._services = replace(self._services, policy=policy)
+        self._services = replace(self._services, loaded=policy)
+
+    def observe(self, until: float) -> None:
+        """Until then (Unix time) only observe, in sessions that are open already too; 0: enforce the policy again."""
+        self._switch.until = until
 
     @property
     def connections(self) -> int:
         """How many clients are connected now."""
         return sum(listener.connections for listener in self._listeners)
 
-    def health(self) -> Health:
-        """For /healthz and /readyz."""
+    @property
+    def digest(self) -> str:
+        """Of the policy that new sessions get."""
+        return self._services.policy.digest
+
+    def reasons(self) -> list[str]:
+        """Why clients should go elsewhere."""
         reasons = []
         if self._draining:
             reasons.append("draining")
@@ -276,9 +294,11 @@ class Worker:
             reasons.append("no backend answers")
         if trouble := self._services.spooling.trouble():
             reasons.append(f"no spool for long messages: {trouble}")
-        return Health(
-            not_ready=tuple(reasons), details={"version": __version__, "policy": self._services.policy.digest}
-        )
+        return reasons
+
+    def health(self) -> Health:
+        """For /healthz and /readyz."""
+        return Health(not_ready=tuple(self.reasons()), details={"version": __version__, "policy": self.digest})
 
     async def stop(self, drain: float = 0.0) -> None:
         """Stop listening; sessions in the middle of a message have ``drain`` seconds to finish, idle ones get 421.
@@ -287,14 +307,16 @@ class Worker:
         what stands between content and reply at a backend nobody waits longer either. Called again meanwhile, it takes
         no longer than the shorter of both.
         """
+        loop, first = asyncio.get_running_loop(), not self._draining
         self._draining = True
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + drain + self._settings.limits.close_timeout
+        self._deadline = min(self._deadline, loop.time() + drain + self._settings.limits.close_timeout)
         await asyncio.gather(*(listener.drain(drain) for listener in self._listeners))
+        if not first:
+            return
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
-        if unanswered := await self._services.relay.finish(max(0.0, deadline - loop.time())):
+        if unanswered := await self._services.relay.finish(max(0.0, self._deadline - loop.time())):
             logger.warning("messages without a reply", count=unanswered)
         if self._admin is not None:
             await self._admin.stop()

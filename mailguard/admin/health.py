@@ -1,8 +1,8 @@
 """What ``/healthz`` and ``/readyz`` say, as data (operations.md, "Health").
 
-``/healthz`` is 200 as long as the event loop answers: that it answers is all that it says, so that a dead scanner or
-backend, for which mail is deferred, is an alert and no reason to restart mailguard. ``/readyz`` is 503, with reasons,
-while a load balancer should send clients elsewhere.
+``/healthz`` is 200 as long as mail is handled safely, deferring included, so that a dead scanner or backend is an alert
+and no reason to restart mailguard; it is 503 where the processes do not stand (``admin.tree``). ``/readyz`` is 503,
+with reasons, while a load balancer should send clients elsewhere.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ class Health:
 
     Attributes:
         not_ready: why clients should go elsewhere; empty where all is well.
+        dead: why mailguard should be started again; empty where it handles mail safely.
         details: what is known besides, such as the version.
     """
 
     not_ready: tuple[str, ...] = ()
+    dead: tuple[str, ...] = ()
     details: dict[str, object] = field(default_factory=dict)
 
     def alive(self) -> dict[str, object]:
-        """The answer of ``/healthz``."""
-        return {"ok": True, **self.details}
+        """The answer of ``/healthz``: ``ok``, and the reasons against it."""
+        return {"ok": not self.dead, "reasons": list(self.dead), **self.details}
 
     def ready(self) -> dict[str, object]:
         """The answer of ``/readyz``: ``ok``, and the reasons against it."""

@@ -57,7 +57,8 @@ class Admin:
         return web.Response(body=exposition(self._folder), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _healthz(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._health().alive())
+        health = self._health()
+        return web.json_response(health.alive(), status=503 if health.dead else 200)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         health = self._health()

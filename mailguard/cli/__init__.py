@@ -17,6 +17,10 @@ from mailguard import __version__
 
 COMMANDS: Final[Mapping[str, str]] = {
     "serve": "serve:serve",
+    "reload": "control:reload",
+    "drain": "control:drain",
+    "observe": "control:observe",
+    "status": "control:status",
     "check": "check:command",
     "test": "testing:command",
     "doctor": "doctor:doctor",

@@ -42,6 +42,7 @@ class Mailguard(Server):
             proxied=f"127.0.0.1:{self.proxy_port}",
             admin={"address": f"127.0.0.1:{self.admin_port}"},
             log={"format": "json"},
+            run_dir=str(folder / "run"),
             **settings,
         )
         self.configuration.write_text(yaml.safe_dump(content, sort_keys=False))

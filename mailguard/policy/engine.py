@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
@@ -260,6 +261,14 @@ class CompiledPolicy:
     def tables(self) -> tuple[ListTable, ...]:
         """Every list with what its answers mean, those that are only observed, and those that cannot be asked."""
         return (self.trial or self.force).scales.lists
+
+    @cached_property
+    def only_observed(self) -> CompiledPolicy:
+        """The same as it were with ``mode: observe`` at its top: only rules that say ``mode: enforce`` do anything."""
+        everything = self.trial or self.force
+        calm = everything.insisted()
+        treatments = Treatments.of(everything.stages[Stage.CONTENT].rules)
+        return replace(self, force=calm, trial=everything, treatments=treatments)
 
     def profile(self, recipient: Mailbox) -> str:
         """The name of the profile of ``recipient``."""

@@ -68,6 +68,7 @@ class Rulebook:
             entry.folder,
             entry.symbol,
             path=path,
+            insists=entry.mode == "enforce",
         )
 
     def _check_name(self, name: str, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Final
@@ -41,6 +41,7 @@ class Rule:
         symbol: for tag.
         direction: where Received evidence may move its condition (``policy.direction``).
         path: where it stands in its document.
+        insists: whether it says itself that it is enforced, so that it is where all else is only observed.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Rule:
     symbol: str | None = None
     direction: Direction = Direction.FREE
     path: Path = ()
+    insists: bool = False
 
     @property
     def decides(self) -> bool:
@@ -131,6 +133,12 @@ class World:
     def sources(self) -> frozenset[Source]:
         """Everybody whom its rules need an answer of."""
         return frozenset(chain.from_iterable(stage.asked for stage in self.stages.values()))
+
+    def insisted(self) -> World:
+        """What of it stays in force under ``mode: observe`` at the top of the policy."""
+        scales = replace(self.scales, lists=tuple(table for table in self.scales.lists if not table.observed))
+        kept = {stage: [rule for rule in found.rules if rule.insists] for stage, found in self.stages.items()}
+        return World(scales, {stage: RuleSet.of(rules, scales) for stage, rules in kept.items()}, {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from mailguard.policy.engine import CompiledPolicy
 from mailguard.relay import Relay
 from mailguard.scanners.clamav import Clamav
 from mailguard.scanners.spamassassin import Spamassassin
+from mailguard.session.observing import Switch
 from mailguard.session.spooling import Spooling
 
 
@@ -25,11 +26,14 @@ class Services:
     """One immutable set of everything that a session asks.
 
     Attributes:
+        loaded: the policy as it is written.
+        switch: whether it is only observed for now.
         now: the wall clock, aware of its zone, for the date in Received (RFC 5321 4.4).
     """
 
     settings: Settings
-    policy: CompiledPolicy
+    loaded: CompiledPolicy
+    switch: Switch
     resolver: Resolver
     dnsbl: Dnsbl
     relay: Relay
@@ -38,3 +42,8 @@ class Services:
     spooling: Spooling
     recorder: Recorder
     now: Callable[[], datetime]
+
+    @property
+    def policy(self) -> CompiledPolicy:
+        """The policy as it holds at this moment."""
+        return self.loaded.only_observed if self.switch.on else self.loaded

@@ -139,6 +139,8 @@ class Mailguard(Subject):
             "dns": {"servers": [dns]},
             "admin": {"address": "127.0.0.1:0"},
             "log": {"format": "json"},
+            "run_dir": str(self._configuration.parent / "run"),
+            "workers": 1,  # the peer is one process too
         }
 
 

@@ -59,6 +59,8 @@ class Place:
             "backends": [{"address": sink.address}],
             "policy": "policy.yaml",
             "admin": {"address": "127.0.0.1:0"},
+            "run_dir": str(folder / "run"),
+            "workers": 1,
         }
         self.policy(policy)
 

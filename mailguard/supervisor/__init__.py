@@ -1,0 +1,1 @@
+"""The parent of all processes of the service: it binds the sockets, starts, replaces and stops workers."""

@@ -1,0 +1,116 @@
+"""``mailguard serve``: from the configuration to a running supervisor, in the one order that is safe.
+
+Settings; sockets, while this process may still be root; privileges dropped; then children, who import what they need
+while this process looks at what the settings name and loads the policy, as the user that serves. What cannot be read
+by that user is told before a client is served.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mailguard import log, metric_store
+from mailguard.config import Settings
+from mailguard.files import absolute, read_settings
+from mailguard.net.local import CannotListen
+from mailguard.positions import Document, Problems
+from mailguard.supervisor import privileges
+from mailguard.supervisor.reactor import Reactor
+from mailguard.supervisor.run_dir import RunDir
+from mailguard.supervisor.sockets import Sockets
+from mailguard.supervisor.systemd import Notifier, handed_over
+
+if TYPE_CHECKING:
+    from mailguard.supervisor.crew import Policy
+
+
+def serve(configuration: Path, fitted: Callable[[Settings], Settings]) -> int:
+    """Run the service; its exit status. ``fitted``: makes settings fit what this machine lets a process have.
+
+    Raises:
+        Problems: settings or policy are wrong.
+        CannotListen: an address cannot be listened on.
+        BadHandover: systemd's sockets do not fit the settings.
+        CannotDrop: the user cannot be become.
+        CannotRun: ``run_dir`` cannot be used, or another mailguard does.
+        StartFailed: the workers do not start.
+    """
+    document, written = read_settings(configuration)
+    settings = absolute(written, configuration.parent.absolute())
+    log.configure(settings.log.format, settings.log.level)
+    notifier = Notifier(os.environ, os.getpid())
+    handed = handed_over(os.environ, os.getpid())
+    with RunDir(settings.run_dir) as folder:
+        try:
+            sockets = Sockets.of(settings, handed)
+        except CannotListen:
+            _check(document, written)  # it may be the settings' own mistake, which is told with its line
+            raise
+        group = privileges.group_id(settings.processes.control_group)
+        privileges.drop(settings.user, folder.path)
+        return _supervise(configuration, document, written, settings, fitted, sockets, folder, notifier, group)
+
+
+def _check(document: Document, written: Settings) -> None:
+    from mailguard.settings_checks import problems_here
+
+    if problems := problems_here(document, written):
+        raise Problems(problems)
+
+
+def _supervise(
+    configuration: Path,
+    document: Document,
+    written: Settings,
+    settings: Settings,
+    fitted: Callable[[Settings], Settings],
+    sockets: Sockets,
+    folder: RunDir,
+    notifier: Notifier,
+    group: int,
+) -> int:
+    from mailguard.smtp import shared_counts
+
+    slots = 2 * (settings.workers or len(os.sched_getaffinity(0)))
+    metrics = folder.path / "metrics"
+    metric_store.prepare(metrics)
+    metric_store.open_slot(metrics, slots)
+    from mailguard.supervisor.control import Control
+    from mailguard.supervisor.supervisor import Resources, Supervisor
+
+    resources = Resources(sockets, metrics, shared_counts.create(slots), slots)
+    reactor = Reactor(time.monotonic)
+    fitting = fitted(settings).limits.max_connections
+    limit = {"max_connections": fitting}
+
+    def given(wanted: Settings) -> Settings:
+        if wanted.limits.max_connections <= fitting:
+            return wanted
+        return wanted.model_copy(update={"limits": wanted.limits.model_copy(update=limit)})
+
+    supervisor = Supervisor(configuration, settings, given, resources, reactor, notifier)
+    supervisor.hatch()
+    try:
+        with Control(folder, group, supervisor, reactor):
+            _check(document, written)
+            supervisor.begin(_first_policy(settings))
+            return supervisor.run()
+    finally:
+        supervisor.abandon()
+        log.logger.info("stopped")
+
+
+def _first_policy(settings: Settings) -> Policy:
+    """Read, compiled and tested here: nobody is served yet whom a hang could harm (decision 0007)."""
+    from mailguard.policy_files import load_for
+    from mailguard.snapshot import Recorder
+    from mailguard.supervisor.crew import Policy
+
+    recorder = Recorder()
+    policy = load_for(settings, recorder)
+    warnings = [warning.in_one_line for warning in policy.warnings]
+    return Policy(1, recorder.snapshot.descriptor(), str(policy.path), policy.digest, time.time(), warnings)
