@@ -234,7 +234,7 @@ class Dns(Section):
     attempts: int = setting(2, "questions to a resolver that stays silent", unit="questions", ge=1, le=10)
     server_retry: float = setting(30.0, "a resolver that does not answer is tried last for so long", unit="s", ge=0)
     max_questions: int = setting(
-        512, "questions under way at the same time; each takes a socket", unit="questions", ge=1
+        512, "questions under way at the same time; each takes a socket at the most", unit="questions", ge=1
     )
     cache_size: int = setting(50_000, "answers kept at the most", unit="answers", ge=0)
     max_ttl: float = setting(3600.0, "an answer is kept no longer, whatever its TTL", unit="s", ge=0)

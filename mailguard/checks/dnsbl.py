@@ -15,29 +15,46 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from functools import cached_property
+from ipaddress import IPv4Address
+from typing import Final, Literal, cast
+
+from prometheus_client import Counter, Histogram
 
 from mailguard import config, metrics
 from mailguard.checks.dnsbl_answers import NOT_LISTED, Outcome, read
 from mailguard.checks.dnsbl_health import Finding, Health, probe
 from mailguard.checks.dnsbl_names import is_asked_about, query_name
-from mailguard.dns import Resolver
+from mailguard.dns import Failed, Found, NotFound, Resolver
 from mailguard.facts import Answer, ClientAddress, Codes, DnsblZone, Unknown
 from mailguard.log import logger
 from mailguard.net.together import together
 
+_A: Final[Literal["A"]] = "A"
 JITTER: Final = 0.1
 """Share by which the time to the next probe differs, so that workers started together do not probe together."""
 
 
-@dataclass(slots=True)
+@dataclass
 class _List:
     """One list and how it stands: ``ill`` says why it is set aside, ``due`` when it is probed next (clock)."""
 
     zone: DnsblZone
     due: float
     ill: str = ""
+    _outcomes: dict[Outcome, Counter] = field(default_factory=dict)
+
+    @cached_property
+    def seconds(self) -> Histogram:
+        """How long a question to it takes."""
+        return metrics.DNSBL_SECONDS.labels(zone=self.zone.name)
+
+    def outcomes(self, outcome: Outcome) -> Counter:
+        """The counter of ``outcome``; looking it up by its labels costs more than counting."""
+        if (counter := self._outcomes.get(outcome)) is None:
+            counter = self._outcomes[outcome] = metrics.DNSBL_QUERIES.labels(zone=self.zone.name, outcome=outcome)
+        return counter
 
 
 class Dnsbl:
@@ -103,25 +120,25 @@ class Dnsbl:
         lists = list(self._lists.values())
         if not self._settings.ask_about_private_clients and not is_asked_about(address):
             return {item.zone.name: NOT_LISTED for item in lists}
-        answers = await together(self._ask(item, address, deadline, timed) for item in lists)
-        return {item.zone.name: answer for item, answer in zip(lists, answers, strict=True)}
+        answers = {item.zone.name: self._unasked(item, address) for item in lists}
+        asked = [item for item in lists if answers[item.zone.name] is None]
+        names = [(query_name(address.ip, item.zone.asked), _A) for item in asked]
+        replies = await self._resolver.resolve_all(names, deadline)
+        for item, (reply, seconds) in zip(asked, replies, strict=True):
+            outcome, answers[item.zone.name] = read(cast(Found[IPv4Address] | NotFound | Failed, reply))
+            timed(item.zone.name, seconds)
+            item.seconds.observe(seconds)
+            item.outcomes(outcome).inc()
+        return cast(dict[str, Answer[Codes]], answers)
 
-    async def _ask(
-        self, item: _List, address: ClientAddress, deadline: float, timed: Callable[[str, float], None]
-    ) -> Answer[Codes]:
-        zone = item.zone
-        if address.ip.version == 6 and not zone.ipv6:
+    def _unasked(self, item: _List, address: ClientAddress) -> Answer[Codes] | None:
+        """What is known of ``address`` and this list without a question; None: it must be asked."""
+        if address.ip.version == 6 and not item.zone.ipv6:
             return NOT_LISTED
         if item.ill:
-            metrics.DNSBL_QUERIES.labels(zone=zone.name, outcome=Outcome.ILL).inc()
+            item.outcomes(Outcome.ILL).inc()
             return Unknown(f"ill: {item.ill}")
-        started = self._clock()
-        outcome, answer = read(await self._resolver.resolve(query_name(address.ip, zone.asked), "A", deadline))
-        took = self._clock() - started
-        timed(zone.name, took)
-        metrics.DNSBL_SECONDS.labels(zone=zone.name).observe(took)
-        metrics.DNSBL_QUERIES.labels(zone=zone.name, outcome=outcome).inc()
-        return answer
+        return None
 
     async def watch(self) -> None:
         """Probe each list now and whenever it is due, until cancelled. A bug in here is logged and does not end it."""

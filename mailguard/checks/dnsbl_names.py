@@ -45,9 +45,21 @@ their clients from there.
 """
 
 
+_RANGES: Final = {
+    version: tuple(
+        (int(network.network_address), int(network.broadcast_address))
+        for network, _ in UNASKED
+        if network.version == version
+    )
+    for version in (4, 6)
+}
+"""The same as numbers: whether an address lies between two is asked of every client."""
+
+
 def is_asked_about(address: ClientAddress) -> bool:
     """Whether a list can know something about ``address``."""
-    return not any(address.ip in network for network, _ in UNASKED if network.version == address.ip.version)
+    number = int(address.ip)
+    return not any(first <= number <= last for first, last in _RANGES[address.ip.version])
 
 
 def query_name(ip: IPv4Address | IPv6Address, zone: str) -> str:

@@ -15,6 +15,9 @@ import idna
 MAX_NAME: Final = 253
 """Octets of a name as text without the final dot: 255 on the wire (RFC 1035 2.3.4)."""
 
+_USUAL: Final = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
+"""What is canonical as it stands; the short way for nearly every name."""
+_LENGTHS: Final = tuple(bytes((length,)) for length in range(64))
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 
@@ -32,6 +35,8 @@ def canonical(name: str) -> str:
     Raises:
         ValueError: an octet outside ASCII, an empty label or one over 63 octets, or more than 253 octets together.
     """
+    if len(name) <= MAX_NAME and _USUAL.fullmatch(name):
+        return name
     if not name.isascii():
         raise ValueError(f"{name[:80]!r} is not ASCII")
     text = name.removesuffix(".").lower()
@@ -44,7 +49,7 @@ def canonical(name: str) -> str:
 
 def encode(name: str) -> bytes:
     """A name that :func:`canonical` made, as it stands in a question (RFC 1035 3.1)."""
-    return b"".join(bytes((len(label),)) + label for label in name.encode("ascii").split(b".")) + b"\0"
+    return b"".join([_LENGTHS[len(label)] + label for label in name.encode("ascii").split(b".")]) + b"\0"
 
 
 def host_name(text: str) -> str:

@@ -1,9 +1,9 @@
 """The short way through the replies of which DNSBL traffic is made; None for all others, which dnspython then reads.
 
-Known are whole replies to one A question, NOERROR or NXDOMAIN, whose answer section holds nothing but A records of
-the very name asked; or nothing, and then one SOA of a zone that the name is in. A resolver writes those names as
-pointers into the question (RFC 1035 4.1.4); a name written otherwise, a CNAME, any surprise is not for here. Tests
-hold this against dnspython.
+Known are whole replies to one question, NOERROR or NXDOMAIN, whose answer section holds nothing but A records of the
+very name asked, where those were asked for; or nothing, and then one SOA of a zone that the name is in. A resolver
+writes those names as pointers into the question (RFC 1035 4.1.4); a name written otherwise, a CNAME, any surprise is
+not for here. Tests hold this against dnspython.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ _MAX_TTL: Final = 0x7FFFFFFF
 
 def read(question: Question, reply: bytes) -> Found[IPv4Address] | NotFound | None:
     """What ``reply``, which echoes ``question``, says, where it is of the known kind."""
-    if question.type != "A":
-        return None
     _, flags, questions, answers, authorities, _ = _HEADER.unpack_from(reply)
     if questions != 1 or flags & _ERROR_OR_CUT not in (0, _NXDOMAIN):
         return None
@@ -39,7 +37,7 @@ def read(question: Question, reply: bytes) -> Found[IPv4Address] | NotFound | No
         _HEADER.size + len(question.name) + 6
     )  # a length octet, the root, type and class beside the name's own octets
     if answers:
-        return None if flags & _NXDOMAIN else _addresses(reply, start, answers)
+        return None if flags & _NXDOMAIN or question.type != "A" else _addresses(reply, start, answers)
     return _absence(reply, start, flags & _NXDOMAIN != 0) if authorities == 1 else None
 
 

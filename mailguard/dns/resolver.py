@@ -2,12 +2,12 @@
 
 - *Deadline.* Each asker gives an absolute time of the event loop; at it, he has :class:`Failed`, whatever goes on
   below.
-- *Coalescing.* Who asks what is already under way joins. A question ends when it is answered, when all attempts have
-  failed, or when nobody waits for it any more; that one asker goes (deadline, cancellation) does not touch it.
+- *Coalescing.* Who asks what is already under way joins. A question (:mod:`mailguard.dns.flight`) ends when it is
+  answered, when all attempts have failed, or when nobody waits for it any more; that one asker goes (deadline,
+  cancellation) does not touch it.
 - *Cache.* Answers for their TTL, "none" for its zone's negative TTL (RFC 2308 5), failures for ``failure_ttl`` (RFC
   9520 3.2 wants at least a second), all within ``max_ttl`` and ``cache_size``.
-- *Servers.* In order; one that is silent for ``timeout`` or fails gives way to the next. Those that were silent are
-  asked again, ``attempts`` times in all: a datagram can get lost.
+- *Bounds.* ``max_questions`` are under way at the same time; the others wait for their turn.
 
 On failure: never an exception for anything that the network or a reply can do.
 """
@@ -15,13 +15,12 @@ On failure: never an exception for anything that the network or a reply can do.
 from __future__ import annotations
 
 import asyncio
-import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal, overload
+from typing import Literal, NamedTuple, cast, overload
 
 from mailguard import config, metrics
-from mailguard.dns import wire
 from mailguard.dns.answers import (
     TYPE_CODES,
     AnyAnswer,
@@ -35,41 +34,98 @@ from mailguard.dns.answers import (
     StartOfAuthority,
 )
 from mailguard.dns.cache import TtlCache
+from mailguard.dns.flight import Flight, Landed
 from mailguard.dns.servers import Server, Servers, system_servers
 from mailguard.dns.transport import NetworkTransport, Transport
 
 _HIT, _MISS, _JOINED = (metrics.DNS_CACHE.labels(result=result) for result in ("hit", "miss", "joined"))
 _SECONDS = {rdtype: metrics.DNS_SECONDS.labels(type=rdtype) for rdtype in TYPE_CODES}
+_TOO_LATE = Failed(Failure.TIMEOUT, "no answer by the deadline")
 
 
-class _Flight:
-    """A question under way and how many wait for it."""
+class Timed(NamedTuple):
+    """An answer, and the seconds that it took to come."""
 
-    def __init__(self, task: asyncio.Task[AnyAnswer]) -> None:
-        self._task = task
-        self._askers = 0
+    answer: AnyAnswer
+    seconds: float
+
+
+class _Shared(Flight):
+    """A question under way and who waits for it, each with the place of the answer among those that he wants.
+
+    Attributes:
+        askers: nobody any more: it is over or being called off.
+        fresh: it neither gives to the cache nor may be joined.
+        started: when it was sent, by the resolver's clock; None while it waits for its turn.
+    """
+
+    __slots__ = ("askers", "fresh", "started")
+
+    askers: list[tuple[_Asker, int]]
+    fresh: bool
+    started: float | None
+
+
+class _Asker:
+    """Somebody who waits for some questions at once. ``answers``: by place, None where there is none yet."""
+
+    __slots__ = ("_clock", "_future", "_missing", "_started", "answers")
+
+    def __init__(self, count: int, clock: Callable[[], float]) -> None:
+        self.answers: list[Timed | None] = [None] * count
+        self._clock = clock
+        self._started = clock()
+        self._missing: dict[int, _Shared] = {}
+        self._future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
-    def joinable(self) -> bool:
-        """Whether somebody still waits: otherwise the question is being called off."""
-        return self._askers > 0
+    def waits(self) -> bool:
+        """Whether an answer may still come."""
+        return bool(self._missing)
 
-    async def answer(self, deadline: float) -> AnyAnswer:
-        """The answer, or the failure to be there by ``deadline`` (loop time)."""
-        self._askers += 1
+    @property
+    def waited(self) -> float:
+        """Seconds since it asked."""
+        return self._clock() - self._started
+
+    def expect(self, place: int, question: _Shared) -> None:
+        """The answer at ``place`` is to be that of ``question``."""
+        self._missing[place] = question
+        question.askers.append((self, place))
+
+    def told(self, place: int, how: Landed) -> None:
+        """One question ended."""
+        if self._missing.pop(place, None) is None or self._future.done():
+            return
+        if isinstance(how, Exception):
+            self._future.set_exception(how)
+            return
+        self.answers[place] = Timed(how, self.waited)
+        if not self._missing:
+            self._future.set_result(None)
+
+    async def wait(self, deadline: float) -> None:
+        """Wait until all is answered, or for the deadline (loop time).
+
+        Raises:
+            Exception: what a bug raised on the way.
+        """
+        timer = asyncio.get_running_loop().call_at(deadline, self._late)
         try:
-            await asyncio.wait({self._task}, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+            await self._future
         finally:
-            self._askers -= 1
-            if not self._askers:
-                self._task.cancel()
-        if not self._task.done() or self._task.cancelled():
-            return _too_late()
-        return self._task.result()
+            timer.cancel()
 
+    def leave(self) -> list[_Shared]:
+        """Wait no more; the questions that nobody waits for now."""
+        missing, self._missing = self._missing, {}
+        for place, question in missing.items():
+            question.askers.remove((self, place))
+        return [question for question in missing.values() if not question.askers]
 
-def _too_late() -> Failed:
-    return Failed(Failure.TIMEOUT, "no answer by the deadline")
+    def _late(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
 
 
 class Resolver:
@@ -91,8 +147,9 @@ class Resolver:
         self._transport = transport or NetworkTransport()
         self._servers = Servers(servers, settings.server_retry, clock)
         self._cache: TtlCache[Question, AnyAnswer] = TtlCache(settings.cache_size, settings.max_ttl, clock)
-        self._flights: dict[Question, _Flight] = {}
-        self._slots = asyncio.Semaphore(settings.max_questions)
+        self._under_way: dict[Question, _Shared] = {}
+        self._waiting: deque[_Shared] = deque()
+        self._sent = 0
 
     @overload
     async def resolve(
@@ -130,87 +187,84 @@ class Resolver:
             deadline: loop time at which to give up.
             fresh: ask the servers anew: neither take from the cache and from a question under way, nor give to them.
         """
+        return (await self.resolve_all([(name, rdtype)], deadline, fresh=fresh))[0].answer
+
+    async def resolve_all(
+        self, questions: Sequence[tuple[str, RecordType]], deadline: float, *, fresh: bool = False
+    ) -> list[Timed]:
+        """Ask for several records at once, as :meth:`resolve` for one; the answers in the order of ``questions``."""
+        asker = _Asker(len(questions), self._clock)
+        try:
+            for place, (name, rdtype) in enumerate(questions):
+                self._ask_for(asker, place, name, rdtype, deadline, fresh)
+            self._start_waiting()  # not before all are expected: a question may fail at once
+            if asker.waits:
+                await asker.wait(deadline)
+        finally:
+            for question in asker.leave():
+                self._call_off(question)
+        return [timed or Timed(_TOO_LATE, asker.waited) for timed in asker.answers]
+
+    def _ask_for(self, asker: _Asker, place: int, name: str, rdtype: RecordType, deadline: float, fresh: bool) -> None:
+        """See that ``asker`` gets this answer: at once, where no server needs to be asked."""
         try:
             question = Question.about(name, rdtype)
         except ValueError as error:
-            return Failed(Failure.ERROR, str(error))
+            asker.answers[place] = Timed(Failed(Failure.ERROR, str(error)), 0.0)
+            return
         if not fresh and (cached := self._cache.get(question)) is not None:
             _HIT.inc()
-            return cached
-        if deadline <= asyncio.get_running_loop().time():
-            return _too_late()
-        if fresh:
-            return await _Flight(asyncio.create_task(self._ask(question))).answer(deadline)
-        return await self._flight(question).answer(deadline)
+            asker.answers[place] = Timed(cached, 0.0)
+        elif deadline > asyncio.get_running_loop().time():
+            self._join(asker, place, question, fresh)
 
-    def _flight(self, question: Question) -> _Flight:
-        """The question under way, or a new one."""
-        flight = self._flights.get(question)
-        if flight is not None and flight.joinable:
+    def _join(self, asker: _Asker, place: int, question: Question, fresh: bool) -> None:
+        """Have ``asker`` wait for ``question``, that under way or a new one."""
+        shared = None if fresh else self._under_way.get(question)
+        if shared is not None:
             _JOINED.inc()
-            return flight
-        _MISS.inc()
-        task = asyncio.create_task(self._ask_and_keep(question))
-        self._flights[question] = flight = _Flight(task)
-        task.add_done_callback(lambda _: self._landed(question, flight))
-        return flight
+            asker.expect(place, shared)
+            return
+        shared = _Shared(question, self._settings, self._servers, self._transport, self._landed)
+        shared.askers, shared.fresh, shared.started = [], fresh, None
+        if not fresh:
+            _MISS.inc()
+            self._under_way[question] = shared
+        asker.expect(place, shared)
+        self._waiting.append(shared)
 
-    def _landed(self, question: Question, flight: _Flight) -> None:
-        if self._flights.get(question) is flight:
-            del self._flights[question]
+    def _start_waiting(self) -> None:
+        """Send those that wait for their turn, as many as may be under way."""
+        while self._waiting and self._sent < self._settings.max_questions:
+            question = self._waiting.popleft()
+            if question.askers:
+                self._sent += 1
+                question.started = self._clock()
+                question.start()
 
-    async def _ask_and_keep(self, question: Question) -> AnyAnswer:
-        answer = await self._ask(question)
-        ttl = self._settings.failure_ttl if isinstance(answer, Failed) else answer.ttl
-        self._cache.put(question, answer, ttl)
-        return answer
+    def _landed(self, flight: Flight, how: Landed) -> None:
+        """A question ended: keep the answer, tell all who wait for it, and let the next one go."""
+        question = cast(_Shared, flight)
+        if not isinstance(how, Exception):
+            _SECONDS[question.question.type].observe(self._clock() - (question.started or 0.0))
+            if not question.fresh:
+                ttl = self._settings.failure_ttl if isinstance(how, Failed) else how.ttl
+                self._cache.put(question.question, how, ttl)
+        self._forget(question)
+        askers, question.askers = question.askers, []
+        for asker, place in askers:
+            asker.told(place, how)
+        self._start_waiting()
 
-    async def _ask(self, question: Question) -> AnyAnswer:
-        async with self._slots:
-            started = self._clock()
-            answer = await self._ask_servers(question)
-            _SECONDS[question.type].observe(self._clock() - started)
-        return answer
+    def _call_off(self, question: _Shared) -> None:
+        """Nobody waits for ``question`` any more."""
+        if question.started is not None:
+            question.call_off()
+        self._forget(question)
+        self._start_waiting()
 
-    async def _ask_servers(self, question: Question) -> AnyAnswer:
-        failures: list[tuple[Server, Failed]] = []
-        servers: Sequence[Server] = self._servers.in_order()
-        for _ in range(self._settings.attempts):
-            silent = []
-            for server in servers:
-                answer = await self._ask_one(server, question)
-                if not isinstance(answer, Failed):
-                    return answer
-                failures.append((server, answer))
-                if answer.kind is Failure.TIMEOUT:
-                    silent.append(server)
-            servers = silent
-        whys = dict.fromkeys(f"{server} {failure.why}" for server, failure in failures)
-        return Failed(failures[-1][1].kind, "; ".join(whys))
-
-    async def _ask_one(self, server: Server, question: Question) -> AnyAnswer:
-        try:
-            async with asyncio.timeout(self._settings.timeout):
-                reply = await self._exchange(server, wire.encode(question, secrets.randbits(16)))
-        except TimeoutError:
-            self._servers.silent(server)
-            return Failed(Failure.TIMEOUT, f"silent for {self._settings.timeout:g} s")
-        except (OSError, EOFError) as error:
-            self._servers.unreachable(server)
-            return Failed(Failure.ERROR, str(error) or type(error).__name__)
-        self._servers.answered(server)
-        return wire.decode(question, reply)
-
-    async def _exchange(self, server: Server, query: bytes) -> bytes:
-        """The reply to ``query``, by TCP where UDP could not hold it.
-
-        Raises:
-            OSError, EOFError: as the transport.
-        """
-        reply = await self._transport.udp(server, query, lambda datagram: wire.echoes(query, datagram))
-        if not wire.truncated(reply):
-            return reply
-        reply = await self._transport.tcp(server, query)
-        if not wire.echoes(query, reply) or wire.truncated(reply):
-            raise ConnectionError("the reply by TCP does not fit the question")
-        return reply
+    def _forget(self, question: _Shared) -> None:
+        self._sent -= question.started is not None
+        question.started = None
+        if self._under_way.get(question.question) is question:
+            del self._under_way[question.question]

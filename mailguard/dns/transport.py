@@ -1,8 +1,10 @@
-"""One query to one resolver and its reply, as octets: UDP, and TCP where the reply was cut (RFC 7766 5).
+"""Queries to resolvers and their replies, as octets: UDP, and TCP where the reply was cut (RFC 7766 5).
 
-Each query goes from a socket of its own: the kernel gives it a random source port (RFC 5452 4.5), a connected socket
-takes datagrams from the address asked and from no other (RFC 5452 9.1), and says at once where nobody listens. There
-is no timeout in here: the resolver bounds and cancels.
+Questions that are under way at the same time share a socket; one that no question is left on is closed, and none is
+for more than :data:`MAX_QUESTIONS`. So the source ports that the kernel draws change all the time, and a forged reply
+has to guess one of them beside 16 bits of id (RFC 5452 4.5). A connected socket takes datagrams from the address
+asked and from no other (RFC 5452 9.1), and says at once where nobody listens. There is no timeout in here: who asks
+bounds and calls off.
 """
 
 from __future__ import annotations
@@ -16,16 +18,31 @@ from mailguard.dns.servers import Server
 
 MAX_DATAGRAM: Final = 4096
 """Octets read of one datagram. We announce no EDNS size, so 512 is what may come (RFC 1035 2.3.4)."""
+MAX_QUESTIONS: Final = 64
+"""Questions that one socket is for, one after the other or at the same time: their replies fit its receive buffer."""
+_ID: Final = 2
+"""Octets of a query's id, its first."""
 
 
 class Transport(Protocol):
     """The way to the resolvers; tests put tables of faults in its place."""
 
-    async def udp(self, server: Server, query: bytes, fits: Callable[[bytes], bool]) -> bytes:
-        """Send ``query``; the first datagram from ``server`` that ``fits``. Others are passed over (RFC 5452 9.1).
+    def ask(
+        self,
+        server: Server,
+        query: bytes,
+        fits: Callable[[bytes], bool],
+        done: Callable[[bytes | Exception], None],
+    ) -> Callable[[], None]:
+        """Send ``query``, and later tell ``done`` the first datagram from ``server`` that ``fits``, or an error, once.
+
+        Other datagrams are passed over (RFC 5452 9.1).
+
+        Returns:
+            Calls the question off: ``done`` will not be told. To be called once it was told, too, it does nothing.
 
         Raises:
-            OSError: the network refused.
+            OSError: the network refused at once; ``done`` will not be told.
         """
         ...
 
@@ -40,17 +57,23 @@ class Transport(Protocol):
 
 
 class NetworkTransport:
-    """The real network."""
+    """The real network. It belongs to one event loop."""
 
-    async def udp(self, server: Server, query: bytes, fits: Callable[[bytes], bool]) -> bytes:
-        """See :meth:`Transport.udp`."""
-        loop = asyncio.get_running_loop()
-        with socket.socket(server.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-            sock.connect(server.address)
-            sock.send(query)
-            while not fits(reply := await loop.sock_recv(sock, MAX_DATAGRAM)):
-                pass
-            return reply
+    def __init__(self) -> None:
+        self._lines: dict[Server, _Line] = {}
+
+    def ask(
+        self,
+        server: Server,
+        query: bytes,
+        fits: Callable[[bytes], bool],
+        done: Callable[[bytes | Exception], None],
+    ) -> Callable[[], None]:
+        """See :meth:`Transport.ask`."""
+        line = self._lines.get(server)
+        if line is None or not line.takes(query):
+            line = self._lines[server] = _Line(server)
+        return line.ask(query, fits, done)
 
     async def tcp(self, server: Server, query: bytes) -> bytes:
         """See :meth:`Transport.tcp`."""
@@ -59,6 +82,78 @@ class NetworkTransport:
             await loop.sock_connect(sock, server.address)
             await loop.sock_sendall(sock, len(query).to_bytes(2) + query)
             return await _read(sock, int.from_bytes(await _read(sock, 2)))
+
+
+class _Line:
+    """One connected socket and the questions under way on it, by their ids; closed as soon as there is none.
+
+    Raises:
+        OSError: the network refused.
+    """
+
+    __slots__ = ("_left", "_loop", "_sock", "_under_way")
+
+    def __init__(self, server: Server) -> None:
+        self._left = MAX_QUESTIONS
+        self._loop = asyncio.get_running_loop()
+        self._under_way: dict[bytes, tuple[Callable[[bytes], bool], Callable[[bytes | Exception], None]]] = {}
+        self._sock = socket.socket(server.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            self._sock.connect(server.address)
+        except OSError:
+            self._sock.close()
+            raise
+        self._loop.add_reader(self._sock, self._readable)
+
+    def takes(self, query: bytes) -> bool:
+        """Whether ``query`` can go this way: no other of its id may be under way."""
+        return bool(self._under_way) and self._left > 0 and query[:_ID] not in self._under_way
+
+    def ask(
+        self, query: bytes, fits: Callable[[bytes], bool], done: Callable[[bytes | Exception], None]
+    ) -> Callable[[], None]:
+        """See :meth:`Transport.ask`."""
+        key = query[:_ID]
+        self._left -= 1
+        self._under_way[key] = fits, done
+        try:
+            self._sock.send(query)
+        except OSError as error:  # it may be about a question before this one: they all went the same way
+            del self._under_way[key]
+            self._fail(error)
+            raise
+        return lambda: self._call_off(key, done)
+
+    def _call_off(self, key: bytes, done: Callable[[bytes | Exception], None]) -> None:
+        if (asked := self._under_way.get(key)) is not None and asked[1] is done:
+            del self._under_way[key]
+            self._close_if_idle()
+
+    def _readable(self) -> None:
+        try:
+            datagram = self._sock.recv(MAX_DATAGRAM)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        asked = self._under_way.get(datagram[:_ID])
+        if asked is None or not asked[0](datagram):
+            return
+        del self._under_way[datagram[:_ID]]
+        self._close_if_idle()
+        asked[1](datagram)
+
+    def _fail(self, error: OSError) -> None:
+        under_way, self._under_way = self._under_way, {}
+        self._close_if_idle()
+        for _, done in under_way.values():
+            done(error)
+
+    def _close_if_idle(self) -> None:
+        if not self._under_way and self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
 
 
 async def _read(sock: socket.socket, size: int) -> bytes:

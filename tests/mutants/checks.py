@@ -45,10 +45,8 @@ MUTANTS: tuple[Mutant, ...] = (
         DOUBT,
         "dnsbl-ill-list-still-counts",
         "mailguard/checks/dnsbl.py",
-        """        if item.ill:
-            metrics.DNSBL_QUERIES""",
-        """        if False:
-            metrics.DNSBL_QUERIES""",
+        "        if item.ill:\n            item.outcomes",
+        "        if False:\n            item.outcomes",
         _DNSBL,
     ),
     Mutant(

@@ -92,17 +92,40 @@ class FakeTransport:
         """The names asked by UDP so far, in order."""
         return [name for way, name, _ in self.asked if way != "tcp"]
 
-    async def udp(self, server: Server, query: bytes, fits: Callable[[bytes], bool]) -> bytes:
+    def ask(
+        self, server: Server, query: bytes, fits: Callable[[bytes], bool], done: Callable[[bytes | Exception], None]
+    ) -> Callable[[], None]:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
+        over = False
+
+        def call_off() -> None:
+            nonlocal over
+            self.under_way -= not over
+            over = True
+            task.cancel()
+
+        def told(how: bytes | Exception) -> None:
+            nonlocal over
+            self.under_way -= not over
+            over = True
+            done(how)
+
+        task = asyncio.create_task(self._udp(server, query, fits, told))
+        return call_off
+
+    async def _udp(
+        self, server: Server, query: bytes, fits: Callable[[bytes], bool], told: Callable[[bytes | Exception], None]
+    ) -> None:
         try:
-            for datagram in await self._say(str(server), self.servers.get(str(server), self.table), query):
-                if fits(datagram):
-                    return datagram
-            await asyncio.Event().wait()
-            raise AssertionError
-        finally:
-            self.under_way -= 1
+            said = await self._say(str(server), self.servers.get(str(server), self.table), query)
+        except Exception as error:  # noqa: BLE001  a table of faults
+            told(error)
+            return
+        for datagram in said:
+            if fits(datagram):
+                told(datagram)
+                return
 
     async def tcp(self, server: Server, query: bytes) -> bytes:
         return (await self._say("tcp", self.tcp_table, query))[0]

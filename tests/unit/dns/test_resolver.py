@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import dns.message
 import pytest
 
 from mailguard import metrics
 from mailguard.dns import Absence, Failed, Failure, Found, MailExchange, NotFound, Resolver, StartOfAuthority
+from mailguard.dns.servers import Server
 from tests.support.loops import at, cancelled_after
 from tests.unit.dns.fakes import (
     HANGING,
@@ -206,6 +208,53 @@ async def test_many_askers_are_one_question() -> None:
     assert await asyncio.gather(*tasks) == [Found((IPv4Address("198.18.1.10"),), 60)] * 20
     assert len(transport.asked) == 1
     assert (counted("joined"), counted("miss")) == (before[0] + 19, before[1] + 1)
+
+
+async def test_many_questions_of_one_asker() -> None:
+    """In their order: found, from the cache, no name at all, refused at once, the same twice, and one too late."""
+    table: dict[tuple[str, str], Answerer] = {
+        ("host.example", "A"): A,
+        ("bad.example", "A"): REFUSED,
+        ("slow.example", "A"): HANGING,
+    }
+    transport = FakeTransport(table)
+    asking = resolver(transport)
+    await ask(asking)
+    names = ["host.example", "none.example", "a..b", "bad.example", "none.example", "slow.example"]
+    answers = [timed.answer for timed in await asking.resolve_all([(name, "A") for name in names], at(0.05))]
+    assert [type(answer) for answer in answers] == [Found, NotFound, Failed, Failed, NotFound, Failed]
+    assert answers[5] == Failed(Failure.TIMEOUT, "no answer by the deadline")
+    assert transport.names == ["host.example", "none.example", "bad.example", "slow.example"]
+    await until(lambda: transport.under_way == 0)
+
+
+async def test_a_question_that_fails_at_once_does_not_cut_those_beside_it_short() -> None:
+    class Refusing(FakeTransport):
+        """The network says no before it has sent anything, to one name."""
+
+        def ask(self, server: Server, query: bytes, *more: Any) -> Callable[[], None]:
+            if b"bad" in query:
+                raise OSError("no route")
+            return super().ask(server, query, *more)
+
+    asking = resolver(Refusing({("host.example", "A"): A}))
+    answers = await asking.resolve_all([("bad.example", "A"), ("host.example", "A"), ("bad.example", "A")], at())
+    assert [type(timed.answer) for timed in answers] == [Failed, Found, Failed]
+
+
+async def test_a_turn_that_nobody_waits_for_any_more_is_not_taken() -> None:
+    transport = FakeTransport()
+    transport.gate = asyncio.Event()
+    asking = resolver(transport, max_questions=1)
+    first = asyncio.create_task(ask(asking, "a.example"))
+    await until(lambda: transport.asked)
+    gone = await cancelled_after(3, ask(asking, "b.example"))
+    last = asyncio.create_task(ask(asking, "c.example"))
+    transport.gate.set()
+    assert isinstance(await first, NotFound)
+    assert isinstance(await last, NotFound)
+    assert gone.cancelled()
+    assert transport.names == ["a.example", "c.example"]
 
 
 @pytest.mark.parametrize("going", [0, 1])

@@ -7,17 +7,21 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from mailguard.config import Dns
-from mailguard.dns import Failed, Failure, Found, Resolver
+from mailguard.dns import Failed, Failure, Found, NotFound, RecordType, Resolver, wire
+from mailguard.dns.answers import Question
 from mailguard.dns.servers import Server, system_servers
-from mailguard.dns.transport import NetworkTransport
+from mailguard.dns.transport import MAX_QUESTIONS, NetworkTransport
 from tests.unit.dns.fakes import Clock, Say
 
+RDTYPE: Final[RecordType] = "A"
 ANSWER = Say(("host.example. 60 A 198.18.1.10",))
 CUT = Say(truncated=True)
 LONG = Say(tuple(f"host.example. 60 A 198.18.{i}.{j}" for i in range(8) for j in range(250)))
@@ -88,8 +92,8 @@ def resolver(*servers: str, **settings: object) -> Resolver:
     return Resolver(Dns.model_validate({"servers": list(servers), "timeout": 20, "cache_size": 0} | settings), Clock())
 
 
-async def ask(resolver: Resolver) -> object:
-    return await resolver.resolve("host.example", "A", asyncio.get_running_loop().time() + 30)
+async def ask(resolver: Resolver, name: str = "host.example") -> object:
+    return await resolver.resolve(name, "A", asyncio.get_running_loop().time() + 30)
 
 
 def descriptors() -> int:
@@ -105,6 +109,68 @@ async def test_a_question_and_its_answer_each_from_a_port_of_its_own(host: str) 
             assert await ask(asking) == Found((IPv4Address("198.18.1.10"),), 60)
         assert len(set(server.ports)) > 5
         assert descriptors() == before
+
+
+async def test_questions_under_way_together_share_a_socket() -> None:
+    async with serving(ANSWER) as (address, server):
+        before = descriptors()
+        asking = resolver(address)
+        await asyncio.gather(*(ask(asking, f"h{number}.example") for number in range(20)))
+        assert len(set(server.ports)) == 1
+        assert descriptors() == before
+
+
+async def test_one_socket_is_not_for_more_questions_than_its_bound() -> None:
+    async with serving(ANSWER) as (address, server):
+        before = descriptors()
+        asking = resolver(address)
+        questions = [(f"h{number}.example", RDTYPE) for number in range(3 * MAX_QUESTIONS)]
+        answers = await asking.resolve_all(questions, asyncio.get_running_loop().time() + 30)
+        assert {type(timed.answer) for timed in answers} == {NotFound}
+        assert [server.ports.count(port) for port in dict.fromkeys(server.ports)] == [MAX_QUESTIONS] * 3
+        assert descriptors() == before
+
+
+async def test_questions_of_one_id_go_by_two_sockets() -> None:
+    """An id tells whose reply it is, on one socket."""
+    told: list[bytes | Exception] = []
+    async with serving(ANSWER) as (address, server):
+        before, transport = descriptors(), NetworkTransport()
+        queries = [b"\7\7" + wire.encode(Question(name, "A"), 0)[2:] for name in ("a.example", "b.example")]
+        for query in queries:
+            transport.ask(Server.parse(address), query, partial(wire.echoes, query), told.append)
+        while len(told) < 2:  # noqa: ASYNC110 - callbacks alone
+            await asyncio.sleep(0.001)
+        assert len(set(server.ports)) == 2
+        assert descriptors() == before
+    assert all(isinstance(reply, bytes) for reply in told)
+
+
+async def test_a_question_called_off_leaves_those_beside_it_and_its_late_reply_is_passed_over() -> None:
+    told: list[bytes | Exception] = []
+    async with serving(ANSWER) as (address, server):
+        before, transport = descriptors(), NetworkTransport()
+        off, query = (
+            wire.encode(Question(name, "A"), number) for number, name in enumerate(("a.example", "b.example"))
+        )
+        call_off = transport.ask(Server.parse(address), off, partial(wire.echoes, off), told.append)
+        transport.ask(Server.parse(address), query, partial(wire.echoes, query), told.append)
+        call_off()
+        call_off()
+        while len(server.ports) < 2 or not told:  # noqa: ASYNC110 - callbacks alone
+            await asyncio.sleep(0.001)
+        assert descriptors() == before
+    assert [wire.echoes(query, reply) for reply in told if isinstance(reply, bytes)] == [True]
+
+
+async def test_nobody_listening_is_told_to_all_that_asked_there() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    before, asking = descriptors(), resolver(address, timeout=3600)
+    answers = await asyncio.gather(*(ask(asking, f"h{number}.example") for number in range(10)))
+    assert {type(answer) for answer in answers} == {Failed}
+    assert descriptors() == before
 
 
 async def test_a_datagram_from_elsewhere_is_never_read() -> None:
