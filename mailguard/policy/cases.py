@@ -34,14 +34,18 @@ from mailguard.facts import (
     Unknown,
     VirusResult,
 )
+from mailguard.policy.course import Course, Facts, course_of
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.policy.schema import CaseEntry, Given
 from mailguard.positions import Document, Path, Problem, did_you_mean
-from mailguard.verdict import Action, Verdict
+from mailguard.verdict import Verdict
 
 T = TypeVar("T")
 UNKNOWN: Final = "unknown"
 UNSCANNABLE: Final = "unscannable"
+_REVERSE_DNS: Final = ("reverse_dns.name", "reverse_dns.missing", "reverse_dns.unconfirmed")
+_VIRUS: Final = ("virus.status", "virus.name", "virus.kind")
+_SPAM: Final = ("spam.score", "spam.received_score", "spam.rules")
 _SCANNERS: Final = (Source.CLAMAV, Source.SPAMASSASSIN)
 _DERIVED: Final[Mapping[str, str]] = {
     "client.score": "give `dnsbl.NAME`, and the facts that have weights",
@@ -160,9 +164,7 @@ class _Given:
         return Client(
             ClientAddress.parse(self._text("client.ip")),
             early_talker=self._answer(("early_talker",), lambda: self._get("early_talker") is True),
-            reverse_dns=self._answer(
-                ("reverse_dns.name", "reverse_dns.missing", "reverse_dns.unconfirmed"), self._reverse_dns
-            ),
+            reverse_dns=self._answer(_REVERSE_DNS, self._reverse_dns),
             dnsbl={n: Unknown("a case says so") if v == UNKNOWN else Known(_answered(v)) for n, v in lists.items()},
         )
 
@@ -190,8 +192,8 @@ class _Given:
 
     def message(self) -> Message:
         """The message."""
-        virus = self._answer(("virus.status", "virus.name", "virus.kind"), lambda: VirusResult(self._signature()))
-        spam = self._answer(("spam.score", "spam.received_score", "spam.rules"), self._spam)
+        virus = self._answer(_VIRUS, lambda: VirusResult(self._signature()))
+        spam = self._answer(_SPAM, self._spam)
         return Message(int(self._number("message.size")), virus, spam)
 
     def _signature(self) -> str:
@@ -229,32 +231,102 @@ def facts_of_case(policy: CompiledPolicy, given: Mapping[str, Given]) -> tuple[C
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """How a case went: the ``verdict`` in the end, and the envelope's and the content's own; None where none came."""
-
-    verdict: Verdict
-    envelope: Verdict
-    content: Verdict | None = None
-
-
 def course(policy: CompiledPolicy, given: Mapping[str, Given]) -> Course:
-    """What ``policy`` makes of a case: the envelope's verdict where that ends it, else the content's.
-
-    Where the content's rules let through what a rule of the envelope had accepted, that rule is the one that decided.
-    """
-    client, envelope, message = facts_of_case(policy, given)
-    before = policy.envelope(client, envelope)
-    if before.action.blocks:
-        return Course(before, before)
-    after = policy.content(client, envelope, message, before)
-    spoke = before.rule if after.action is Action.ACCEPT and not after.rule else after.rule
-    return Course(replace(after, rule=spoke, observed=before.observed or after.observed), before, after)
+    """What ``policy`` makes of a case."""
+    return course_of(policy, Facts(*facts_of_case(policy, given)))
 
 
 def decide(policy: CompiledPolicy, given: Mapping[str, Given]) -> Verdict:
     """The verdict that ``policy`` comes to in a case."""
     return course(policy, given).verdict
+
+
+def overlaid(facts: Facts, given: Mapping[str, Given]) -> Facts:
+    """``facts`` but for what is ``given``; a fact of a message, where none came, makes one that is benign else."""
+    over = _Over(facts, given)
+    return Facts(over.client(), over.envelope(), over.message())
+
+
+class _Over:
+    """Facts that are given, over others that are known."""
+
+    def __init__(self, facts: Facts, given: Mapping[str, Given]) -> None:
+        self._facts = facts
+        self._given = given
+        self._new = _Given({**self._kept(), **given})
+
+    def _touched(self, *names: str) -> bool:
+        return any(name in self._given for name in names)
+
+    def _kept(self) -> dict[str, Given]:
+        """What stays of answers that consist of several facts, some of which are given."""
+        kept: dict[str, Given] = {}
+        reverse, message = self._facts.client.reverse_dns, self._facts.message
+        if isinstance(reverse, Known) and reverse.value.name:
+            kept["reverse_dns.name"] = reverse.value.name
+            kept["reverse_dns.unconfirmed"] = not reverse.value.confirmed
+        elif isinstance(reverse, Known) and "reverse_dns.name" not in self._given:
+            kept["reverse_dns.missing"] = True
+        if message is not None and isinstance(message.spam, Known):
+            spam = message.spam.value
+            kept |= {"spam.score": spam.score, "spam.received_score": spam.received_score}
+            kept["spam.rules"] = list(spam.rules)
+        return kept
+
+    def client(self) -> Client:
+        """The client."""
+        old, new = self._facts.client, self._new.client()
+        return replace(
+            old,
+            address=new.address if self._touched("client.ip") else old.address,
+            early_talker=new.early_talker if self._touched("early_talker") else old.early_talker,
+            reverse_dns=new.reverse_dns if self._touched(*_REVERSE_DNS) else old.reverse_dns,
+            dnsbl={**old.dnsbl, **new.dnsbl},
+        )
+
+    def envelope(self) -> Envelope:
+        """The envelope."""
+        old, new = self._facts.envelope, self._new.envelope()
+        return replace(
+            old,
+            helo=self._helo(old.helo, new.helo),
+            sender=new.sender if self._touched("sender.address", "sender.is_null") else old.sender,
+            recipient=self._recipient(old.recipient, new.recipient),
+            sender_resolves=new.sender_resolves if self._touched("sender.unresolvable") else old.sender_resolves,
+        )
+
+    def _helo(self, old: Helo, new: Helo) -> Helo:
+        return Helo(
+            new.name if self._touched("helo.name") else old.name,
+            new.is_address if self._touched("helo.is_address") else old.is_address,
+            new.resolves if self._touched("helo.unresolvable") else old.resolves,
+        )
+
+    def _recipient(self, old: Mailbox, new: Mailbox) -> Mailbox:
+        return Mailbox(
+            new.local if self._touched("recipient.address", "recipient.local") else old.local,
+            new.domain if self._touched("recipient.address", "recipient.domain") else old.domain,
+        )
+
+    def message(self) -> Message | None:
+        """The message; None where none came and nothing of it is given."""
+        old = self._facts.message
+        if not self._touched("message.size", *_VIRUS, *_SPAM):
+            return old
+        new = self._new.message()
+        if old is None:
+            return new
+        return Message(
+            new.size if self._touched("message.size") else old.size,
+            new.virus if self._touched(*_VIRUS) else old.virus,
+            self._spam(old.spam, new.spam) if self._touched(*_SPAM) else old.spam,
+        )
+
+    def _spam(self, old: Answer[SpamResult], new: Answer[SpamResult]) -> Answer[SpamResult]:
+        if isinstance(old, Unknown) or isinstance(new, Unknown):
+            return new
+        changed = replace(old.value, score=new.value.score, content_score=new.value.content_score)
+        return Known(replace(changed, rules=new.value.rules) if self._touched("spam.rules") else changed)
 
 
 def tried(policy: CompiledPolicy) -> CompiledPolicy:

@@ -11,7 +11,7 @@ outcome would be the same whatever the threshold. The values nearest to it on ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, product
@@ -22,10 +22,7 @@ from mailguard.policy.cases import course, facts_of_case, tried
 from mailguard.policy.engine import POSTMASTER, CompiledPolicy
 from mailguard.policy.expression import (
     And,
-    Comparison,
     Condition,
-    Constant,
-    FactRef,
     Holds,
     Literal,
     Not,
@@ -33,19 +30,18 @@ from mailguard.policy.expression import (
     ProfileRef,
     Span,
     View,
-    nodes,
 )
 from mailguard.policy.reading import Reading
 from mailguard.policy.rules import Rule
 from mailguard.policy.schema import CaseEntry
 from mailguard.policy.suites import Suite
+from mailguard.policy.thresholds import Limit, limits
 from mailguard.policy.truth import Members, Range
 from mailguard.positions import Document
 from mailguard.verdict import Verdict
 
 _Key: TypeAlias = tuple[str, Span, str]
 """A threshold: its rule, where its comparison stands in the condition, and whose constant it is."""
-_ORDERED: Final = ("<", "<=", ">", ">=")
 _CONSTANTS: Final = tuple(Holds(Literal(truth, FactType.BOOLEAN, (0, 0)), (0, 0)) for truth in (True, False))
 
 
@@ -155,14 +151,14 @@ class _Cover:
         for outcome in () if verdict.rule == POSTMASTER else verdict.trace.rules:
             rule = self._by_name[outcome.rule]
             view = View(reading, self._profiles[profile])
-            for limit in _limits(rule):
+            for limit in limits(rule.condition):
                 self._note_side(rule, limit, view, profile)
             if outcome.fired:
                 self._rules[rule.name].cases.append(case)
             if outcome.fired and rule.symbol is not None:
                 reading = reading.with_tags(Members.exactly(reading.tags.settled | {rule.symbol}))
 
-    def _note_side(self, rule: Rule, limit: _Limit, view: View, profile: str) -> None:
+    def _note_side(self, rule: Rule, limit: Limit, view: View, profile: str) -> None:
         truth, value = limit.comparison.evaluate(view), view.value(limit.fact.name)
         if truth is not None and isinstance(value, Range) and settles(rule.condition, limit.comparison, view):
             of_profile = profile if isinstance(limit.number, ProfileRef) else ""
@@ -170,7 +166,7 @@ class _Cover:
 
     def _thresholds_of(self, rule: Rule) -> Iterator[tuple[_Key, Threshold]]:
         condition = str(self._document.value((*rule.path, "if")))
-        for limit in _limits(rule):
+        for limit in limits(rule.condition):
             span = limit.comparison.span
             profiles = self._profiles if isinstance(limit.number, ProfileRef) else {"": {}}
             for profile, constants in profiles.items():
@@ -182,27 +178,6 @@ class _Cover:
     def _place(self, rule: Rule) -> tuple[str, int]:
         place = self._document.place(rule.path)
         return place.text.file, place.line
-
-
-@dataclass(frozen=True, slots=True)
-class _Limit:
-    """A comparison of a fact with a number that the policy gives."""
-
-    comparison: Comparison
-    fact: FactRef
-    number: Literal | ProfileRef
-
-    def value(self, constants: Mapping[str, Constant]) -> float:
-        """The number, in a profile that has ``constants``."""
-        return float(constants[self.number.name] if isinstance(self.number, ProfileRef) else self.number.constant)
-
-
-def _limits(rule: Rule) -> Iterator[_Limit]:
-    for node in nodes(rule.condition):
-        if isinstance(node, Comparison) and node.operator in _ORDERED:
-            for fact, number in ((node.left, node.right), (node.right, node.left)):
-                if isinstance(fact, FactRef) and isinstance(number, Literal | ProfileRef):
-                    yield _Limit(node, fact, number)
 
 
 def settles(condition: Condition, part: Condition, view: View) -> bool:

@@ -26,12 +26,12 @@ Pure, and it raises nothing for facts of the declared types.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from mailguard.facts import (
     NOT_ASKED,
@@ -65,17 +65,34 @@ _CAREFUL: Final = {Action.DEFER: 0, Action.FILE: 1, Action.ACCEPT: 2}
 """What ``unavailable`` may say, the most careful first."""
 
 
+Watch: TypeAlias = Callable[[Rule, View], None]
+"""Told of each rule as it is tried, with what its condition sees then: facts, constants, the tags given so far."""
+
+
+def unwatched(_rule: Rule, _view: View) -> None:
+    """Nobody watches."""
+
+
 class _Pass:
     """One pass through the rules of one stage in one world.
 
     Args:
+        watch: told of each rule of which there will be an outcome, before it.
         free: only rules that no Received evidence moves give tags and let the message through, and none blocks.
     """
 
     def __init__(
-        self, world: World, stage: Stage, reading: Reading, profile: Mapping[str, Constant], *, free: bool = False
+        self,
+        world: World,
+        stage: Stage,
+        reading: Reading,
+        profile: Mapping[str, Constant],
+        watch: Watch = unwatched,
+        *,
+        free: bool = False,
     ) -> None:
         self._rules = world.stages[stage]
+        self._watch = watch
         self._reading = reading
         self._free = free
         self._careful = View(reading, profile)
@@ -111,6 +128,7 @@ class _Pass:
         """Try ``rule``; True where nothing below matters any more: after a decision by doubt, its tags still do."""
         fired = self.decided is None and self._fires(rule, truth, position)
         if self.decided is None:
+            self._watch(rule, self._careful)
             self.outcomes.append(RuleOutcome(rule.name, fired or truth))
         if not rule.decides:
             self._tag(rule, conjunction((self.reach if self.decided is None else None, truth)), fired)
@@ -140,13 +158,15 @@ class _Pass:
 class _Decision:
     """The verdict of one pass."""
 
-    def __init__(self, world: World, stage: Stage, reading: Reading, profile: Mapping[str, Constant]) -> None:
+    def __init__(
+        self, world: World, stage: Stage, reading: Reading, profile: Mapping[str, Constant], watch: Watch
+    ) -> None:
         self._world = world
         self._stage = stage
         self._reading = reading
         self._profile = profile
         self._before = reading.tags
-        self._pass = _Pass(world, stage, reading, profile).run()
+        self._pass = _Pass(world, stage, reading, profile, watch).run()
         self._trace = Trace(
             tuple(reading.evidence(name) for name in world.stages[stage].facts),
             reading.weights,
@@ -283,16 +303,21 @@ class CompiledPolicy:
         fallback = self.force.fallbacks.get(source)
         return source in self.force.sources and fallback is not None and fallback.down is Action.DEFER
 
-    def envelope(self, client: Client, envelope: Envelope) -> Verdict:
-        """What the envelope's rules decide about one recipient."""
-        verdict = self._envelope(self.force, client, envelope)
+    def envelope(self, client: Client, envelope: Envelope, watch: Watch = unwatched) -> Verdict:
+        """What the envelope's rules decide about one recipient; ``watch`` is told of the rules in force."""
+        verdict = self._envelope(self.force, client, envelope, watch)
         if self.trial is None:
             return verdict
         return _observed(verdict, self._envelope(self.trial, client, envelope))
 
-    def content(self, client: Client, envelope: Envelope, message: Message, before: Verdict) -> Verdict:
-        """What is done with the message for one recipient; ``before``: the envelope's verdict, not a blocking one."""
-        verdict = self._content(self.force, client, envelope, message, before)
+    def content(
+        self, client: Client, envelope: Envelope, message: Message, before: Verdict, watch: Watch = unwatched
+    ) -> Verdict:
+        """What is done with the message for one recipient; ``before``: the envelope's verdict, not a blocking one.
+
+        ``watch`` is told of the rules in force.
+        """
+        verdict = self._content(self.force, client, envelope, message, before, watch)
         if self.trial is None:
             return verdict
         tried = self._envelope(self.trial, client, envelope)
@@ -300,13 +325,21 @@ class CompiledPolicy:
             return verdict
         return _observed(verdict, self._content(self.trial, client, envelope, message, tried))
 
-    def _envelope(self, world: World, client: Client, envelope: Envelope) -> Verdict:
+    def _envelope(self, world: World, client: Client, envelope: Envelope, watch: Watch = unwatched) -> Verdict:
         reading = Reading(world.scales, client, envelope, None, Members())
-        return _Decision(world, Stage.ENVELOPE, reading, self.profiles.of(envelope.recipient)).verdict(None)
+        return _Decision(world, Stage.ENVELOPE, reading, self.profiles.of(envelope.recipient), watch).verdict(None)
 
-    def _content(self, world: World, client: Client, envelope: Envelope, message: Message, before: Verdict) -> Verdict:
+    def _content(
+        self,
+        world: World,
+        client: Client,
+        envelope: Envelope,
+        message: Message,
+        before: Verdict,
+        watch: Watch = unwatched,
+    ) -> Verdict:
         reading = Reading(world.scales, client, envelope, message, _tags(before))
-        return _Decision(world, Stage.CONTENT, reading, self.profiles.of(envelope.recipient)).verdict(before)
+        return _Decision(world, Stage.CONTENT, reading, self.profiles.of(envelope.recipient), watch).verdict(before)
 
     def treatment(self, recipient: Mailbox, envelope_verdict: Verdict) -> Hashable:
         """Equal for two recipients only where every content gets one decision for both (one reply, policy.md)."""

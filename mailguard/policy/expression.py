@@ -355,6 +355,17 @@ def nodes(condition: Condition | Operand) -> Iterator[Condition | Operand]:
             yield from nodes(part)
 
 
+def leaves(condition: Condition) -> Iterator[Condition]:
+    """The conditions within that hold no others, in order."""
+    if isinstance(condition, And | Or):
+        for inner in condition.inner:
+            yield from leaves(inner)
+    elif isinstance(condition, Not):
+        yield from leaves(condition.inner)
+    else:
+        yield condition
+
+
 def facts_of(condition: Condition) -> Iterator[FactRef]:
     """Every fact that the condition names, as often as it does."""
     return (node for node in nodes(condition) if isinstance(node, FactRef))

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from mailguard.policy.cases import Course, course, tried
+from mailguard.policy.cases import course, tried
+from mailguard.policy.course import Course
 from mailguard.policy.engine import POSTMASTER, CompiledPolicy
 from mailguard.policy.schema import CaseEntry, CasesFile, Outcome
 from mailguard.positions import Document, Problem, Problems, Text, parse, validate
