@@ -1,14 +1,15 @@
 """Every setting of the daemon: type, unit, default, help, declared once.
 
 ``mailguard.yaml`` is read into :class:`Settings`; ``docs/reference/settings.md`` is generated from it. Unknown keys are
-refused. Durations are seconds, sizes are octets; a field's unit is in its schema (``unit``).
+refused. Durations are seconds, sizes are octets; a field's unit is in its schema (``unit``). No setting is a secret:
+those that have to do with one name the file that holds it (:func:`secret_file`).
 """
 
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -126,6 +127,11 @@ def setting(default: Any, help_: str, *, unit: str = "", **bounds: Any) -> Any:
     return Field(default=default, description=help_, json_schema_extra=extra, **bounds)
 
 
+def secret_file(help_: str) -> Any:
+    """A field that names a file with a secret; the environment may name another (:func:`secret_variables`)."""
+    return Field(default=None, description=help_, json_schema_extra={"secret": True})
+
+
 def required(help_: str, **bounds: Any) -> Any:
     """A field without a default."""
     return Field(description=help_, **bounds)
@@ -160,8 +166,8 @@ class Tls(Section):
         "PEM file: the certificate, then those that lead to its issuer; relative to this file's folder; without one "
         "STARTTLS is not offered",
     )
-    key: Path | None = setting(
-        None, "PEM file: its private key, not encrypted and closed to others; empty: in the certificate's file"
+    key: Path | None = secret_file(
+        "PEM file: its private key, not encrypted and closed to others; empty: in the certificate's file"
     )
     minimum_version: Literal["TLSv1.2", "TLSv1.3"] = setting("TLSv1.2", "the oldest version of TLS that is spoken")
     expiry_warning: float = setting(
@@ -476,8 +482,8 @@ class Journal(Section):
     pseudonymise: list[Literal["client", "sender", "recipient"]] = setting(
         [], "whose addresses are written as keyed hashes: `client`, `sender`, `recipient`"
     )
-    pseudonym_key: Path | None = setting(
-        None, "file with the key of these hashes, 32 octets or more, closed to others; relative to this file's folder"
+    pseudonym_key: Path | None = secret_file(
+        "file with the key of these hashes, 32 octets or more, closed to others; relative to this file's folder"
     )
 
     @model_validator(mode="after")
@@ -539,6 +545,26 @@ class Settings(Section):
     log: Log = setting(Log(), "the log")
     journal: Journal = setting(Journal(), "the journal")
     doctor: Doctor = setting(Doctor(), "what `mailguard doctor` expects")
+
+
+VARIABLE: Final = "MAILGUARD_"
+"""How the names of environment variables begin that name files; they end in ``_FILE``."""
+
+
+def secret_variables(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
+    """The environment variables that name files of secrets, each with the path of the setting that it stands for.
+
+    ``MAILGUARD_JOURNAL_PSEUDONYM_KEY_FILE`` is ``journal.pseudonym_key``. A secret itself stands neither in the
+    settings nor in the environment, where every child process and many a bug report would have it.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name, field in model.model_fields.items():
+        here = (*path, name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= secret_variables(field.annotation, here)
+        elif isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("secret"):
+            found[VARIABLE + "_".join(here).upper() + "_FILE"] = here
+    return found
 
 
 def split_address(address: str) -> tuple[str, int]:

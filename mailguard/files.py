@@ -10,13 +10,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-from mailguard.config import Settings
-from mailguard.positions import Document, Problem, Problems, Text, parse, validate
+from mailguard.config import VARIABLE, Settings, secret_variables
+from mailguard.positions import Document, Problem, Problems, Text, did_you_mean, parse, validate
 
 DEFAULT_CONFIG: Final = Path("/etc/mailguard/mailguard.yaml")
+_ENVIRONMENT: Final = "environment variable "
 MAX_FILE: Final = 1024 * 1024
 """Octets of a settings or policy file."""
 
@@ -76,14 +78,38 @@ def _decoded(path: Path, octets: bytes) -> Text:
         raise Problems([problem]) from error
 
 
-def read_settings(path: Path) -> tuple[Document, Settings]:
-    """The settings in the file at ``path``, with where each stands.
+def read_settings(path: Path, environment: Mapping[str, str] = os.environ) -> tuple[Document, Settings]:
+    """The settings in the file at ``path``, with where each stands; files of secrets as ``environment`` names them.
 
     Raises:
         Problems: everything that is wrong with how it is written.
     """
-    document = parse(read(path))
+    document = _overridden(parse(read(path)), environment)
     return document, validate(document, Settings)
+
+
+def variable_of(file: str) -> str:
+    """The environment variable in which a place of a document is, by the name of its text; empty for a file."""
+    return file.removeprefix(_ENVIRONMENT) if file.startswith(_ENVIRONMENT) else ""
+
+
+def _overridden(document: Document, environment: Mapping[str, str]) -> Document:
+    """``document`` with the files that variables of ``environment`` name.
+
+    Raises:
+        Problems: a variable looks like one of ours and is none; it would be passed over without a word.
+    """
+    known = secret_variables()
+    ours = {name for name in environment if name.startswith(VARIABLE) and name.endswith("_FILE")}
+    if unknown := sorted(ours - known.keys()):
+        raise Problems(_unknown(name, known) for name in unknown)
+    for name in sorted(ours):
+        document = document.with_text(known[name], Text(_ENVIRONMENT + name, environment[name]))
+    return document
+
+
+def _unknown(name: str, known: Collection[str]) -> Problem:
+    return Problem(_ENVIRONMENT + name, 1, 1, "no setting has this variable", did_you_mean(name, known))
 
 
 def absolute(settings: Settings, folder: Path) -> Settings:

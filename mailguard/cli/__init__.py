@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "why": "why:why",
     "search": "search:search",
     "demo": "demo:demo",
+    "config": "configuration:app",
     "schema": "schema:schema",
     "reference": "reference:reference",
     "spamrules": "spamrules:app",

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from mailguard import config
 from mailguard.cli.schema import Subject, schema_text
-from mailguard.config import Settings
+from mailguard.config import Settings, secret_variables
 from mailguard.facts import FACTS, Direction, FactSpec, Stage
 from mailguard.journal.form import FIELDS as RECORD_FIELDS
 from mailguard.log import FIELDS
@@ -97,6 +97,10 @@ def _default(field: FieldInfo) -> str:
     return "" if value in (None, [], "") else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+_VARIABLES: Final = {".".join(path): variable for variable, path in secret_variables().items()}
+"""The environment variable that names a file, by setting."""
+
+
 def _settings_rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, ...]]:
     for name, field in model.model_fields.items():
         section = _section_model(field)
@@ -113,7 +117,10 @@ def _settings_rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, .
             continue
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         kind = _type_name(field.annotation, field.metadata)
-        yield f"`{prefix}{name}`", kind, str(extra.get("unit", "")), _default(field), field.description or ""
+        meaning = field.description or ""
+        if variable := _VARIABLES.get(f"{prefix}{name}"):
+            meaning += f"; environment: `{variable}`"
+        yield f"`{prefix}{name}`", kind, str(extra.get("unit", "")), _default(field), meaning
 
 
 def settings_page() -> str:

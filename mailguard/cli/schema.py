@@ -69,7 +69,7 @@ def _tidied(node: Any, *, named: bool = False) -> Any:
     found = {
         key: _tidied(value, named=key in ("properties", "patternProperties", "$defs"))
         for key, value in node.items()
-        if key not in ("title", "examples", "unit")
+        if key not in ("title", "examples", "unit", "secret")
     }
     if "unit" in node:
         found["description"] = f"{found.get('description', '')} ({node['unit']})".lstrip()

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 
+from mailguard.config import secret_variables
 from mailguard.doctor.notes import Notes
 from mailguard.doctor.patient import Patient
 from mailguard.journal.folder import why_unusable as why_no_journal
@@ -62,12 +64,15 @@ def _writable(path: Path, notes: Notes) -> None:
 
 def secrets(patient: Patient) -> dict[str, Path]:
     """The files of which nobody else may know the contents, by the setting that names them."""
-    settings = patient.settings
-    found = {
-        "tls.key": settings.tls.key or settings.tls.certificate,
-        "journal.pseudonym_key": settings.journal.pseudonym_key,
-    }
-    return {name: path for name, path in found.items() if path is not None}
+    found: dict[str, Path] = {}
+    for path in secret_variables().values():
+        value = reduce(getattr, path, patient.settings)
+        if isinstance(value, Path):
+            found[".".join(path)] = value
+    tls = patient.settings.tls
+    if tls.key is None and tls.certificate is not None:  # which then holds the key
+        found["tls.certificate"] = tls.certificate
+    return found
 
 
 def _readable(name: str, path: Path, notes: Notes) -> None:

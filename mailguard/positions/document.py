@@ -7,7 +7,7 @@ be put together of several texts, so each place knows its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
@@ -77,6 +77,21 @@ class Document:
             path = path[:-1]
         return self.places[path]
 
+    def with_text(self, path: Path, text: Text) -> Document:
+        """The same, but that the whole of ``text``, a line, stands at ``path``: a value from elsewhere.
+
+        Mappings on the way are made where they are missing. Where something else is in the way, nothing is changed: it
+        is refused by whoever validates the document.
+        """
+        data = _with(self.data, path, text.text)
+        if data is self.data:
+            return self
+        missing = [path[:length] for length in range(1, len(path)) if path[:length] not in self.places]
+        width = len(text.text) + 1
+        place = Place(text, 1, 1, 1, width, Style.PLAIN)
+        places = {**self.places, **dict.fromkeys([*missing, path], place)}
+        return replace(self, data=data, places=places, spoilt=self.spoilt - {path})
+
     def value(self, path: Path) -> Any:
         """The value at ``path``, or None where nothing is."""
         found = self.data
@@ -126,6 +141,19 @@ class Document:
         for _ in range(offset):
             position += _width_at(raw, position, place.style)
         return min(position + 1, place.end_column)
+
+
+def _with(data: Any, path: Path, value: Any) -> Any:
+    """``data`` with ``value`` at ``path``; ``data`` itself where what stands on the way is no mapping."""
+    if not path:
+        return value
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        return data
+    before = data.get(path[0])
+    after = _with(before, path[1:], value)
+    return data if after is before else {**data, path[0]: after}
 
 
 def _width_at(raw: str, position: int, style: Style) -> int:
