@@ -167,7 +167,7 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
         452,
         "4.5.3",
         "Recipient needs a transaction of its own",
-        "the recipient's profile decides otherwise than an earlier one's",
+        "policy may block, tag or file for the recipient otherwise than for an earlier one",
         "policy.md",
     ),
     "too_large": ReplySpec(

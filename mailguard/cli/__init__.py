@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "search": "search:search",
     "demo": "demo:demo",
     "config": "configuration:app",
+    "profiles": "profiles:command",
     "schema": "schema:schema",
     "reference": "reference:reference",
     "spamrules": "spamrules:app",

@@ -28,6 +28,7 @@ def log_line(record: Record) -> dict[str, object]:
         **_who(record),
         **{name: record[name] for name in _AS_THEY_ARE if name in record},
         **_decision(record),
+        **_others(record),
         **_scans(record),
         **_end(record),
         **_reply(record),
@@ -85,6 +86,18 @@ def _decision(record: Record) -> dict[str, object]:
         "facts": _facts(_counting(decision)["facts"] for decision in decisions),
         "observed": f"{observed['action']} {observed['rule']}" if observed else "",
     }
+
+
+def _others(record: Record) -> dict[str, object]:
+    """Those whom the decision is not about: ``bob@example.com: file Junk, looks like spam``."""
+    others = [(", ".join(each["recipients"]), told(each["content"])) for each in record.get("others", ())]
+    found = [f"{who}: {what}" for who, what in others if what != told(record["content"])]
+    return {"others": found} if found else {}
+
+
+def told(decision: Mapping[str, Any]) -> str:
+    """What was decided, and by what rule, in a few words."""
+    return ", ".join(filter(None, (f"{decision['action']} {decision['folder'] or ''}".rstrip(), decision["rule"])))
 
 
 def _kept_from(decisions: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -13,7 +13,7 @@ from textwrap import fill
 from typing import Any, Final
 
 from mailguard.journal.form import Record
-from mailguard.journal.line import is_unknown
+from mailguard.journal.line import is_unknown, told
 
 WIDTH: Final = 78
 INDENT: Final = "    "
@@ -44,7 +44,17 @@ def letter(record: Record) -> str:
 
 def notes(record: Record) -> str:
     """What is for the postmaster alone."""
-    return _joined([_observed(record), _found(record), _rules(record), _facts(record), _scans(record), _way(record)])
+    return _joined(
+        [
+            _observed(record),
+            _others(record),
+            _found(record),
+            _rules(record),
+            _facts(record),
+            _scans(record),
+            _way(record),
+        ]
+    )
 
 
 def _joined(parts: Iterable[str]) -> str:
@@ -84,10 +94,20 @@ def _time(record: Record) -> str:
 def _mail(record: Record) -> str:
     done = _DONE.get(record.get("verdict", ""), "saw")
     recipients = record.get("recipients") or [record.get("recipient", "")]
-    folder = (record.get("content") or {}).get("folder") if record.get("verdict") == "file" else ""
-    filed = f", and filed it in {folder}" if folder else ""
+    filed = _filed(record) if record.get("verdict") == "file" else ""
     what = "a message" if record["event"] == "message" else "mail"
     return f"we {done} {what} from {record.get('sender', '')} to {', '.join(filter(None, recipients))}{filed}"
+
+
+def _filed(record: Record) -> str:
+    """Where, and for whom where that is not for all."""
+    folder, others = (record.get("content") or {}).get("folder"), record.get("others") or ()
+    if not others:
+        return f", and filed it in {folder}" if folder else ""
+    apart = {recipient for other in others for recipient in other["recipients"]}
+    first = [recipient for recipient in record.get("recipients", ()) if recipient not in apart]
+    filed = [(first, folder), *((other["recipients"], other["content"]["folder"]) for other in others)]
+    return "".join(f", and filed it in {where} for {', '.join(who)}" for who, where in filed if where)
 
 
 def _reply(record: Record) -> str:
@@ -187,6 +207,16 @@ def _observed(record: Record) -> str:
         if tried := decision.get("observed"):
             lines.append(f"{stage}: {tried['action']}, by {tried['rule'] or 'no rule'!r}")
     return _listed("Only observed, and not done:", lines)
+
+
+def _others(record: Record) -> str:
+    """What is not told of the first recipient and those treated like it."""
+    lines = []
+    for other in record.get("others", ()):
+        tried = other["content"]["observed"]
+        kept = f"; only observed: {told(tried)}" if tried else ""
+        lines.append(f"{', '.join(other['recipients'])} ({other['profile']}): {told(other['content'])}{kept}")
+    return _listed("Other recipients, of whom policy decided by itself:", lines)
 
 
 def _found(record: Record) -> str:

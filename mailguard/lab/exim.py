@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,10 @@ _MAIN = """\
 MAILGUARD_PORT = {proxy_port}
 MAILGUARD_DOMAINS = +local_domains
 MAILGUARD_MAILBOXES = local_parts = lsearch,ret=key;{folder}/users
+MAILGUARD_PROFILES = {folder}/profiles
 MAILGUARD_MAILDIR = {mail}/$local_part_data/Maildir
 MAILGUARD_WRITTEN_AS = user = {user}
+{macros}
 {limits}
 .include {folder}/deploy/main.conf
 {lmtp}
@@ -89,6 +91,13 @@ acl_data:
   accept
 """
 
+_ALIASES_ROUTER = """\
+aliases:
+  driver = redirect
+  domains = +local_domains
+  data = ${{lookup{{$local_part@$domain}}lsearch{{{folder}/aliases}}}}
+"""
+
 _INBOX_ROUTER = """\
 inbox:
   driver = accept
@@ -140,6 +149,8 @@ class Exim(Server):
         relay_hosts: hosts that may relay; Debian's own default is loopback, which a PROXY header hides from it.
         junk_router: whether the router of ``deploy/exim`` that files is part of the configuration.
         users: local parts that have a mailbox.
+        aliases: addresses of ours that are others', each with a line of addresses.
+        macros: lines of macros before the parts of ``deploy``.
         lmtp: Dovecot's socket, where the mailboxes are not Exim's own but Dovecot's (``deploy/dovecot``).
         certificate: PEM files of a certificate and its key, which are copied; without them there is no STARTTLS.
     """
@@ -154,6 +165,8 @@ class Exim(Server):
         relay_hosts: str = "127.0.0.1 : ::1",
         junk_router: bool = True,
         users: Iterable[str] = world.USERS,
+        aliases: Mapping[str, str] | None = None,
+        macros: Iterable[str] = (),
         lmtp: Path | None = None,
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
@@ -163,12 +176,15 @@ class Exim(Server):
         self.mail = make_folder(folder / "mail", self.run_as)
         for name in ("spool", "log"):
             make_folder(folder / name, self.run_as)
+        self.profiles = folder / "profiles"
+        """Where it looks profiles up, if there is such a file."""
+        (folder / "aliases").write_text("".join(f"{alias}: {line}\n" for alias, line in (aliases or {}).items()))
         (folder / "users").write_text("".join(f"{user}:\n" for user in self.users))
         deployed = make_folder(folder / "deploy")
         for part in (*shipped("deploy/exim").glob("*.conf"), *shipped("deploy/dovecot").glob("exim-*.conf")):
             shutil.copy(part, deployed)
         tls = self._own_certificate(*certificate) if certificate else _NO_TLS
-        main = self._main_part(default_limits, relay_hosts, lmtp, tls)
+        main = self._main_part(default_limits, relay_hosts, lmtp, tls, macros)
         deliveries = self._own_mailboxes(junk_router) if lmtp is None else self._dovecots_mailboxes()
         configuration = folder / "exim.conf"
         configuration.write_text(main + _ACL + deliveries + _RETRY)
@@ -226,8 +242,11 @@ class Exim(Server):
             give(copied, self.run_as)
         return _TLS.format(folder=self.folder)
 
-    def _main_part(self, default_limits: bool, relay_hosts: str, lmtp: Path | None, tls: str) -> str:
+    def _main_part(
+        self, default_limits: bool, relay_hosts: str, lmtp: Path | None, tls: str, macros: Iterable[str]
+    ) -> str:
         return _MAIN.format(
+            macros="\n".join(macros),
             tls=tls,
             limits=_DEFAULT_LIMITS if default_limits else _AMPLE_LIMITS,
             lmtp=_LMTP.format(socket=lmtp, user=self.run_as, folder=self.folder) if lmtp else "",
@@ -245,11 +264,14 @@ class Exim(Server):
 
     def _own_mailboxes(self, junk_router: bool) -> str:
         router = self._include("routers.conf") if junk_router else ""
-        routers = "begin routers\n" + router + _INBOX_ROUTER
+        routers = self._begin_routers() + router + _INBOX_ROUTER
         return routers + "begin transports\n" + self._include("transports.conf") + _INBOX_TRANSPORT
 
+    def _begin_routers(self) -> str:
+        return "begin routers\n" + _ALIASES_ROUTER.format(folder=self.folder)
+
     def _dovecots_mailboxes(self) -> str:
-        routers = "begin routers\n" + self._include("exim-routers.conf")
+        routers = self._begin_routers() + self._include("exim-routers.conf")
         return routers + "begin transports\n" + self._include("exim-transports.conf")
 
     def _include(self, part: str) -> str:

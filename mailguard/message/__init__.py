@@ -2,12 +2,14 @@
 
 from mailguard.message.compose import Transmission, for_backend, for_scanners
 from mailguard.message.fields import protocol
+from mailguard.message.filing import filing
 from mailguard.message.forged import strip_forged
 from mailguard.message.head import Head, parse_head
 
 __all__ = [
     "Head",
     "Transmission",
+    "filing",
     "for_backend",
     "for_scanners",
     "parse_head",

@@ -82,7 +82,7 @@ def for_backend(
         head: from ``strip_forged``.
         transmission: the way to us.
         message: what the scanners said.
-        folder: where it is to be filed, None for nowhere in particular.
+        folder: where it is to be filed, as :func:`mailguard.message.filing` says it; None for nowhere in particular.
         tags: symbols that rules gave.
     """
     ours = [

@@ -31,6 +31,7 @@ from mailguard.facts import (
     Unknown,
     VirusResult,
 )
+from mailguard.message.filing import INBOX, SEPARATOR
 
 LINE: Final = 78
 """Octets of a line without its CR LF, where it can be folded (RFC 5322 2.1.1)."""
@@ -181,11 +182,17 @@ def mailguard_id(reference: str) -> bytes:
 
 
 def mailguard_folder(folder: str) -> bytes:
-    """Where the message is to be filed: a folder, or ``profile=folder; profile=-`` where recipients differ
-    (policy.md).
+    """Where the message is to be filed: a folder, or what :mod:`mailguard.message.filing` makes of several.
+
+    It is folded between labels, never within a folder's name, which may hold a blank.
     """
-    printable = "".join(c if " " <= c <= "~" else "?" for c in folder[:MAX_WORD]).split()
-    return _folded("X-Mailguard-Folder", (" ".join(printable) or "-",))
+    parts = [_printable(part) for part in folder.split(SEPARATOR)]
+    return _folded("X-Mailguard-Folder", [f"{part};" for part in parts[:-1]] + parts[-1:])
+
+
+def _printable(text: str) -> str:
+    """``text`` as graphic ASCII with single blanks, ``-`` where nothing is left."""
+    return " ".join("".join(c if " " <= c <= "~" else "?" for c in text[:MAX_WORD]).split()) or INBOX
 
 
 def mailguard_tags(tags: Iterable[str]) -> bytes:

@@ -113,6 +113,7 @@ def _compile(
     tables.check_fallbacks(document, fallbacks, _used(rules, scales), problems)
     everything = _world(rules, scales, fallbacks)
     force = _in_force(rules, scales, {} if observed else fallbacks)
+    trial = None if force == everything else everything
     policy = CompiledPolicy(
         path=Path(document.text.file),
         digest="",
@@ -121,9 +122,9 @@ def _compile(
         sources=everything.sources,
         wants_early_talker=_wants_early_talker(rules, scales),
         force=force,
-        trial=None if force == everything else everything,
+        trial=trial,
         profiles=profiles,
-        treatments=Treatments.of(everything.stages[Stage.CONTENT].rules),
+        treatments=Treatments.of(force, trial),
         missing_keys=tuple(keys.missing.values()),
     )
     if problems:

@@ -26,7 +26,7 @@ Pure, and it raises nothing for facts of the declared types.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import IPv4Address
@@ -53,7 +53,7 @@ from mailguard.policy.expression import Constant, Doubt, View
 from mailguard.policy.finding import Finding
 from mailguard.policy.reading import Reading, virus_kind
 from mailguard.policy.rules import Fallback, Profiles, Rule, World, always_reachable
-from mailguard.policy.treatment import Treatments
+from mailguard.policy.treatment import Treatment, Treatments
 from mailguard.policy.truth import Members, Truth, conjunction, negation
 from mailguard.positions import Problem
 from mailguard.replies import Origin, printable, reply
@@ -287,7 +287,7 @@ class CompiledPolicy:
         """The same as it were with ``mode: observe`` at its top: only rules that say ``mode: enforce`` do anything."""
         everything = self.trial or self.force
         calm = everything.insisted()
-        treatments = Treatments.of(everything.stages[Stage.CONTENT].rules)
+        treatments = Treatments.of(calm, everything)
         return replace(self, force=calm, trial=everything, treatments=treatments)
 
     def profile(self, recipient: Mailbox) -> str:
@@ -341,9 +341,10 @@ class CompiledPolicy:
         reading = Reading(world.scales, client, envelope, message, _tags(before))
         return _Decision(world, Stage.CONTENT, reading, self.profiles.of(envelope.recipient), watch).verdict(before)
 
-    def treatment(self, recipient: Mailbox, envelope_verdict: Verdict) -> Hashable:
-        """Equal for two recipients only where every content gets one decision for both (one reply, policy.md)."""
-        return self.treatments.key(recipient, envelope_verdict, self.profiles.of(recipient))
+    def treatment(self, recipient: Mailbox, envelope_verdict: Verdict) -> Treatment:
+        """Equal for two recipients only where every content gets one verdict for both (policy.md)."""
+        name = self.profile(recipient)
+        return self.treatments.treatment(recipient, envelope_verdict, name, self.profiles.constants[name])
 
     def unmatched(self, client: Client) -> list[tuple[str, IPv4Address]]:
         """Lists and the codes they answered that their tables do not know: they weigh nothing, and are counted."""

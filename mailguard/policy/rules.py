@@ -20,6 +20,9 @@ from mailguard.verdict import Action
 ALWAYS_REACHABLE: Final = frozenset({"postmaster", "abuse"})
 """Local parts that policy never refuses nor files (RFC 5321 4.5.1, RFC 2142 4): reports carry samples."""
 
+POSTMASTER_LABEL: Final = "postmaster"
+"""What X-Mailguard-Folder calls those addresses, in place of their profile: no profile may be called so."""
+
 
 def always_reachable(recipient: Mailbox) -> bool:
     """Whether ``recipient``, which is inside our domains, is a postmaster or abuse address."""

@@ -17,7 +17,7 @@ from mailguard.policy.answers import BadCode, CodePattern, Listing, ListTable
 from mailguard.policy.conditions import constant_type
 from mailguard.policy.expression import Constant
 from mailguard.policy.lists import AddressList, BadEntry, from_text
-from mailguard.policy.rules import Fallback, Profiles, RecipientMatch
+from mailguard.policy.rules import POSTMASTER_LABEL, Fallback, Profiles, RecipientMatch
 from mailguard.policy.schema import DnsblEntry, ListFile, PolicyFile, ScannerUnavailable, UnavailableEntry
 from mailguard.positions import Document, Path, Problem, Problems, Text, did_you_mean
 from mailguard.secret import Secret
@@ -134,6 +134,9 @@ def profiles(document: Document, schema: PolicyFile, problems: list[Problem]) ->
             problems.append(_no_profile(document, index, entry.profile, ()))
         everybody = RecipientMatch(frozenset({_EVERYBODY}), _DEFAULT_PROFILE)
         return Profiles({_DEFAULT_PROFILE: {}}, (everybody,))
+    if POSTMASTER_LABEL in schema.profiles:
+        message = f"`{POSTMASTER_LABEL}` stands for postmaster and abuse addresses in X-Mailguard-Folder"
+        problems.append(document.key_problem(("profiles", POSTMASTER_LABEL), message, "choose another name"))
     _check_constants(document, schema, problems)
     matches = []
     for index, entry in enumerate(schema.recipients):

@@ -20,7 +20,7 @@ from mailguard.journal.recorder import Recorder, became, reply_fields
 from mailguard.log import logger
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.replies import Reply
-from mailguard.session.judge import Judgement
+from mailguard.session.judge import Judgement, Party
 from mailguard.session.transaction import Transaction
 from mailguard.smtp.story import ConnectionEnd
 from mailguard.spool import Content
@@ -177,6 +177,29 @@ def message_refused(recorder: Recorder, transaction: Transaction, answer: Reply,
     recorder.note({**_message(transaction, who), **_answered(transaction, answer)})
 
 
+def _count(judgement: Judgement) -> None:
+    """Each of the different verdicts on a message once, however many recipients share it."""
+    verdicts = [party.verdict for party in judgement.parties]
+    for action, rule in {(verdict.action, verdict.rule) for verdict in verdicts}:
+        metrics.MESSAGES.labels(action.value, rule or NO_RULE).inc()
+    tried = [verdict.observed for verdict in verdicts if verdict.observed is not None]
+    for action, rule in {(verdict.action, verdict.rule) for verdict in tried}:
+        metrics.OBSERVED.labels(action.value, rule or NO_RULE).inc()
+
+
+def _judged(party: Party) -> Record:
+    """What was decided for recipients who are treated alike, by the envelope of the first of them."""
+    return {
+        "profile": party.label,
+        "envelope": _decision(party.recipients[0].verdict),
+        "content": _decision(party.verdict),
+    }
+
+
+def _party(party: Party) -> Record:
+    return {"recipients": [str(each.recipient) for each in party.recipients], **_judged(party)}
+
+
 async def message_judged(
     recorder: Recorder,
     policy: CompiledPolicy,
@@ -187,22 +210,24 @@ async def message_judged(
     answer: Reply,
     who: Who,
 ) -> None:
-    """Count and tell of a message. Where it may come twice, its digest tells which (RFC 1047, architecture.md)."""
-    verdict = judgement.verdict
-    metrics.MESSAGES.labels(verdict.action.value, verdict.rule or NO_RULE).inc()
-    _observed(verdict)
+    """Count and tell of a message: of the first recipient and those treated like it, then of the others, if any.
+
+    Where it may come twice, its digest tells which (RFC 1047, architecture.md).
+    """
+    _count(judgement)
+    first, *others = judgement.parties
     doubtful = transaction.onward is not None and transaction.onward.doubtful
     recorder.note(
         {
             **_message(transaction, who),
             "policy": policy.digest,
-            "envelope": _decision(transaction.accepted[0].verdict),
-            "content": _decision(verdict),
+            **_judged(first),
+            "others": [_party(party) for party in others],
             **_scans(judgement),
             "size": content.size,
             "message_id": bounded(message_id),
             "digest": await asyncio.to_thread(content.digest) if doubtful else "",
-            **_answered(transaction, answer, verdict.folder or ""),
+            **_answered(transaction, answer, judgement.folder or ""),
         }
     )
 

@@ -144,11 +144,12 @@ class Session:
         if verdict.reply is not None:
             return verdict.reply, verdict
         treatment = policy.treatment(recipient, verdict)
-        if not transaction.fits(treatment):
-            return reply("other_profile"), verdict
+        if (apart := transaction.apart(treatment)) is not None:
+            metrics.RECIPIENTS_WAITING.labels(apart.value).inc()
+            return reply("other_profile").because(apart.words), verdict
         answer = await self._pass_on(transaction, command)
         if answer.positive:
-            transaction.accepted.append(Accepted(recipient, client, envelope, verdict, treatment))
+            transaction.take(Accepted(recipient, client, envelope, verdict, treatment))
         return answer, verdict
 
     def _envelope(self, transaction: Transaction, recipient: Mailbox) -> Envelope:
@@ -210,19 +211,18 @@ class Session:
             return await self._judge_and_deliver(transaction, content, head)
 
     async def _judge_and_deliver(self, transaction: Transaction, content: Content, head: message.Head) -> Reply:
-        first, way = transaction.accepted[0], self._transmission(transaction)
+        way = self._transmission(transaction)
         stripped = message.strip_forged(head, self._settings.hostname)
         above = message.for_scanners(stripped, way, transaction.mail.path)
         with content.with_head(above, head.size) as scanned:
             # The size is a fact that may refuse: a longer trace must not be what makes the difference.
             size = content.size - sum(map(len, head.named(b"received")))
             with transaction.timed("scan"):
-                judgement = await judge(self._services, scanned, size, first)
-        verdict = judgement.verdict
-        if verdict.reply is not None:
-            answer = verdict.reply
+                judgement = await judge(self._services, scanned, size, transaction)
+        if judgement.refusal is not None:
+            answer = judgement.refusal
         else:
-            above = message.for_backend(stripped, way, judgement.message, folder=verdict.folder, tags=verdict.tags)
+            above = message.for_backend(stripped, way, judgement.message, folder=judgement.folder, tags=judgement.tags)
             with content.with_head(above, head.size) as ready:
                 answer = await self._deliver(transaction, ready)
         self._taken += answer.positive

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mailguard import relay
 from mailguard.commands import MailFrom
 from mailguard.facts import Client, Envelope, Mailbox
+from mailguard.policy.treatment import Difference, Treatment
 from mailguard.spool import Spool, SpoolError
 from mailguard.verdict import Verdict
 
@@ -22,16 +23,18 @@ class Accepted:
     client: Client
     envelope: Envelope
     verdict: Verdict
-    treatment: Hashable
+    treatment: Treatment
 
 
 @dataclass(slots=True)
 class Transaction:
-    """From MAIL to the final reply; all recipients in it get the same treatment (policy.md, "Several recipients").
+    """From MAIL to the final reply; its recipients differ in filing alone (policy.md, "Several recipients").
 
     Attributes:
         reference: the connection's reference and a running number.
         onward: the transaction at the backend, from the first recipient that passed on.
+        accepted: the recipients, in their order.
+        parties: the same, those together for whom every verdict is the same; in order of the first of each.
         spool: the content, from DATA on.
         lost: why the content could not be kept.
         arrived: when the message was here whole, by the event loop's clock.
@@ -42,6 +45,7 @@ class Transaction:
     mail: MailFrom
     onward: relay.Transaction | None = None
     accepted: list[Accepted] = field(default_factory=list)
+    parties: dict[Treatment, list[Accepted]] = field(default_factory=dict)
     spool: Spool | None = None
     lost: SpoolError | None = None
     arrived: float | None = None
@@ -58,9 +62,14 @@ class Transaction:
         declared = self.mail.parameter("SIZE")
         return int(declared.value) if declared is not None and declared.value else 0
 
-    def fits(self, treatment: Hashable) -> bool:
-        """Whether a recipient to be treated so may come along."""
-        return not self.accepted or self.accepted[0].treatment == treatment
+    def apart(self, treatment: Treatment) -> Difference | None:
+        """Why a recipient to be treated so cannot come along; None where it can."""
+        return next((why for each in self.parties if (why := treatment.apart(each)) is not None), None)
+
+    def take(self, accepted: Accepted) -> None:
+        """One recipient more."""
+        self.accepted.append(accepted)
+        self.parties.setdefault(accepted.treatment, []).append(accepted)
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.mutants.mutant import BAD_POLICY, CLIENT_ONLY, EXPLAINED, NO_LOSS, RECEIVED, RELAY, SHARED, Mutant
 
+_RECIPIENTS = ("tests/unit/session/test_recipients.py",)
+_TREATMENT = ("tests/unit/policy/test_treatment.py",)
 _SESSION = ("tests/unit/session",)
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -51,9 +53,49 @@ MUTANTS: tuple[Mutant, ...] = (
         NO_LOSS,
         "recipients-of-two-treatments-share-a-message",
         "mailguard/session/story.py",
-        "if not transaction.fits(treatment):",
+        "if (apart := transaction.apart(treatment)) is not None:",
+        "if (apart := transaction.apart(treatment)) is not None and False:",
+        _RECIPIENTS,
+    ),
+    Mutant(
+        NO_LOSS,
+        "a-difference-in-a-rule-that-blocks-is-taken-in-one-transaction",
+        "mailguard/policy/treatment.py",
+        "if self.blocked != other.blocked:",
         "if False:",
-        _SESSION,
+        _TREATMENT,
+    ),
+    Mutant(
+        NO_LOSS,
+        "a-rule-above-one-that-blocks-has-no-say",
+        "mailguard/policy/treatment.py",
+        "if position <= last or (defers and rule.free))",
+        "if rule.action.blocks or (defers and rule.free))",
+        _TREATMENT,
+    ),
+    Mutant(
+        NO_LOSS,
+        "what-unavailable-defers-parts-nobody",
+        "mailguard/policy/treatment.py",
+        "defers = any(Action.DEFER in (each.down, each.unscannable) for each in fallbacks)",
+        "defers = False",
+        _TREATMENT,
+    ),
+    Mutant(
+        NO_LOSS,
+        "two-of-one-label-are-filed-by-the-first",
+        "mailguard/policy/treatment.py",
+        "if self.label == other.label and self.filed != other.filed else None",
+        "if False else None",
+        _TREATMENT,
+    ),
+    Mutant(
+        NO_LOSS,
+        "all-are-filed-by-the-first-recipient",
+        "mailguard/session/judge.py",
+        "for recipients in transaction.parties.values())",
+        "for recipients in [transaction.accepted])",
+        _RECIPIENTS,
     ),
     Mutant(
         NO_LOSS,

@@ -10,6 +10,7 @@ import pytest
 from mailguard.facts import Client, ClientAddress, DnsblZone, Known, Mailbox, Source, Unknown
 from mailguard.policy.cases import decide, facts_of_case
 from mailguard.policy.engine import POSTMASTER
+from mailguard.policy.treatment import Treatment
 from mailguard.verdict import Action, RuleOutcome, Verdict, Weight
 from tests.unit.policy.support import LISTS, UNAVAILABLE, outcome, policy, rules, told
 
@@ -414,7 +415,7 @@ class TestRecipients:
         assert outcome(self.COMPILED, spam__score=5) == "accept"
         assert outcome(self.COMPILED, spam__score=5, recipient__address="anna@example.com") == "file Junk"
 
-    def _treatment(self, recipient: str) -> object:
+    def _treatment(self, recipient: str) -> Treatment:
         client, envelope, _ = facts_of_case(self.COMPILED, {"recipient.address": recipient})
         return self.COMPILED.treatment(envelope.recipient, self.COMPILED.envelope(client, envelope))
 
@@ -423,9 +424,9 @@ class TestRecipients:
         [
             ("a@example.com", "b@example.com", True),
             ("a@example.com", "a@elsewhere.example.com", True),
-            ("a@example.com", "anna@example.com", False),
-            ("a@example.com", "a@other.example.com", True),  # the profiles differ in what no rule looks at
             ("anna@example.com", "a@kids.example.com", True),
+            ("a@example.com", "anna@example.com", False),
+            ("a@example.com", "a@other.example.com", False),  # they are told of apart: each profile has its label
             ("a@example.com", "marked@example.com", False),
             ("a@example.com", "filed@example.com", False),
             ("a@example.com", "postmaster@example.com", False),
@@ -434,7 +435,7 @@ class TestRecipients:
             ("b@own.example.com", "a@own.example.com", True),
         ],
     )
-    def test_who_may_share_a_transaction(self, one: str, other: str, same: bool) -> None:
+    def test_who_is_treated_alike(self, one: str, other: str, same: bool) -> None:
         assert (self._treatment(one) == self._treatment(other)) is same
 
 

@@ -100,23 +100,6 @@ async def test_filing_at_the_envelope_writes_the_header(service: Service) -> Non
     assert b"\r\nX-Mailguard-Folder: Junk\r\n" in got.content
 
 
-async def test_another_treatment_waits_for_its_own_transaction(service: Service) -> None:
-    async with await service.connect() as client:
-        outcome = await submit(client, mail().octets, "user@example.com", "strict@example.com", "other@example.com")
-        again = await transaction(client, mail().octets, "strict@example.com")
-    assert [line[:9] for line in outcome.rcpt] == [b"250 2.1.5", b"452 4.5.3", b"250 2.1.5"]
-    assert [len(got.rcpts) for got in service.sink.messages] == [2, 1]
-    assert again.content.startswith(b"250 ")
-
-
-async def test_a_recipient_refused_by_the_backend_sets_no_treatment(service: Service) -> None:
-    service.sink.once("RCPT", b"550 5.1.1 nobody here")
-    async with await service.connect() as client:
-        outcome = await submit(client, mail().octets, "nobody@example.com", "strict@example.com")
-    assert outcome.rcpt[0].startswith(b"550 5.1.1 nobody here (")
-    assert outcome.content.startswith(b"250 ")
-
-
 async def test_a_loop_is_refused(service: Service) -> None:
     trail = [f"Received: from a{i} by b{i}; Sat, 21 Nov 2026 09:00:00 +0000" for i in range(101)]
     async with await service.connect() as client:
