@@ -9,10 +9,14 @@ import asyncio
 import socket
 from typing import Any
 
+from mailguard import metrics
 from mailguard.config import Listener, Settings
 from mailguard.journal.recorder import Recorder
 from mailguard.net.local import BACKLOG, bind
-from mailguard.smtp.admission import Slots
+from mailguard.replies import Reply
+from mailguard.smtp.admission import Held, Slots, TurnedAway
+from mailguard.smtp.door import Door
+from mailguard.smtp.events import End
 from mailguard.smtp.identity import Identity
 from mailguard.smtp.server import Connection, equipped
 from mailguard.smtp.story import StoryFactory
@@ -43,7 +47,7 @@ class SmtpListener:
         self.slots = slots
         self.identity = identity
         self.recorder = recorder or Recorder()
-        self._connection = equipped(settings)
+        self._equipped = equipped(settings)
         self.port = 0
         self.address = config.address
         self._server: asyncio.Server | None = None
@@ -59,7 +63,7 @@ class SmtpListener:
         bound = bound or bind(self.config.address)
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: self._connection(self), sock=bound, backlog=BACKLOG
+                lambda: Door(self), sock=bound, backlog=BACKLOG
             )
         except BaseException:
             bound.close()
@@ -72,12 +76,27 @@ class SmtpListener:
         """How many there are now."""
         return len(self._connections)
 
+    def connection(self, held: Held | None = None) -> Connection:
+        """A new one, whose client holds a slot already unless it is not known yet."""
+        return self._equipped(self, held)
+
+    def turned_away(self, refusal: TurnedAway, reference: str, client: str) -> Reply:
+        """Count and record that a client was turned away; what to tell it."""
+        metrics.CONNECTIONS_REFUSED.labels(refusal.why.value).inc()
+        recorded = self.recorder.refused("connection", reference, client, refusal.reply, end=End.REFUSED.value)
+        return refusal.reply.with_reference(reference) if recorded else refusal.reply
+
     def entered(self, connection: Connection, task: asyncio.Task[Any]) -> None:
         """A connection begins; it is over when ``task`` is."""
         self._connections[task] = connection
-        task.add_done_callback(lambda done: self._connections.pop(done, None))
+        task.add_done_callback(self._over)
         if self._draining:
             connection.drain()
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        connection = self._connections.pop(task, None)
+        if connection is not None:
+            connection.let_slot_go()  # a task that is cancelled before it began had no time to
 
     async def drain(self, seconds: float) -> None:
         """Listen no more; idle sessions get 421 at once, those in a transaction have ``seconds`` to end it."""

@@ -85,7 +85,7 @@ class Connection(SMTP):
     loop: asyncio.AbstractEventLoop
     _unused: tuple[Session, Envelope]
 
-    def __init__(self, listener: SmtpListener) -> None:
+    def __init__(self, listener: SmtpListener, held: Held | None = None) -> None:
         """What aiosmtpd's constructor would find out again, in 115 us, its subclass by :func:`equipped` has."""
         asyncio.StreamReaderProtocol.__init__(
             self, asyncio.StreamReader(limit=READ_SIZE), client_connected_cb=self._cb_client_connected
@@ -95,7 +95,7 @@ class Connection(SMTP):
         self._conversation = Conversation(self._limits, listener.settings.hostname)
         self._began = self.loop.time()
         self._gone = asyncio.Event()
-        self._held: Held | None = None
+        self._held = held
         self._half_closed = False
         self._handshaking = False
         self._tls: TlsSession | None = None
@@ -160,7 +160,7 @@ class Connection(SMTP):
         try:
             await self._attend_to_the_end()
         finally:
-            self._let_slot_go()
+            self.let_slot_go()
             metrics.SESSIONS.dec()
             metrics.SESSION_SECONDS.observe(self.loop.time() - accepted)
 
@@ -187,9 +187,8 @@ class Connection(SMTP):
             self._linger = True
             return await self._tell_stories(peer)
         except TurnedAway as refusal:
-            metrics.CONNECTIONS_REFUSED.labels(refusal.why.value).inc()
-            recorded = self._recorded("connection", refusal.reply, end=End.REFUSED.value)
-            await self._send([Said(recorded, "connect", own=True)])
+            answer = self._listener.turned_away(refusal, self._reference, self._client)
+            await self._send([Said(answer, "connect", own=True)])
             return End.REFUSED
         except ConnectionError:
             return End.LOST
@@ -250,7 +249,8 @@ class Connection(SMTP):
         if is_trusted(client[0], self._listener.config.proxy_protocol_from):
             with self._listener.slots.unnamed():
                 client, local = behind(await self._proxy_header(), client, local)
-        self._take_slot(client[0])
+            self._take_slot(client[0])
+        self._client = str(client[0])
         return Peer(*client, local, gone=self._gone)
 
     def _take_slot(self, client: ClientAddress) -> None:
@@ -260,10 +260,11 @@ class Connection(SMTP):
             TurnedAway: there is none for it.
         """
         self._client = str(client)
-        self._let_slot_go()
+        self.let_slot_go()
         self._held = self._listener.slots.client(client)
 
-    def _let_slot_go(self) -> None:
+    def let_slot_go(self) -> None:
+        """Hold no slot any more."""
         held, self._held = self._held, None
         if held is not None:
             held.give_back()
@@ -440,13 +441,10 @@ class Connection(SMTP):
         self._refusals += 1
         # 452 to each recipient too many is no error that would ever end the connection: the log is bounded here.
         if self._refusals <= self._limits.max_errors or answer.closes:
-            return Said(self._recorded("command refused", answer), stage, own=True)
+            told = self._listener.recorder.refused("command refused", self._reference, self._client, answer)
+            if not told:
+                return Said(answer, stage, own=True)
         return Said(answer.with_reference(self._reference), stage, own=True)
-
-    def _recorded(self, event: str, answer: Reply, **more: object) -> Reply:
-        """``answer`` with the reference that it is recorded under; without one where it is one of very many."""
-        recorded = self._listener.recorder.refused(event, self._reference, self._client, answer, **more)
-        return answer.with_reference(self._reference) if recorded else answer
 
     # --- octets -------------------------------------------------------------------------------------------------
 

@@ -41,12 +41,12 @@ def test_nothing_else_is_overridden() -> None:
 async def test_a_connection_has_every_attribute_that_the_constructor_upstream_gives(server: Server) -> None:
     listener = await server.start()
     theirs = vars(SMTP(None, hostname="x", loop=asyncio.get_running_loop()))
-    assert all(hasattr(listener._connection(listener), name) for name in theirs)
+    assert all(hasattr(listener.connection(), name) for name in theirs)
 
 
 async def test_connections_share_no_state_by_the_prototype(server: Server) -> None:
     listener = await server.start()
-    one, other = listener._connection(listener), listener._connection(listener)
+    one, other = listener.connection(), listener.connection()
     shared = [name for name, value in vars(one).items() if value is vars(other)[name] and _mutable(value)]
     assert set(shared) <= {"_listener", "_limits", "loop", "_loop", "_smtp_methods", "_auth_methods", "_handle_hooks"}
     assert (one._smtp_methods, one._auth_methods, one._handle_hooks) == ({}, {}, {})

@@ -21,6 +21,7 @@ from mailguard.smtp.admission import Slots
 from mailguard.smtp.events import End, EndOfData
 from mailguard.smtp.listener import SmtpListener
 from mailguard.smtp.server import READ_SIZE
+from mailguard.smtp.shared_counts import SharedCounts, Tally
 from tests.support.client import Client, proxy_v1, proxy_v2, proxy_v2_local
 from tests.support.story import RecordingStory
 from tests.unit.smtp.conftest import Server
@@ -405,6 +406,30 @@ async def test_a_flood_of_refusals_is_not_written_down_one_by_one(server: Server
     assert [line["event"] for line in lines] == ["connection"] * 2
     assert all(re.search(REFERENCE, reply) for reply in told[:2])
     assert told[2:] == [b"421 4.3.2 Too busy, try again later\r\n"] * 3, "nobody is told a reference that leads nowhere"
+
+
+async def test_nothing_is_made_for_who_is_turned_away_at_the_door(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = await server.start(max_connections=1)
+    before = counted(End.REFUSED)
+    async with await server.connect():
+        monkeypatch.setattr(listener, "connection", None)
+        async with await server.connect(greeted=False) as refused:
+            assert (await refused.rest()).startswith(b"421 4.3.2 ")
+    assert counted(End.REFUSED) == before + 1
+
+
+async def test_a_slot_comes_back_from_a_connection_that_is_cancelled_before_it_began(server: Server) -> None:
+    counts = SharedCounts.alone()
+    listener = await server.start(slots=Slots(Limits(), (), counts))
+    task = asyncio.create_task(asyncio.sleep(60))
+    listener.entered(listener.connection(listener.slots.client(ClientAddress.parse("198.18.1.30"))), task)
+    assert counts.total(Tally.CONNECTIONS) == 1
+    task.cancel()
+    await asyncio.wait({task})
+    await asyncio.sleep(0)
+    assert counts.total(Tally.CONNECTIONS) == 0
 
 
 async def test_slots_are_shared_between_listeners(server: Server) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -58,6 +60,61 @@ def test_counts_hold_over_processes_and_die_with_them(memory: int) -> None:
     holders[1].kill()
     holders[1].communicate(timeout=60)
     assert SharedCounts(memory, 1).client(7) == 0, "whoever takes a slot begins at nothing"
+
+
+SERVING = """
+import asyncio, sys
+from mailguard.smtp.admission import Slots
+from mailguard.smtp.shared_counts import SharedCounts
+from tests.support.story import RecordingStory
+from tests.unit.smtp.conftest import settings
+from mailguard.config import Listener
+from mailguard.smtp.listener import listen
+
+async def main():
+    made = settings(max_connections=4, reserved_share=50, max_connections_per_client=2)
+    slots = Slots(made.limits, (), SharedCounts(int(sys.argv[1]), int(sys.argv[2])))
+    address = Listener(address="127.0.0.1:0", proxy_protocol_from=["127.0.0.0/8"])
+    listener = await listen(made, address, RecordingStory, slots)
+    print(listener.port, flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+"""A worker with a listener of its own; two connections are for strangers, two for this machine."""
+
+
+def worker(fd: int, slot: int) -> tuple[subprocess.Popen[str], int]:
+    command = [sys.executable, "-c", SERVING, str(fd), str(slot)]
+    started = subprocess.Popen(command, pass_fds=[fd], stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    return started, int(started.stdout.readline())
+
+
+def greeting(port: int, address: str, held: ExitStack) -> str:
+    """The first line that the client at ``address`` gets; it stays connected."""
+    client = held.enter_context(socket.create_connection(("127.0.0.1", port), 60))
+    client.sendall(f"PROXY TCP4 {address} 127.0.0.1 40000 25\r\n".encode())
+    return client.recv(4096).decode()
+
+
+def test_two_workers_keep_one_bound_and_it_outlives_the_death_of_one(memory: int) -> None:
+    one, two = worker(memory, 0), worker(memory, 1)
+    with ExitStack() as held:
+        assert greeting(one[1], "198.18.5.1", held).startswith("220 ")
+        assert greeting(two[1], "198.18.5.2", held).startswith("220 ")
+        assert greeting(one[1], "198.18.5.3", held).startswith("421 4.3.2 ")
+        assert greeting(two[1], "198.18.5.3", held).startswith("421 4.3.2 ")
+        assert greeting(one[1], "127.0.0.2", held).startswith("220 ")
+        assert greeting(two[1], "127.0.0.2", held).startswith("220 ")
+        assert greeting(two[1], "127.0.0.3", held).startswith("421 4.3.2 ")
+        one[0].kill()
+        one[0].communicate(timeout=60)
+        clear(memory, 0)
+        assert greeting(two[1], "198.18.5.2", held).startswith("220 ")
+        assert greeting(two[1], "198.18.5.3", held).startswith("421 4.3.2 ")
+    two[0].kill()
+    two[0].communicate(timeout=60)
 
 
 def test_a_place_that_two_want_is_never_given_to_both(memory: int) -> None:
