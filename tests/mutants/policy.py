@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import BAD_POLICY, DOUBT, EXPLAINED, RECEIVED, Mutant
+from tests.mutants.mutant import BAD_POLICY, DOUBT, EXPLAINED, RECEIVED, SECRET, Mutant
 
 _ENGINE = ("tests/unit/policy/test_engine.py",)
 _PROPERTIES = ("tests/unit/policy/test_properties.py",)
 _DIRECTIONS = ("tests/unit/policy/test_direction.py",)
 _TABLES = ("tests/unit/policy/test_tables.py",)
+_KEYS = ("tests/unit/policy/test_keys.py",)
+_ALLOWANCES = ("tests/unit/policy/analysis/test_allowances.py",)
 _PASS = "mailguard/policy/engine.py"
 _ANALYSIS = "mailguard/policy/provenance.py"
 _DIRECTION = "mailguard/policy/direction.py"
@@ -254,5 +256,62 @@ MUTANTS: tuple[Mutant, ...] = (
         "tuple(self._pass.outcomes),",
         "(),",
         _ENGINE,
+    ),
+    Mutant(SECRET, "a-secret-has-a-text", "mailguard/secret.py", "return SHOWN", "return self._text", _KEYS),
+    Mutant(
+        SECRET,
+        "a-zone-is-shown-with-its-key",
+        "mailguard/policy/tables.py",
+        "DnsblZone(name, entry.shown, entry.ipv6, secret)",
+        'DnsblZone(name, f"{secret.revealed()}.{entry.shown}" if secret else entry.shown, entry.ipv6)',
+        _KEYS,
+    ),
+    Mutant(
+        SECRET,
+        "a-key-file-is-quoted",
+        "mailguard/policy_files.py",
+        'message = f"{path}: {error.problems[0].message}"',
+        'message = f"{path}: {error}"',
+        _KEYS,
+    ),
+    Mutant(
+        SECRET,
+        "a-bad-key-is-quoted",
+        "mailguard/policy/keys.py",
+        'raise BadKey("holds no key: one is up to 63 letters and digits")',
+        'raise BadKey(f"holds no key: {key}")',
+        _KEYS,
+    ),
+    Mutant(
+        SECRET,
+        "a-digest-knows-nothing-of-keys",
+        "mailguard/policy_files.py",
+        "for key in keys:",
+        "for key in keys[:0]:",
+        _KEYS,
+    ),
+    Mutant(
+        BAD_POLICY,
+        "served-without-its-key",
+        "mailguard/policy_files.py",
+        "if keys_at_hand and policy.missing_keys:",
+        "if False and policy.missing_keys:",
+        _KEYS,
+    ),
+    Mutant(
+        BAD_POLICY,
+        "an-allowance-covers-its-whole-kind",
+        "mailguard/policy/allowances.py",
+        "standing = [finding for finding in findings if (finding.kind, finding.about) not in reasons]",
+        "standing = [f for f in findings if f.kind not in {kind for kind, _ in reasons}]",
+        _ALLOWANCES,
+    ),
+    Mutant(
+        BAD_POLICY,
+        "a-stale-allowance-is-kept-quiet",
+        "mailguard/policy/allowances.py",
+        "return in_order([*standing, *stale]), tuple(allowed)",
+        "return in_order(standing), tuple(allowed)",
+        _ALLOWANCES,
     ),
 )
