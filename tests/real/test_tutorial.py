@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +13,8 @@ import yaml
 from structlog.testing import capture_logs
 
 from mailguard.lab import Lab
+from mailguard.lab.mailguard import Mailguard
+from mailguard.lab.process import wait_until
 from tests.real.conftest import Service, StartMailguard
 from tests.support.consoles import run, shown
 from tests.support.filtering_exim import impossible
@@ -68,6 +71,40 @@ async def _told(sent: Traffic, lab: Lab, service: Service) -> str:
     tags = became.header("X-Mailguard-Tags")
     tagged = f", tagged {tags}" if tags else ""
     return became.words + tagged + (f"; observed: {observed}" if observed else "")
+
+
+@pytest.fixture
+def installed(lab: Lab, tmp_path: Path) -> Iterator[Mailguard]:
+    """``mailguard serve`` with the policy of step 6 beside its settings."""
+    shutil.copytree(FOLDER / "step6", tmp_path / "etc")
+    server = Mailguard(tmp_path / "etc", lab, policy=tmp_path / "etc/policy.yaml")
+    server.start()
+    wait_until(
+        lambda: "status 75" not in run(f"mailguard reload --config {server.configuration}; echo status $?"), "up"
+    )
+    yield server
+    server.stop()
+
+
+async def test_the_running_service_is_told(installed: Mailguard, lab: Lab) -> None:
+    """The page's commands in their order; only while it observes is a listed client let through."""
+    told = [block for block in blocks(SECTIONS["6. Hold it"]) if block.words[:2] == ("console", "serving")]
+    became = {}
+    for block in told:
+        policy = "refused.yaml" if "mistake" in block.words else "policy.yaml"
+        shutil.copy(FOLDER / "step6" / policy, installed.folder / "policy.yaml")
+        for one in shown(block):
+            printed = run(f"{one.command} --config {installed.configuration}")
+            printed = printed.replace(str(installed.folder), "/etc/mailguard")
+            assert type(one)(one.command, _steady(one.output)).agrees(_steady(printed)), printed
+            listed = await become(installed.port, TRAFFIC["a client on zen and SpamCop"], lab.exim())
+            became[f"{one.command}, {policy}"] = listed.words
+    assert became == {
+        "mailguard reload, policy.yaml": "554 at RCPT",
+        "mailguard reload, refused.yaml": "554 at RCPT",
+        "mailguard observe --for 2h, policy.yaml": "inbox",
+        "mailguard observe --off, policy.yaml": "554 at RCPT",
+    }
 
 
 def _compare_what_is_kept(section: str, journal: Path) -> None:
