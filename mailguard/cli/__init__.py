@@ -26,6 +26,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "doctor": "doctor:doctor",
     "why": "why:why",
     "search": "search:search",
+    "replay": "replay:replay",
+    "lists": "lists:lists",
     "demo": "demo:demo",
     "config": "configuration:app",
     "profiles": "profiles:command",
