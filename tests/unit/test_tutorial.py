@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import yaml
 
 from mailguard import policy_files
 from mailguard.config import Settings
+from mailguard.facts import FACTS
 from mailguard.positions import Problems
 from tests.support.consoles import Shown, run, shown
-from tests.support.pages import ROOT, Block, blocks, sections
+from tests.support.pages import ROOT, Block, blocks, sections, table
 
 FOLDER = ROOT / "docs/policy"
 PAGE = (FOLDER / "README.md").read_text()
@@ -77,3 +79,12 @@ def test_output_that_differs_is_noticed() -> None:
     assert not Shown("", "a\n…\nd\n").agrees("a\nb\nd\ne\n")
     assert not Shown("", "a\n").agrees("a\nb\n")
     assert len(COMMANDS) >= 10
+
+
+def test_the_table_for_postfix_names_facts_that_exist() -> None:
+    """That table alone is not run."""
+    rows = table(sections((ROOT / "docs/coming-from-exim.md").read_text())["Coming from Postfix"])
+    code = " ".join(text for row in rows for text in re.findall(r"`([^`]+)`", row["in mailguard"]))
+    named = set(re.findall(r"\b(?:dnsbl|reverse_dns|helo|sender)\.[a-z_]+|\bearly_talker\b", code))
+    assert len(named) >= 5
+    assert named <= set(FACTS)
