@@ -106,4 +106,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "if file",
         _STORE,
     ),
+    Mutant(
+        SHARED,
+        "a-flood-fills-the-disk-with-refusals",
+        "mailguard/journal/throttle.py",
+        "return self._seen[kind] <= self._limit",
+        "return True",
+        ("tests/unit/journal/test_throttle.py",),
+    ),
+    Mutant(
+        SHARED,
+        "a-worker-does-not-know-that-it-is-overloaded",
+        "mailguard/worker.py",
+        "settings.own_relays, self._counts, self._overload)",
+        "settings.own_relays, self._counts)",
+        ("tests/unit/session/test_overload.py",),
+    ),
 )
