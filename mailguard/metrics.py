@@ -154,6 +154,9 @@ MESSAGES = _counter(
 OBSERVED = _counter(
     "policy_observed_total", "What observe mode kept from being done.", action="accept, reject, defer, file", rule=_RULE
 )
+SAMPLED = _counter(
+    "policy_sampled_total", "Recipients that a rule of the envelope refuses and the policy's sample let in.", rule=_RULE
+)
 MESSAGE_SIZE = _octets("message_size_bytes", "Size of messages that arrived whole.")
 MESSAGE_SECONDS = _seconds("message_duration_seconds", "From the end of data to our reply.")
 DNSBL_QUERIES = _counter(

@@ -72,7 +72,8 @@ class Verdict:
         tags: symbols given so far, those of earlier stages included.
         doubtful_tags: symbols that an unknown answer may have given or withheld: nobody is blocked for one.
         trace: why.
-        observed: what would have been done, where ``mode: observe`` kept it from being done.
+        observed: what would have been done, where ``mode: observe`` or the sample kept it from being done.
+        sampled: it was the sample (``policy.sample``).
     """
 
     action: Action
@@ -83,3 +84,4 @@ class Verdict:
     doubtful_tags: tuple[str, ...] = ()
     trace: Trace = field(default_factory=Trace)
     observed: Verdict | None = None
+    sampled: bool = False

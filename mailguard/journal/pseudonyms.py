@@ -64,6 +64,10 @@ class Pseudonyms:
         for role, name in (("sender", "sender"), ("recipient", "recipient"), ("recipient", "recipients")):
             if role in self._whose and name in covered:
                 covered[name] = self._cover_mailboxes(covered[name], known)
+        if "recipient" in self._whose and covered.get("others"):
+            covered["others"] = [
+                party | {"recipients": self._cover_mailboxes(party["recipients"], known)} for party in covered["others"]
+            ]
         for role in self._whose & {"sender", "recipient"}:
             _each_decision(covered, self._facts_of_mailbox(role))
         return _replaced(covered, known) if known else covered
@@ -104,6 +108,10 @@ def _each_decision(record: Record, change: Callable[[Mapping[str, str]], dict[st
     for stage in ("envelope", "content"):
         if isinstance(record.get(stage), dict):
             record[stage] = _decision(record[stage], change)
+    if record.get("others"):
+        record["others"] = [dict(party) for party in record["others"]]
+        for party in record["others"]:
+            _each_decision(party, change)
 
 
 def _decision(decision: Mapping[str, Any], change: Callable[[Mapping[str, str]], dict[str, str]]) -> dict[str, Any]:
@@ -139,5 +147,7 @@ def _walked(value: Mapping[str, Any], cover: Callable[[str], str], *, free: bool
     for name, each in value.items():
         if isinstance(each, dict):
             yield name, dict(_walked(each, cover, free=name == "facts"))
+        elif name == "others":
+            yield name, [dict(_walked(party, cover, free=False)) for party in each]
         else:
             yield name, cover(each) if isinstance(each, str) and (free or name in _FREE_TEXTS) else each

@@ -205,7 +205,8 @@ def _observed(record: Record) -> str:
     lines = []
     for stage, decision in _stages(record):
         if tried := decision.get("observed"):
-            lines.append(f"{stage}: {tried['action']}, by {tried['rule'] or 'no rule'!r}")
+            why = " (the policy's sample let it in)" if decision.get("sampled") else ""
+            lines.append(f"{stage}: {tried['action']}, by {tried['rule'] or 'no rule'!r}{why}")
     return _listed("Only observed, and not done:", lines)
 
 

@@ -125,6 +125,7 @@ def _compile(
         trial=trial,
         profiles=profiles,
         treatments=Treatments.of(force, trial),
+        sample=tables.sample(document, schema, rules[Stage.ENVELOPE], problems),
         missing_keys=tuple(keys.missing.values()),
     )
     if problems:

@@ -53,6 +53,7 @@ from mailguard.policy.expression import Constant, Doubt, View
 from mailguard.policy.finding import Finding
 from mailguard.policy.reading import Reading, virus_kind
 from mailguard.policy.rules import Fallback, Profiles, Rule, World, always_reachable
+from mailguard.policy.sample import NO_SAMPLE, Sample
 from mailguard.policy.treatment import Treatment, Treatments
 from mailguard.policy.truth import Members, Truth, conjunction, negation
 from mailguard.positions import Problem
@@ -255,6 +256,7 @@ class CompiledPolicy:
         force: what is in force.
         trial: what would be, were everything in force that is only observed; None where nothing is observed.
         profiles: constants by recipient.
+        sample: which of those that it refuses at the envelope are let in.
         treatments: which recipients may share a transaction.
         cases: how many cases of its own it has passed.
         warnings: what it says that is hardly meant.
@@ -271,6 +273,7 @@ class CompiledPolicy:
     force: World
     trial: World | None
     profiles: Profiles
+    sample: Sample = NO_SAMPLE
     treatments: Treatments
     cases: int = 0
     warnings: tuple[Finding, ...] = ()
@@ -309,6 +312,10 @@ class CompiledPolicy:
         if self.trial is None:
             return verdict
         return _observed(verdict, self._envelope(self.trial, client, envelope))
+    def sampled(self, client: Client, verdict: Verdict) -> Verdict:
+        """``verdict``, the envelope's, or what is done in its place where the sample lets ``client`` in."""
+        return self.sample.spared(verdict, client.address, self.digest)
+
 
     def content(
         self, client: Client, envelope: Envelope, message: Message, before: Verdict, watch: Watch = unwatched

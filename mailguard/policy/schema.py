@@ -424,6 +424,18 @@ def _facts_weighed(schema: dict[str, Any]) -> None:
     schema["additionalProperties"] = False
 
 
+class SampleEntry(Part):
+    """Refusals that are let in to be looked at."""
+
+    share: float = Field(
+        description="how many of the clients that the envelope's rules reject are let in: 0.01 is one in a hundred",
+        ge=0,
+        le=1,
+        examples=["0.01"],
+    )
+    folder: Folder = Field(default="Junk", description="the folder where their mail is filed")
+
+
 class PolicyFile(Part):
     """A whole policy."""
 
@@ -447,6 +459,9 @@ class PolicyFile(Part):
     rules: RuleEntries = Field(description="the rules, by stage")
     unavailable: UnavailableEntry = Field(
         default=UnavailableEntry(), description="what a missing answer means where no rule decided"
+    )
+    sample: SampleEntry = Field(
+        default=SampleEntry(share=0), description="refusals at the envelope that are let in, to measure false positives"
     )
     cases: list[CaseEntry] = Field(default_factory=list, description="run before every load")
     allow_warnings: list[AllowanceEntry] = Field(

@@ -6,7 +6,7 @@ for finding more mistakes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 from typing import Final
 
@@ -17,7 +17,8 @@ from mailguard.policy.answers import BadCode, CodePattern, Listing, ListTable
 from mailguard.policy.conditions import constant_type
 from mailguard.policy.expression import Constant
 from mailguard.policy.lists import AddressList, BadEntry, from_text
-from mailguard.policy.rules import POSTMASTER_LABEL, Fallback, Profiles, RecipientMatch
+from mailguard.policy.rules import POSTMASTER_LABEL, Fallback, Profiles, RecipientMatch, Rule
+from mailguard.policy.sample import Sample
 from mailguard.policy.schema import DnsblEntry, ListFile, PolicyFile, ScannerUnavailable, UnavailableEntry
 from mailguard.positions import Document, Path, Problem, Problems, Text, did_you_mean
 from mailguard.secret import Secret
@@ -222,3 +223,12 @@ def check_fallbacks(
             message = f"`unavailable` does not say what a missing answer of {source} means, which rule '{rule}' needs"
             hint = f"add `{source}: {_SUGGESTED.get(source, 'ignore')}`"
             problems.append(document.key_problem(("unavailable",), message, hint))
+
+
+def sample(document: Document, schema: PolicyFile, rules: Iterable[Rule], problems: list[Problem]) -> Sample:
+    """Which refusals are let in; a sample of none is a mistake."""
+    said = schema.sample
+    if said.share and not any(rule.action is Action.REJECT for rule in rules):
+        message = "`sample` lets in what the envelope's rules reject, and none of them does"
+        problems.append(document.key_problem(("sample",), message, "remove it, or write a rule that rejects"))
+    return Sample(said.share, said.folder)

@@ -100,6 +100,7 @@ def _decision(verdict: Verdict) -> Record:
         "facts": {fact.name: None if fact.unknown else bounded(fact.value) for fact in trace.facts},
         "weights": {weight.name: weight.weight for weight in trace.weights},
         "observed": _decision(verdict.observed) if verdict.observed else None,
+        **({"sampled": True} if verdict.sampled else {}),
     }
 
 
@@ -155,7 +156,10 @@ def _observed(verdict: Verdict) -> None:
 def recipient_judged(verdict: Verdict) -> None:
     """Count a verdict on a recipient."""
     metrics.RECIPIENTS.labels(verdict.action.value, verdict.rule or NO_RULE).inc()
-    _observed(verdict)
+    if verdict.sampled:
+        metrics.SAMPLED.labels(verdict.rule).inc()
+    else:
+        _observed(verdict)
 
 
 def recipient_refused(

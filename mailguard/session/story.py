@@ -139,7 +139,7 @@ class Session:
         with transaction.timed("questions"):
             await self._questions.answered()
         client, envelope = self._questions.client(), self._envelope(transaction, recipient)
-        verdict = policy.envelope(client, envelope)
+        verdict = policy.sampled(client, policy.envelope(client, envelope))
         record.recipient_judged(verdict)
         if verdict.reply is not None:
             return verdict.reply, verdict

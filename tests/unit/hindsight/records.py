@@ -20,7 +20,7 @@ def recorded(
     policy: CompiledPolicy, client: Client, envelope: Envelope, message: Message | None, number: int = 0
 ) -> Record:
     """The record of one recipient, or of a message to one, that ``policy`` decided about; read back from its line."""
-    first = policy.envelope(client, envelope)
+    first = policy.sampled(client, policy.envelope(client, envelope))
     lists = [table.zone for table in (policy.trial or policy.force).scales.lists]
     whole: Record = {
         "v": VERSION,

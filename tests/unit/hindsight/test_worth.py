@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from mailguard.facts import Answer, Codes, Message
+from mailguard.hindsight.judging import Judged
 from mailguard.hindsight.worth import Lists, Needs, as_json, weighed
 from mailguard.journal.form import Record
 from mailguard.policy.engine import CompiledPolicy
 from tests.unit.hindsight.records import recorded
-from tests.unit.hindsight.test_judging import CLEAN, client, envelope, listed
+from tests.unit.hindsight.test_judging import CLEAN, client, compared, envelope, listed
 from tests.unit.journal.conftest import reference
 from tests.unit.policy.support import LISTS, UNAVAILABLE, rules
 
@@ -134,3 +135,13 @@ def test_what_two_segments_say_is_added_up() -> None:
     whole.take(one)
     whole.take(other)
     assert as_json(whole) == as_json(counted(record(1, black=listed(2)), record(2, black=listed(2), grey=listed(2))))
+
+
+def test_false_positives_are_told_of_what_the_sample_let_in_and_a_replay_takes_it_for_refused() -> None:
+    sampling = rules(TWO, more="sample: {share: 1}\n" + UNAVAILABLE + LISTS)
+    made = record(1, sampling, black=listed(2), grey=listed(2))
+    assert (made["event"], made["envelope"]["sampled"], made["content"]["folder"]) == ("message", True, "Junk")
+    black = counted(made).of("black")
+    assert (black.measured, black.clean) == (1, 1)
+    assert compared(made, sampling).judged is Judged.SAME
+    assert compared(made, rules("dnsbl.score >= 9 => reject")).judged is Judged.CHANGED

@@ -152,3 +152,16 @@ def test_a_key_that_is_none_is_refused(tmp_path: Path, octets: bytes | None, mod
 def test_a_key_that_is_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadKey, match="cannot be read: Is a directory"):
         read_key(tmp_path)
+
+
+def test_recipients_who_are_treated_otherwise_are_covered_too() -> None:
+    """Of a message whose recipients differ in filing, each party has its own decisions, and its facts name it."""
+    decision = {"action": "accept", "rule": "", "facts": {"recipient.address": "b@example.com"}, "observed": None}
+    party = {"recipients": ["b@example.com"], "profile": "strict", "envelope": decision, "content": decision}
+    covered = Pseudonyms(b"k" * 32, ["recipient"]).cover(
+        record(recipient="a@example.com", recipients=["a@example.com", "b@example.com"], others=[party])
+    )
+    [other] = covered["others"]
+    assert "example.com" not in str(covered)
+    assert other["recipients"] == [covered["recipients"][1]] == [other["content"]["facts"]["recipient.address"]]
+    assert party["recipients"] == ["b@example.com"]
