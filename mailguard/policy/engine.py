@@ -256,8 +256,8 @@ class CompiledPolicy:
         force: what is in force.
         trial: what would be, were everything in force that is only observed; None where nothing is observed.
         profiles: constants by recipient.
-        sample: which of those that it refuses at the envelope are let in.
         treatments: which recipients may share a transaction.
+        sample: which of those that it refuses at the envelope are let in.
         cases: how many cases of its own it has passed.
         warnings: what it says that is hardly meant.
         allowed: what it says that is warned of elsewhere, and is meant here.
@@ -273,8 +273,8 @@ class CompiledPolicy:
     force: World
     trial: World | None
     profiles: Profiles
-    sample: Sample = NO_SAMPLE
     treatments: Treatments
+    sample: Sample = NO_SAMPLE
     cases: int = 0
     warnings: tuple[Finding, ...] = ()
     allowed: tuple[Allowed, ...] = ()
@@ -312,10 +312,10 @@ class CompiledPolicy:
         if self.trial is None:
             return verdict
         return _observed(verdict, self._envelope(self.trial, client, envelope))
+
     def sampled(self, client: Client, verdict: Verdict) -> Verdict:
         """``verdict``, the envelope's, or what is done in its place where the sample lets ``client`` in."""
         return self.sample.spared(verdict, client.address, self.digest)
-
 
     def content(
         self, client: Client, envelope: Envelope, message: Message, before: Verdict, watch: Watch = unwatched
