@@ -33,7 +33,7 @@ postfix := build/postfix
 postfix_libraries := libdb5.3 libicu72 libnsl2 libsasl2-2
 mailbox_servers := dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve
 mail_clients := swaks libnet-ssleay-perl
-test_tools := iproute2 $(mailbox_servers) $(mail_clients) $(postfix_libraries)
+test_tools := iproute2 groff-base $(mailbox_servers) $(mail_clients) $(postfix_libraries)
 compile := pip compile --quiet --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 

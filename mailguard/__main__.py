@@ -10,7 +10,7 @@ def main() -> None:
     try:
         from mailguard.cli import app  # here: it takes a moment, in which Ctrl-C shall be no traceback
 
-        app()
+        app(prog_name="mailguard")  # also as `python -m mailguard`: completion knows it by this name
     except KeyboardInterrupt:
         print("\nmailguard: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -1,22 +1,21 @@
 """``mailguard reference``: the reference pages, generated from the declarations that the code itself uses.
 
-Settings, facts, functions, metrics, replies, log fields and records are each declared once; a page that differs from
-its declaration fails ``make check`` (``mailguard reference --check``).
+Settings, facts, functions, metrics, replies, log fields, records and commands are each declared once; a page that
+differs from its declaration fails ``make check`` (``mailguard reference --check``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args, get_origin
+from typing import Annotated, Final
 
 import typer
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
-from mailguard import config
+from mailguard.cli import manual
+from mailguard.cli.rows import rows_of
 from mailguard.cli.schema import Subject, schema_text
-from mailguard.config import Settings, secret_variables
+from mailguard.config import Settings
 from mailguard.facts import FACTS, Direction, FactSpec, Stage
 from mailguard.journal.form import FIELDS as RECORD_FIELDS
 from mailguard.log import FIELDS
@@ -41,20 +40,6 @@ def _page(title: str, intro: str, *parts: str) -> str:
     return "\n".join((f"# {title}\n", _GENERATED, intro + "\n", *parts))
 
 
-def _section_model(field: FieldInfo) -> type[BaseModel] | None:
-    """The model of a field that is a group of settings, or a list of such groups."""
-    kinds = get_args(field.annotation) if get_origin(field.annotation) is list else (field.annotation,)
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-
-
-_ALIASES: Final = {
-    get_args(config.HostName)[1]: "host name",
-    get_args(config.Domain)[1]: "domain",
-    get_args(config.SocketAddress)[1]: "host:port or unix:path",
-    get_args(config.TcpAddress)[1]: "host:port",
-    get_args(config.IpSocketAddress)[1]: "address:port",
-}
-"""What constraints mean, in words."""
 _LOG_INTRO: Final = """\
 One line an event; empty fields are left out.
 
@@ -66,66 +51,11 @@ Every refusal ends in an id, and has a line of its own with that `ref`:
 - `command refused`: what mailguard itself refuses for syntax, order or a bound, or closes with 421: the first
   `limits.max_errors` of a connection, and the last.
 - `connection`: one at its end, or with its `reply` one that was turned away."""
-_WORDS: Final = {
-    str: "text",
-    int: "whole number",
-    float: "number",
-    bool: "true or false",
-    Path: "path",
-    config.Network: "network",
-}
-
-
-def _type_name(annotation: Any, constraints: Iterable[object] = ()) -> str:
-    """The type of a setting in the words of an administrator."""
-    if get_origin(annotation) is Annotated:
-        plain, *constraints = get_args(annotation)
-        return _type_name(plain, constraints)
-    named = next((_ALIASES[each] for each in constraints if each in _ALIASES), None)
-    if named or annotation in _WORDS:
-        return named or _WORDS[annotation]
-    parts = [each for each in get_args(annotation) if each is not type(None)]
-    if get_origin(annotation) is list:
-        return f"list of {_type_name(parts[0])}"
-    return " or ".join(f"`{each}`" if isinstance(each, str) else _type_name(each) for each in parts)
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True, validated_data={})
-    return "" if value in (None, [], "") else f"`{str(value).lower() if isinstance(value, bool) else value}`"
-
-
-_VARIABLES: Final = {".".join(path): variable for variable, path in secret_variables().items()}
-"""The environment variable that names a file, by setting."""
-
-
-def _settings_rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, ...]]:
-    for name, field in model.model_fields.items():
-        section = _section_model(field)
-        many = "[]" if get_origin(field.annotation) is list else ""
-        if section is not None:
-            yield (
-                f"`{prefix}{name}{many}`",
-                "group",
-                "",
-                "required" if field.is_required() else "",
-                field.description or "",
-            )
-            yield from _settings_rows(section, f"{prefix}{name}{many}.")
-            continue
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        kind = _type_name(field.annotation, field.metadata)
-        meaning = field.description or ""
-        if variable := _VARIABLES.get(f"{prefix}{name}"):
-            meaning += f"; environment: `{variable}`"
-        yield f"`{prefix}{name}`", kind, str(extra.get("unit", "")), _default(field), meaning
 
 
 def settings_page() -> str:
     """Every setting of mailguard.yaml."""
-    rows = _settings_rows(Settings, "")
+    rows = ((f"`{row.name}`", row.kind, row.unit, row.default, row.meaning) for row in rows_of(Settings))
     table = _table(("setting", "type", "unit", "default", "meaning"), rows)
     return _page("Settings", "Every setting of `mailguard.yaml`. Unknown keys are refused.", table)
 
@@ -234,9 +164,12 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "docs/reference/replies.md": replies_page,
     "docs/reference/log.md": log_page,
     "docs/reference/journal.md": journal_page,
+    "docs/man/mailguard.1": manual.commands_page,
+    "docs/man/mailguard.yaml.5": manual.settings_page,
+    "docs/man/mailguard-policy.5": manual.policy_page,
     "policies/policy.schema.json": lambda: schema_text(Subject.POLICY),
 }
-"""File name and generator of every reference page, and of the schema that the shipped policies name."""
+"""File name and generator of every reference page and manual page, and of the schema that the shipped policies name."""
 
 
 def reference(
