@@ -16,6 +16,7 @@ from tests.support.mail import GTUBE, Mail, mail, submit
 WAIT = 30.0
 """Seconds within which Exim and Dovecot deliver what Exim took."""
 
+ALIASES = {"root@example.com": "bob@example.com", "abuse@test.invalid": "alice@example.com"}
 CAROLS_SCRIPT = """
 require ["fileinto", "mailbox"];
 if header :contains "Subject" "test" { fileinto :create "Tests"; }
@@ -32,7 +33,7 @@ def dovecot(lab: Lab) -> Dovecot:
 
 @pytest.fixture(scope="module")
 def store(lab: Lab, dovecot: Dovecot) -> Exim:
-    return lab.server("dovecot-exim", Exim, lambda folder: Exim(folder, lmtp=dovecot.lmtp_socket))
+    return lab.server("dovecot-exim", Exim, lambda folder: Exim(folder, lmtp=dovecot.lmtp_socket, aliases=ALIASES))
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +167,36 @@ async def test_what_the_header_says(
     letter = mail(headers=[f"X-Mailguard-Folder: {header}"])
     await send(store.proxy_port, client_address, letter, "alice@example.com", "bob@example.com")
     assert where(dovecot, letter, 2) == [("alice", alice), ("bob", bob)]
+
+
+# -- by profile, as Exim knows it
+
+
+async def by_header(store: Exim, letter: Mail, *recipients: str) -> None:
+    """Hand it to Exim as mailguard would: by its port, the field in the letter."""
+    async with await Client.connect("127.0.0.1", store.proxy_port, proxy=proxy_v2("198.18.1.10")) as client:
+        outcome = await submit(client, letter.octets, *recipients)
+    assert outcome.content.startswith(b"250 "), outcome
+
+
+async def test_exim_tells_each_recipient_by_the_file_of_profiles(store: Exim, dovecot: Dovecot) -> None:
+    """By the address before aliases: root is Bob's, whose profile Dovecot knows; abuse is Alice's, and never filed."""
+    store.profiles.write_text('"bob@example.com": strict\n"*": normal\n')
+    try:
+        letter = mail(headers=["X-Mailguard-Folder: normal=-; postmaster=-; strict=Junk"])
+        await by_header(store, letter, "bob@example.com", "abuse@test.invalid", "postmaster@example.com")
+        other = mail(headers=["X-Mailguard-Folder: normal=Junk; postmaster=-; strict=-"])
+        await by_header(store, other, "root@example.com", "abuse@test.invalid")
+        assert where(dovecot, letter, 3) == [("alice", INBOX), ("bob", "Junk"), ("postmaster", INBOX)]
+        assert where(dovecot, other, 2) == [("alice", INBOX), ("bob", "Junk")]
+        [bobs] = [one for one in dovecot.find(letter.message_id, WAIT) if one.user == "bob"]
+        assert bobs.octets.count(b"X-Mailguard-Folder: Junk\r\n") == 1
+        assert b"strict" not in bobs.octets, "what is said for others is nobody's business"
+    finally:
+        store.profiles.unlink()
+
+
+async def test_postmaster_is_not_filed_without_the_file_either(store: Exim, dovecot: Dovecot) -> None:
+    letter = mail(headers=["X-Mailguard-Folder: normal=Junk; postmaster=-; strict=Junk"])
+    await by_header(store, letter, "abuse@test.invalid", "bob@example.com")
+    assert where(dovecot, letter, 2) == [("alice", INBOX), ("bob", "Junk")]
