@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "check": "check:command",
     "test": "testing:command",
     "doctor": "doctor:doctor",
+    "explain": "explain:explain",
     "why": "why:why",
     "search": "search:search",
     "replay": "replay:replay",

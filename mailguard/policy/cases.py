@@ -138,9 +138,10 @@ def _is_address(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """The facts of one case, checked; what is not given is benign."""
+    """The facts of one case, checked; what is not given is benign. ``why`` an answer is missing that is given so."""
 
     facts: Mapping[str, Given]
+    why: str = "a case says so"
 
     def _get(self, name: str) -> object:
         return self.facts.get(name, FACTS[name].benign)
@@ -155,8 +156,8 @@ class _Given:
         """Unknown where one of ``names`` is given so, else what ``make`` makes."""
         given = [self.facts.get(name) for name in names]
         if UNSCANNABLE in given:
-            return Unknown("a case says so", Cause.UNSCANNABLE)
-        return Unknown("a case says so") if UNKNOWN in given else Known(make())
+            return Unknown(self.why, Cause.UNSCANNABLE)
+        return Unknown(self.why) if UNKNOWN in given else Known(make())
 
     def client(self) -> Client:
         """The client."""
@@ -165,7 +166,7 @@ class _Given:
             ClientAddress.parse(self._text("client.ip")),
             early_talker=self._answer(("early_talker",), lambda: self._get("early_talker") is True),
             reverse_dns=self._answer(_REVERSE_DNS, self._reverse_dns),
-            dnsbl={n: Unknown("a case says so") if v == UNKNOWN else Known(_answered(v)) for n, v in lists.items()},
+            dnsbl={n: Unknown(self.why) if v == UNKNOWN else Known(_answered(v)) for n, v in lists.items()},
         )
 
     def _reverse_dns(self) -> ReverseDns:
@@ -253,7 +254,7 @@ class _Over:
     def __init__(self, facts: Facts, given: Mapping[str, Given]) -> None:
         self._facts = facts
         self._given = given
-        self._new = _Given({**self._kept(), **given})
+        self._new = _Given({**self._kept(), **given}, "it is given so")
 
     def _touched(self, *names: str) -> bool:
         return any(name in self._given for name in names)

@@ -1,9 +1,10 @@
 """What would flip a verdict: the same engine asked again with one piece of evidence other than it is.
 
-One change at a time (:class:`Change`): a listing that is there taken away, an answer that is missing given, a fact that
-is true or false turned, a number moved to just beyond a threshold of a rule that was tried, a list added. Whatever then
-becomes something else is a :class:`Flip`. Changes are said in the vocabulary of cases, and made by ``cases.overlaid``:
-nothing of the policy is guessed here. A score is no evidence of its own; it is moved by a list that weighs as much.
+One change at a time (:class:`Change`): a listing that is there taken away, one that is not added, an answer that is
+missing given, a fact that is true or false turned, a number moved to just beyond a threshold of a rule that was tried.
+Whatever then becomes something else is a :class:`Flip`. Changes are said in the vocabulary of cases, and made by
+``cases.overlaid``: nothing of the policy is guessed here. A score is no evidence of its own; it is moved by a list that
+weighs as much.
 
 Smallest first: by weights and points, then what has neither. Of several changes of one piece of evidence that come to
 the same, the smallest is told. What two changes together would flip is not looked for. Bounded: :data:`MAX_CHANGES`
@@ -160,16 +161,13 @@ class _Changes:
         elif counted.labels.settled:
             listed = ", ".join(sorted(counted.labels.settled))
             yield Change(f"without {listed}", f"dnsbl.{name}", abs(counted.score.settled), gone)
+            return
         for listing in table.listings:
-            yield from self._listed(table, listing, counted.score.settled, isinstance(answer, Unknown))
-
-    def _listed(self, table: ListTable, listing: Listing, now: float, unknown: bool) -> Iterator[Change]:
-        name = table.zone.name
-        code = example(table, listing)
-        if code is not None and listing.weight != now:
-            verb = f"had {name} answered" if unknown else "listed as"
-            what = f"{verb} {name}/{listing.label}"
-            yield Change(what, f"dnsbl.{name}", abs(listing.weight - now), {f"dnsbl.{name}": str(code)})
+            code = example(table, listing)
+            if code is not None:
+                verb = f"had {name} answered" if isinstance(answer, Unknown) else "listed as"
+                what = f"{verb} {name}/{listing.label}"
+                yield Change(what, f"dnsbl.{name}", abs(listing.weight), {f"dnsbl.{name}": str(code)})
 
     # --- answers and facts --------------------------------------------------------------------------------------------
 

@@ -1,0 +1,158 @@
+"""A connection rehearsed: what a session would find out about a client, its envelope and its message, were it here.
+
+The questions are those of :mod:`mailguard.session.questions`, the scanners' copy of the message is made as the story
+makes it, and each has the bound that it has there. Nothing is said to a backend, nothing is written down. Whether the
+client would speak before the greeting cannot be rehearsed: it counts as one that waits.
+
+Failure: an answer that does not come is unknown, as in a session; :class:`mailguard.spool.SpoolError` where the message
+cannot be kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final
+
+from mailguard import message
+from mailguard.commands import Path
+from mailguard.facts import (
+    NOT_ASKED,
+    Answer,
+    Client,
+    ClientAddress,
+    Helo,
+    Known,
+    Message,
+    Source,
+    SpamResult,
+    VirusResult,
+)
+from mailguard.net.together import both
+from mailguard.replies import Reply, reply
+from mailguard.session.questions import Questions, is_own_relay
+from mailguard.session.services import Services
+from mailguard.spool import Content, Spool
+
+REFERENCE: Final = "REFERENCE-1"
+"""What stands where a real reply has its reference, and is as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the client would say.
+
+    Attributes:
+        address: it.
+        helo: its name in EHLO; None where nobody says, so that nobody is asked about it.
+        sender: likewise its reverse-path.
+        content: the message as it comes, its lines ending in CR LF; None: it is not sent.
+        spared: scanners that are not asked.
+    """
+
+    address: ClientAddress
+    helo: str | None = None
+    sender: Path | None = None
+    content: bytes | None = None
+    spared: frozenset[Source] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was found out.
+
+    Attributes:
+        client: the client.
+        helo: its name.
+        sender_resolves: whether the sender's domain takes mail.
+        message: what the scanners say; None where there is none, or it is refused before they are asked.
+        refusal: what the message is refused with whatever the policy says, for the form of its header section.
+        own_relay: whether the client is a relay of ours, about which nobody is asked.
+        seconds: how long each list took, by its name.
+    """
+
+    client: Client
+    helo: Helo
+    sender_resolves: Answer[bool]
+    message: Message | None = None
+    refusal: Reply | None = None
+    own_relay: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+async def rehearse(services: Services, said: Said) -> Heard:
+    """Ask all that a session would ask about ``said``.
+
+    Raises:
+        SpoolError: the message could not be kept.
+    """
+    questions = Questions(services, said.address, 0)
+    try:
+        questions.about_client()
+        questions.early_talker(Known(False))
+        if said.helo is not None:
+            questions.about_helo(said.helo)
+        if said.sender is not None:
+            questions.about_sender(said.sender)
+        await questions.answered()
+        client, helo, resolves = questions.client(), questions.helo(), questions.sender_resolves()
+        seconds = dict(questions.dnsbl_seconds)
+    finally:
+        await questions.close()
+    found, refusal = await _scanned(services, said, client)
+    return Heard(client, helo, resolves, found, refusal, questions.own_relay, seconds)
+
+
+async def _scanned(services: Services, said: Said, client: Client) -> tuple[Message | None, Reply | None]:
+    if said.content is None:
+        return None, None
+    with _kept(services.spooling.begin(), said.content) as content:
+        limits = services.settings.limits
+        head = message.parse_head(content.prefix(limits.max_header_size + 2))
+        if head.size > limits.max_header_size:
+            return None, reply("header_too_large", limit=limits.max_header_size)
+        if head.received_count > limits.max_received:
+            return None, reply("loop", limit=limits.max_received)
+        stripped = message.strip_forged(head, services.settings.hostname)
+        above = message.for_scanners(stripped, transmission(services, client, said.helo or ""), said.sender or Path())
+        size = content.size - sum(map(len, head.named(b"received")))
+        with content.with_head(above, head.size) as scanned:
+            return await _asked(services, scanned, size, said), None
+
+
+def _kept(spool: Spool, octets: bytes) -> Content:
+    try:
+        spool.write(octets)
+        return spool.finish()
+    except BaseException:
+        spool.close()
+        raise
+
+
+async def _asked(services: Services, scanned: Content, size: int, said: Said) -> Message:
+    deadline = asyncio.get_running_loop().time() + services.settings.limits.scan_deadline
+
+    async def virus() -> Answer[VirusResult]:
+        return NOT_ASKED if Source.CLAMAV in said.spared else await services.clamav.scan(scanned, deadline)
+
+    async def spam() -> Answer[SpamResult]:
+        if Source.SPAMASSASSIN in said.spared:
+            return NOT_ASKED
+        return await services.spamassassin.score(scanned, deadline, said.address)
+
+    return Message(size, *await both(virus(), spam()))
+
+
+def transmission(services: Services, client: Client, helo: str) -> message.Transmission:
+    """How the message would have come to us."""
+    own_relay = is_own_relay(client.address, services.settings.own_relays)
+    return message.Transmission(
+        hostname=services.settings.hostname,
+        reference=REFERENCE,
+        address=client.address,
+        helo=helo,
+        with_=message.protocol(extended=True),
+        at=services.now(),
+        reverse=None if own_relay else client.reverse_dns,
+        dnswl=() if own_relay else services.policy.white_lists(client),
+    )
