@@ -131,13 +131,15 @@ class ListTable:
         return [code for code in codes if self.listing(code) is None]
 
     def tally(self, answer: Answer[Codes]) -> Tally:
-        """What ``answer`` counts for: the heaviest of its entries once."""
+        """What ``answer`` counts for: the heaviest of its entries once; :data:`NOTHING` for most clients."""
+        if isinstance(answer, Known) and not answer.value:
+            return NOTHING
         answer = usable(answer)
         if isinstance(answer, Unknown):
             return self._unknown()
         found = [entry for code in sorted(answer.value) if (entry := self.listing(code)) is not None]
         if not found:
-            return Tally()
+            return NOTHING
         # The heaviest either way; of two as heavy the one for the sender.
         weight = max((entry.weight for entry in found), key=lambda w: (abs(w), -w))
         labels = Members.exactly(f"{self.zone.name}/{entry.label}" for entry in found)
@@ -180,10 +182,15 @@ class Tally:
         )
 
 
+NOTHING: Final = Tally()
+"""What a list counts for that does not list the client."""
+
+
 def _union(a: Members, b: Members) -> Members:
     return Members(a.certain | b.certain, a.possible | b.possible, a.settled | b.settled)
 
 
 def tally(tables: Iterable[ListTable], answers: Mapping[str, Answer[Codes]], missing: Unknown) -> Tally:
     """The sum over all lists; one that is not in ``answers`` is ``missing``."""
-    return reduce(add, (table.tally(answers.get(table.zone.name, missing)) for table in tables), Tally())
+    found = (table.tally(answers.get(table.zone.name, missing)) for table in tables)
+    return reduce(add, (each for each in found if each is not NOTHING), NOTHING)

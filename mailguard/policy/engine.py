@@ -99,7 +99,6 @@ class _Pass:
         self._careful = View(reading, profile)
         self._nothing = View(reading, profile, Doubt.NOTHING)
         self._favourable = View(reading, profile, Doubt.FAVOURABLE)
-        self._last_block = max((i for i, r in enumerate(self._rules.rules) if r.action.blocks), default=-1)
         self._spared = False
         self.decided: Rule | None = None
         self.reach: Truth = True
@@ -116,14 +115,14 @@ class _Pass:
             # may depend on that evidence, and so would then who is deferred.
             if truth is None or not rule.free:
                 self.missed |= self._rules.sources[rule.name]
-            if self._free and (rule.action.blocks or not rule.free):
+            if self._free and (rule.blocks or not rule.free):
                 continue
             if self._ends(rule, truth, position):
                 break
         return self
 
     def _truth(self, rule: Rule) -> Truth:
-        return None if rule.action.blocks and self._spared else rule.condition.evaluate(self._careful)
+        return None if rule.blocks and self._spared else rule.condition.evaluate(self._careful)
 
     def _ends(self, rule: Rule, truth: Truth, position: int) -> bool:
         """Try ``rule``; True where nothing below matters any more: after a decision by doubt, its tags still do."""
@@ -135,15 +134,15 @@ class _Pass:
             self._tag(rule, conjunction((self.reach if self.decided is None else None, truth)), fired)
         elif fired:
             self.decided = rule
-        elif not rule.action.blocks:
+        elif not rule.blocks:
             self.reach = conjunction((self.reach, negation(truth)))
             self._spared = self._spared or (truth is None and not rule.free and self._reading.unscannable)
         return truth is True and self.decided is not None and rule.decides
 
     def _fires(self, rule: Rule, truth: Truth, position: int) -> bool:
-        if truth is not None or rule.action.blocks:
+        if truth is not None or rule.blocks:
             return truth is True
-        spares = rule.action is Action.ACCEPT and position < self._last_block
+        spares = rule.action is Action.ACCEPT and position < self._rules.last_block
         return rule.condition.evaluate(self._favourable if spares else self._nothing) is True
 
     def _tag(self, rule: Rule, truth: Truth, fired: bool) -> None:
@@ -197,7 +196,7 @@ class _Decision:
 
     def _of_rules(self) -> Verdict:
         rule = self._pass.decided
-        if rule is not None and rule.action.blocks:
+        if rule is not None and rule.blocks:
             return self._blocked(rule)
         missing = self._unavailable()
         if rule is None:

@@ -209,8 +209,11 @@ class Comparison:
 
     def evaluate(self, view: View, wanted: bool = True) -> Truth:
         """See :class:`Condition`."""
-        left, right = _folded(self.left.read(view), self.fold), _folded(self.right.read(view), self.fold)
-        return view.judged(OPERATORS[self.operator](left, right), wanted, left, right)
+        left, right = self.left.read(view), self.right.read(view)
+        if self.fold:
+            left, right = _folded(left, fold=True), _folded(right, fold=True)
+        truth = OPERATORS[self.operator](left, right)
+        return truth if truth is not None else view.judged(truth, wanted, left, right)
 
     def parts(self) -> tuple[Condition | Operand, ...]:
         """See :class:`Condition`."""

@@ -45,6 +45,12 @@ class Rule:
         direction: where Received evidence may move its condition (``policy.direction``).
         path: where it stands in its document.
         insists: whether it says itself that it is enforced, so that it is where all else is only observed.
+        decides: whether it ends its stage when it fires.
+        blocks: whether the sender keeps the mail when it does.
+        free: whether no Received evidence can tell whether it fires.
+        facts: those that its condition names.
+
+    The last four follow from the others, and are worked out once: each is asked for in every decision.
     """
 
     name: str
@@ -58,21 +64,16 @@ class Rule:
     direction: Direction = Direction.FREE
     path: Path = ()
     insists: bool = False
+    decides: bool = field(init=False, repr=False, compare=False)
+    blocks: bool = field(init=False, repr=False, compare=False)
+    free: bool = field(init=False, repr=False, compare=False)
+    facts: frozenset[str] = field(init=False, repr=False, compare=False)
 
-    @property
-    def decides(self) -> bool:
-        """Whether it ends its stage when it fires."""
-        return self.action is not Action.TAG
-
-    @property
-    def free(self) -> bool:
-        """Whether no Received evidence can tell whether it fires."""
-        return not self.direction
-
-    @property
-    def facts(self) -> frozenset[str]:
-        """The facts that its condition names."""
-        return frozenset(fact.name for fact in facts_of(self.condition))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decides", self.action is not Action.TAG)
+        object.__setattr__(self, "blocks", self.action.blocks)
+        object.__setattr__(self, "free", not self.direction)
+        object.__setattr__(self, "facts", frozenset(fact.name for fact in facts_of(self.condition)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,11 @@ class RuleSet:
     def asked(self) -> frozenset[Source]:
         """Everybody whom its rules need an answer of."""
         return frozenset(chain.from_iterable(self.sources.values()))
+
+    @cached_property
+    def last_block(self) -> int:
+        """Where the last rule stands that blocks; -1 where none does."""
+        return max((position for position, rule in enumerate(self.rules) if rule.blocks), default=-1)
 
     @classmethod
     def of(cls, rules: Iterable[Rule], scales: Scales) -> RuleSet:

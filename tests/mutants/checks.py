@@ -13,8 +13,9 @@ MUTANTS: tuple[Mutant, ...] = (
         CLIENT_ONLY,
         "dnsbl-takes-more-than-the-client",
         "mailguard/checks/dnsbl.py",
-        "async def ask(self, address: ClientAddress, deadline: float)",
-        "async def ask(self, address: ClientAddress, deadline: float, received: tuple[ClientAddress, ...] = ())",
+        "timed: Callable[[str, float], None] = lambda _name, _seconds: None,\n    ) -> dict[str, Answer[Codes]]:",
+        "timed: Callable[[str, float], None] = lambda _name, _seconds: None,\n"
+        "        received: tuple[ClientAddress, ...] = (),\n    ) -> dict[str, Answer[Codes]]:",
         _DNSBL,
     ),
     Mutant(

@@ -149,8 +149,8 @@ MUTANTS: tuple[Mutant, ...] = (
         RECEIVED,
         "received-evidence-ends-the-question-who-is-deferred",
         _PASS,
-        "if self._free and (rule.action.blocks or not rule.free):",
-        "if self._free and rule.action.blocks:",
+        "if self._free and (rule.blocks or not rule.free):",
+        "if self._free and rule.blocks:",
         _CONVICTS,
     ),
     Mutant(
@@ -181,8 +181,8 @@ MUTANTS: tuple[Mutant, ...] = (
         DOUBT,
         "what-may-be-true-blocks",
         _PASS,
-        "if truth is not None or rule.action.blocks:\n            return truth is True",
-        "if truth is not None or rule.action.blocks:\n            return truth is not False",
+        "if truth is not None or rule.blocks:\n            return truth is True",
+        "if truth is not None or rule.blocks:\n            return truth is not False",
         _ENGINE,
     ),
     Mutant(
@@ -237,8 +237,8 @@ MUTANTS: tuple[Mutant, ...] = (
         BAD_POLICY,
         "cases-beside-are-passed-over",
         "mailguard/policy_files.py",
-        "draft_policy(_document(texts), include, beside)",
-        "draft_policy(_document(texts), include)",
+        "draft_policy(_document(texts), include, beside, key)",
+        "draft_policy(_document(texts), include, (), key)",
         ("tests/unit/policy/test_suites.py",),
     ),
     Mutant(

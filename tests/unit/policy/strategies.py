@@ -175,12 +175,16 @@ def conditions(atoms: tuple[str, ...], leaves: int = 2) -> st.SearchStrategy[str
     )
 
 
+@cache
+def _asking(atoms: tuple[str, ...], tags: tuple[str, ...]) -> st.SearchStrategy[str]:
+    """Conditions made of ``atoms``, and as often of ``tags``: made once, for hypothesis checks each that is new."""
+    atoms = (*atoms, *[f"'{tag}' in tags" for tag in tags] * (len(atoms) // 2))
+    return st.sampled_from([*atoms, *(f"not {atom}" for atom in atoms)]) | conditions(atoms)
+
+
 def _rule(draw: st.DrawFn, atoms: list[str], actions: st.SearchStrategy[str], tags: set[str]) -> str:
     """One rule for ``support.rules``; ``tags``: those given so far, added to, and often asked for."""
-    asked = [f"'{tag}' in tags" for tag in sorted(tags)] * (len(atoms) // 2)
-    atoms = [*atoms, *asked]
-    alone = st.sampled_from([*atoms, *(f"not {atom}" for atom in atoms)])
-    condition, action = draw(alone | conditions(tuple(atoms))), draw(actions)
+    condition, action = draw(_asking(tuple(atoms), tuple(sorted(tags)))), draw(actions)
     if action == "tag":
         symbol = draw(_SYMBOLS)
         tags.add(symbol)

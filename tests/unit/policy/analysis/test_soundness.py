@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from random import Random
 
@@ -107,7 +108,8 @@ ENVELOPES = [
 MESSAGES = [Message(size, virus, spam) for size in (0, 1000, 2048, 3000) for virus in VIRUS for spam in SPAM]
 
 
-def conditions(atoms: list[str]) -> st.SearchStrategy[str]:
+@cache
+def conditions(*atoms: str) -> st.SearchStrategy[str]:
     one = st.sampled_from(atoms)
     negated = one | st.builds("not ({})".format, one)
     both, either = st.builds("{} and {}".format, negated, negated), st.builds("{} or {}".format, negated, negated)
@@ -123,7 +125,7 @@ def stage(draw: st.DrawFn, atoms: list[str]) -> str:
         action = draw(st.sampled_from(["accept", "accept", "reject", "defer", "file", "file", "tag symbol=A"]))
         mode = draw(st.sampled_from(["", "", "", " mode=observe"]))
         asked = [*few, "'A' in tags", "'A' not in tags"] if any("symbol=A" in line for line in lines) else few
-        lines.append(f"{draw(conditions(asked))} => {action}{mode}")
+        lines.append(f"{draw(conditions(*asked))} => {action}{mode}")
     return "\n".join(lines)
 
 
