@@ -48,7 +48,8 @@ def test_the_page_makes_an_exim_that_hands_over(copies: dict[Path, Path]) -> Non
     debian.run(exim_lines, copies)
     built = debian.build_exim(copies[debian.EXIM], split=True, settings="")
     routers = debian.exim(built, "router_list").split()
-    assert routers.index("userforward") + 1 == routers.index("mailguard_dovecot") == routers.index("procmail") - 1
+    first, last = routers.index("userforward") + 1, routers.index("procmail")
+    assert routers[first:last] == ["mailguard_dovecot_by_profile", "mailguard_dovecot"]
     transport = debian.exim(built, "transport", "mailguard_dovecot").splitlines()
     assert "socket = /run/dovecot/lmtp" in transport
     assert "user = Debian-exim" in transport
