@@ -13,6 +13,7 @@ from functools import reduce
 from pathlib import Path
 
 from mailguard.config import secret_variables
+from mailguard.doctor.access import CannotAsk, denied
 from mailguard.doctor.notes import Notes
 from mailguard.doctor.patient import Patient
 from mailguard.journal.folder import why_unusable as why_no_journal
@@ -23,7 +24,7 @@ from mailguard.spool import why_unusable as why_no_spool
 
 
 def examine(patient: Patient, notes: Notes) -> None:
-    """Files of configuration, secrets, and folders that are written."""
+    """Files of configuration, secrets, and what mailguard itself reads and writes."""
     before = len(notes.findings)
     for path in dict.fromkeys(_obeyed(patient)):
         _writable(path, notes)
@@ -31,9 +32,35 @@ def examine(patient: Patient, notes: Notes) -> None:
         _readable(name, path, notes)
     if len(notes.findings) == before:
         notes.ok("files", "nobody but owner and group may write configuration, or read secrets")
-    _folders(patient, notes)
-    if os.geteuid() == 0:
-        notes.skipped("user", "this is root, who may do anything: run doctor as the user that runs mailguard too")
+    user = patient.settings.user
+    if os.geteuid() != 0:
+        _folders(patient, notes)
+    elif user is None:
+        notes.skipped(
+            "user", "this is root, who may do anything: run doctor as the user that runs mailguard, or set `user`"
+        )
+    else:
+        _as_user(user, patient, notes)
+
+
+def _as_user(user: str, patient: Patient, notes: Notes) -> None:
+    """What ``user``, whom root becomes to serve mail, may do."""
+    wanted = {path: os.R_OK for path in (*_obeyed(patient), *secrets(patient).values()) if path.exists()}
+    for folder in (patient.settings.spool_dir, patient.settings.journal.directory):
+        if folder is not None:
+            wanted[folder if folder.exists() else folder.parent] = os.R_OK | os.W_OK | os.X_OK
+    try:
+        refused = denied(user, wanted, patient.settings.doctor.timeout)
+    except CannotAsk as error:
+        notes.failed("user", str(error), f"make the user, as in `adduser --system --group {user}`, or change `user`")
+        return
+    for path in refused:
+        what = "write" if wanted[path] & os.W_OK else "read"
+        notes.failed(
+            str(path), f"the user {user} may not {what} it", "let him: chgrp, chmod g+r, or chown for a folder"
+        )
+    if not refused:
+        notes.ok("user", f"{user} may read and write what the service must")
 
 
 def _obeyed(patient: Patient) -> Iterator[Path]:
@@ -90,10 +117,14 @@ def _readable(name: str, path: Path, notes: Notes) -> None:
 
 
 def _folders(patient: Patient, notes: Notes) -> None:
+    """What this user must write; ``run_dir`` is made when the service starts, often by the service manager."""
     settings = patient.settings
     checks = {"spool_dir": why_no_spool(Folder(settings.spool_dir))}
     if settings.journal.directory is not None:
         checks["journal.directory"] = why_no_journal(settings.journal.directory)
+    if settings.run_dir.exists():
+        writable = os.access(settings.run_dir, os.W_OK | os.X_OK)
+        checks["run_dir"] = "" if writable else f"{settings.run_dir} cannot be written by this user"
     for name, why in checks.items():
         if why:
             notes.failed(name, why, "let the user that runs mailguard, as this check does, make files there")
