@@ -85,6 +85,11 @@ class Snapshot:
         """Whether there was something of this name."""
         return self.paths.get(str(path), False)
 
+    @property
+    def sources(self) -> list[str]:
+        """Every path that was looked at, whether something was there or not."""
+        return sorted({*self.texts, *self.folders, *self.paths})
+
     def descriptor(self) -> int:
         """A sealed memory file that holds it; the caller's to close."""
         octets = json.dumps({"texts": self.texts, "folders": self.folders, "paths": self.paths}).encode()

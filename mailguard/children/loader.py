@@ -42,6 +42,7 @@ def load(channel: Channel, configuration: Path) -> None:
         version=__version__,
         path=str(policy.path),
         digest=policy.digest,
+        sources=recorder.snapshot.sources,
         warnings=[warning.in_one_line for warning in policy.warnings][:1000],
     )
 

@@ -26,6 +26,7 @@ class Policy:
         number: counted up with each that is taken.
         descriptor: the snapshot (``mailguard.snapshot``).
         loaded: when, as Unix time.
+        sources: every path that was looked at for it.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Policy:
     digest: str
     loaded: float
     warnings: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
 
 
 @dataclass(eq=False)

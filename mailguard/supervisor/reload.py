@@ -125,7 +125,13 @@ class Reload:
         settings = Settings.model_validate(fields["settings"])
         number = self._supervisor.policy.number + 1
         self._policy = Policy(
-            number, message.descriptors[0], fields["path"], fields["digest"], time.time(), fields["warnings"]
+            number,
+            message.descriptors[0],
+            fields["path"],
+            fields["digest"],
+            time.time(),
+            fields["warnings"],
+            fields["sources"],
         )
         changed = changes(self._supervisor.settings, settings)
         if fixed := [name for name in changed if _is_fixed(name, self._supervisor.settings, settings)]:

@@ -113,4 +113,5 @@ def _first_policy(settings: Settings) -> Policy:
     recorder = Recorder()
     policy = load_for(settings, recorder)
     warnings = [warning.in_one_line for warning in policy.warnings]
-    return Policy(1, recorder.snapshot.descriptor(), str(policy.path), policy.digest, time.time(), warnings)
+    snapshot = recorder.snapshot
+    return Policy(1, snapshot.descriptor(), str(policy.path), policy.digest, time.time(), warnings, snapshot.sources)

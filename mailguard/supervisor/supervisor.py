@@ -31,6 +31,7 @@ from mailguard.supervisor.reactor import Reactor
 from mailguard.supervisor.reload import Outcome, Reload
 from mailguard.supervisor.sockets import Sockets, told
 from mailguard.supervisor.systemd import Notifier
+from mailguard.supervisor.watch import FileWatch
 
 _ABORTED: Final = 2.0
 """From SIGABRT, which has a hanging process print where it hangs, to SIGKILL."""
@@ -116,6 +117,7 @@ class Supervisor:
     def begin(self, policy: Policy) -> None:
         """Give the first processes their policy."""
         self._started_policy = policy
+        self._files = FileWatch(policy.sources)
         for worker in self._unstarted:
             self._instruct(worker, self.crew, policy)
         self._unstarted.clear()
@@ -128,6 +130,7 @@ class Supervisor:
         """
         self._tick()
         self._watchdog()
+        self._watch_files()
         while self._phase != "ended" or self._children:
             self.reactor.turn()
         if self._failed is not None:
@@ -345,6 +348,15 @@ class Supervisor:
         child.terminate(signal.SIGABRT)
         self.reactor.after(_ABORTED, lambda: child.kill(child.killed))
 
+    def _watch_files(self) -> None:
+        """Every ``watch_interval``, where it is set: load a policy whose files have changed."""
+        if (interval := self.settings.processes.watch_interval) <= 0:
+            return
+        if self._reload is None and self._phase == "running" and self._files.settled_change():
+            logger.info("policy files changed", path=self.policy.path)
+            self.reload(force=False, done=lambda _outcome: None)
+        self.reactor.after(interval, self._watch_files)
+
     def _watchdog(self) -> None:
         if self._notifier.watchdog:
             self._notifier.tell(WATCHDOG=1)
@@ -367,6 +379,7 @@ class Supervisor:
         force = any(forced for forced, _ in self._waiting)
         asked = [done for _, done in self._waiting]
         self._waiting.clear()
+        self._files = FileWatch(self.policy.sources)  # as they are read now, whatever comes of it
         self._notifier.tell(RELOADING=1, MONOTONIC_USEC=int(time.monotonic() * 1e6))
 
         def done(outcome: Outcome) -> None:

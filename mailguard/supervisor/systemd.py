@@ -26,18 +26,18 @@ class Notifier:
     def __init__(self, environment: MutableMapping[str, str], pid: int) -> None:
         address = environment.pop("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) if address else None
         self.watchdog = _watchdog(environment, pid) if address else 0.0
 
     def tell(self, **state: object) -> None:
         """Send assignments, such as ``READY=1``."""
-        if self._socket is None:
+        if not self._address:
             return
         text = "\n".join(f"{name}={value}" for name, value in state.items())
-        try:
-            self._socket.sendto(text.encode(), self._address)
-        except OSError:  # nobody reads, or it is full: systemd's watchdog says so if it matters
-            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as telling:
+            try:
+                telling.sendto(text.encode(), self._address)
+            except OSError:  # nobody reads, or it is full: systemd's watchdog says so if it matters
+                return
 
 
 def _watchdog(environment: MutableMapping[str, str], pid: int) -> float:

@@ -35,6 +35,12 @@ class Served:
                     return line
         raise AssertionError(f"it ended without {text!r}: {self.log}")
 
+    async def take_log(self) -> None:
+        """Take its log until it ends, or this is cancelled."""
+        assert self.process.stdout is not None
+        while line := await self.process.stdout.readline():
+            self.log += line.decode()
+
     async def ended(self) -> tuple[int, str]:
         """Its exit status and the rest of what it said."""
         async with asyncio.timeout(BOUND):
