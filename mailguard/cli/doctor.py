@@ -58,7 +58,8 @@ def doctor(
     if timeout is not None:
         patient = patient.within(timeout)
     names = [part.name for part in PARTS if only is None or part.name in only]
-    findings = examine(patient, names, patient.settings.doctor.timeout)
+    with Console(stderr=True).status(f"examining {', '.join(names)}"):  # drawn on a terminal alone
+        findings = examine(patient, names, patient.settings.doctor.timeout)
     raise typer.Exit(_told(findings, as_json=as_json, nagios=nagios))
 
 
