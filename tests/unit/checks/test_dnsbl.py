@@ -386,3 +386,15 @@ async def test_the_watch_can_be_cancelled_at_every_step() -> None:
         task = await cancelled_after(turns, world.dnsbl.watch())
         assert task.cancelled()
         assert await alone()
+
+
+async def test_it_is_told_how_long_each_list_took_that_was_asked_indeed() -> None:
+    told: dict[str, float] = {}
+    world = World(ZEN, COP)
+    await world.dnsbl.ask(CLIENT, at(30.0), told.__setitem__)
+    assert set(told) == {"zen", "cop"}
+    assert all(seconds >= 0 for seconds in told.values())
+    told.clear()
+    await world.dnsbl.ask(ClientAddress.parse("192.168.1.1"), at(30.0), told.__setitem__)
+    await world.dnsbl.ask(ClientAddress.parse("2001:db8::1"), at(30.0), told.__setitem__)
+    assert told == {}
