@@ -25,18 +25,21 @@ from rich.console import Console
 
 from mailguard import log
 from mailguard.cli import explain_json, explain_table
-from mailguard.cli.asking import FolderOption, fail
+from mailguard.cli.asking import FolderOption, asked, fail
+from mailguard.cli.explain_past import NothingToExplain, past
 from mailguard.cli.explained import Explained, Setting, explained
 from mailguard.cli.given import BadGiven, read_given
 from mailguard.commands import Extensions, Path
 from mailguard.config import Settings
 from mailguard.facts import ClientAddress, Source
 from mailguard.files import DEFAULT_CONFIG
+from mailguard.journal.reader import about
 from mailguard.journal.recorder import Recorder
 from mailguard.policy.compiler import Draft
 from mailguard.policy.schema import Given
 from mailguard.policy_files import draft, draft_for, load_settings
 from mailguard.positions import Problems
+from mailguard.reference import parse_reference
 from mailguard.session.observing import Switch
 from mailguard.session.rehearsal import Heard, Said, rehearse
 from mailguard.smtp import grammar
@@ -100,18 +103,44 @@ def explain(
     if (ref is None) is (ip is None):
         fail("say whom to explain: --ip ADDRESS for a client, or the reference of a past decision", os.EX_USAGE)
     if ref is not None:
-        fail("references are not known here", os.EX_USAGE)
+        _past(ref, config, policy, journal, as_json=as_json)
+        return
     if offline and message is not None:
         fail("--offline asks no scanner: leave --message away, and give what they say by --given", os.EX_USAGE)
-    asked = _understood(ip or "", helo, sender, to or [])
-    setting = _setting(config, policy, asked)
+    wanted = _understood(ip or "", helo, sender, to or [])
+    setting = _setting(config, policy, wanted.recipients)
     facts = _given(given or [], setting.draft)
     content = _message(message, setting.settings.limits.max_message_size) if message is not None else None
-    told = _explained(setting, asked, facts, content, offline=offline)
+    told = _explained(setting, wanted, facts, content, offline=offline)
     if as_json:
         typer.echo(json.dumps(explain_json.written(told), indent=2))
     else:
         _show(told)
+
+
+def _past(
+    ref: str, config: FilePath | None, policy: FilePath | None, journal: FilePath | None, *, as_json: bool
+) -> None:
+    """Explain what the journal knows of ``ref``; of a connection, each of its transactions."""
+    try:
+        reference = parse_reference(ref)
+    except ValueError as error:
+        fail(str(error), os.EX_USAGE)
+    found = asked(config or DEFAULT_CONFIG, journal, None).search(about(reference))
+    if not found:
+        fail(f"the journal knows nothing of {reference}: it is too old, or another server's", os.EX_UNAVAILABLE)
+    setting = _setting(config, policy, ())
+    try:
+        # Where several records bear the reference, such as of a command after the refusal, those of policy are meant.
+        told = [past(setting, record) for record in [each for each in found if "envelope" in each] or found[:1]]
+    except NothingToExplain as error:
+        fail(str(error), os.EX_UNAVAILABLE)
+    if as_json:
+        typer.echo("\n".join(json.dumps(explain_json.written(each)) for each in told))
+        return
+    for number, each in enumerate(told):
+        typer.echo("\n" + "=" * _WIDTH if number else "", nl=bool(number))
+        _show(each)
 
 
 def _show(told: Explained) -> None:
@@ -182,11 +211,11 @@ def _message(path: FilePath, limit: int) -> bytes:
 # --- configuration ----------------------------------------------------------------------------------------------------
 
 
-def _setting(config: FilePath | None, policy: FilePath | None, asked: _Asked) -> Setting:
+def _setting(config: FilePath | None, policy: FilePath | None, recipients: Sequence[Path]) -> Setting:
     """Settings and policy as the server would load them; ends the command where it would not."""
     try:
         if config is None and policy is not None and not DEFAULT_CONFIG.exists():
-            settings = _defaults(policy, asked)
+            settings = _defaults(policy, recipients)
             found = draft(policy)
             found.tested()
             return Setting(settings, found, None)
@@ -200,9 +229,9 @@ def _setting(config: FilePath | None, policy: FilePath | None, asked: _Asked) ->
         raise typer.Exit(os.EX_CONFIG) from None
 
 
-def _defaults(policy: FilePath, asked: _Asked) -> Settings:
+def _defaults(policy: FilePath, recipients: Sequence[Path]) -> Settings:
     """What a policy is explained with where there is no configuration: the system's resolver, and no scanner."""
-    domains = [path.mailbox.domain for path in asked.recipients if path.domain]
+    domains = [path.mailbox.domain for path in recipients if path.domain]
     return Settings.model_validate(
         {
             "hostname": "localhost.localdomain",
@@ -218,15 +247,15 @@ def _defaults(policy: FilePath, asked: _Asked) -> Settings:
 
 
 def _explained(
-    setting: Setting, asked: _Asked, given: Mapping[str, Given], content: bytes | None, *, offline: bool
+    setting: Setting, wanted: _Asked, given: Mapping[str, Given], content: bytes | None, *, offline: bool
 ) -> Explained:
     spared = frozenset(source for name in given for start, source in _GROUPS.items() if name.startswith(start))
-    said = Said(asked.address, asked.helo, asked.sender, content, spared)
+    said = Said(wanted.address, wanted.helo, wanted.sender, content, spared)
     try:
         heard = None if offline else asyncio.run(_rehearsed(setting, said))
     except SpoolError as error:
         fail(f"the message cannot be kept: {error}", os.EX_CANTCREAT)
-    return explained(setting, said, [path.mailbox for path in asked.recipients], given, heard)
+    return explained(setting, said, [path.mailbox for path in wanted.recipients], given, heard)
 
 
 async def _rehearsed(setting: Setting, said: Said) -> Heard:

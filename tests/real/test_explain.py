@@ -15,7 +15,7 @@ import yaml
 from mailguard.lab import Lab, world
 from mailguard.lab.exim import Exim
 from mailguard.lab.settings import lab_configuration
-from tests.real.conftest import Service
+from tests.real.conftest import Service, StartMailguard
 from tests.support.mail import EICAR, GTUBE, mail, submit
 
 _REFERENCE = re.compile(rb"\([2-9B-Z]{9}-\d+\)$")
@@ -30,11 +30,15 @@ def config(lab: Lab, tmp_path: Path) -> Path:
     return path
 
 
-def _told(config: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "mailguard", "explain", "--config", str(config), "--from", _FROM, *arguments]
+def _explain(config: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "mailguard", "explain", "--config", str(config), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def _told(config: Path, *arguments: str) -> str:
+    return _explain(config, "--from", _FROM, *arguments)
 
 
 def _json(config: Path, *arguments: str) -> dict[str, Any]:
@@ -66,6 +70,24 @@ def test_a_listing_that_would_be_one_too_many_is_told(config: Path) -> None:
     one = _json(config, "--ip", world.LISTED_BY_SPAMCOP)
     assert (one["explanation"]["verdict"]["rule"], one["reply"]) == ("a suspicious client", None)
     assert {flip["what"]: flip["verdict"]["action"] for flip in one["flips"]}["listed as zen/SBL"] == "reject"
+
+
+async def test_a_past_refusal_is_explained_by_its_reference(
+    lab: Lab, config: Path, start_mailguard: StartMailguard, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal"
+    service = await start_mailguard(journal={"directory": journal})
+    async with await service.connect(world.LISTED_TWICE) as client:
+        outcome = await submit(client, mail().octets, _TO, sender=_FROM)
+    await service.worker.stop()
+    reference = _REFERENCE.search(outcome.rcpt[0])
+    assert reference
+    told = json.loads(_explain(config, reference[0].decode(), "--json", "--journal", str(journal)))
+    [one] = told["recipients"]
+    assert told["changed"] is None
+    assert one["reply"]["lines"] == [outcome.rcpt[0].decode("ascii")]
+    assert {each["from"] for each in one["explanation"]["facts"]} == {"recorded"}
+    assert one["flips"] == _json(config, "--ip", world.LISTED_TWICE)["flips"]
 
 
 def test_a_message_is_shown_to_both_scanners(config: Path, tmp_path: Path, client_address: str) -> None:

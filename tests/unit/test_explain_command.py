@@ -134,6 +134,9 @@ def test_fields_for_the_backend(config: Path) -> None:
     ("arguments", "status", "message"),
     [
         ((), 64, "say whom to explain: --ip ADDRESS for a client, or the reference of a past decision"),
+        (("7XK2M9QBD", "--ip", "198.18.7.7"), 64, "say whom to explain: "),
+        (("nonsense",), 64, "'nonsense' is no reference"),
+        (("7XK2M9QBD",), 78, "keeps no journal: set `journal.directory`"),
         (("--ip", "198.18.7"), 64, "--ip 198.18.7: this is no address, such as 198.18.7.7 or 2001:db8::1"),
         (("--ip", "198.18.7.7", "--from", "a b@c"), 64, "--from a b@c: "),
         (("--ip", "198.18.7.7", "--to", "<>"), 64, "--to <>: "),
