@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from rich.table import Table
 
@@ -97,11 +98,17 @@ def markdown(run: Run, today: date) -> str:
     )
 
 
+_ABOUT_RULES: Final = """\
+shared: the best is nearer to what it takes alone. Rules are decided for one recipient of a client that one of three
+lists knows. What the first rule takes is nearly all for what is done once a decision, the sum over the lists and the
+record of the facts; the rules of a thousand that come after it share that. One in four asks `client.ip in [...]`."""
+
+
 def pure_section(micros: Sequence[Micro], today: date) -> str:
     """The section of ``docs/performance.md`` about pure code."""
     table = _markdown_table(MICRO_COLUMNS, micro_rows(micros))
-    told = f"CPU time of one call, median and best of {MICRO_ROUNDS} rounds, on {today.isoformat()}."
-    return f"## Pure code\n\n{table}\n\n{told}\n"
+    told = f"CPU time of one call, median and best of {MICRO_ROUNDS} rounds, on {today.isoformat()}"
+    return f"## Pure code\n\n{table}\n\n{told}, of a machine that other work\n{_ABOUT_RULES}\n"
 
 
 def machine() -> str:

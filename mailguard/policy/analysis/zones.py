@@ -50,7 +50,11 @@ COMPOSITIONS: Final[Mapping[str, Mapping[str, tuple[IPv4Address, ...]]]] = {
     "b.barracudacentral.org": {"Barracuda reputation": ()},
     "bb.barracudacentral.org": {"Barracuda reputation": ()},
 }
-"""Zones, the collections of listings that each is made of, and the answers that tell one; none given: any of it."""
+"""Zones, the collections of listings that each is made of, and the answers that tell one; none given: any of it.
+
+Spamhaus: docs.spamhaus.com, "Available Zones". SpamRATS: the codes of its one zone for all. Mailspike: mailspike.org,
+"Usage", and SpamAssassin's 20_mailspike.cf. Barracuda: `bb` is the name by which SpamAssassin asks the same list.
+"""
 
 _KEYED: Final = re.compile(
     r"((?P<key>[^.]+)\.)?(?P<zone>[a-z-]+)(\.dq\.spamhaus\.net|(?P<abusix>\.mail\.abusix\.zone))"
