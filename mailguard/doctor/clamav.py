@@ -22,7 +22,7 @@ from functools import partial
 from typing import Final
 
 from mailguard.doctor import letters
-from mailguard.doctor.examination import each
+from mailguard.doctor.examination import alive, each
 from mailguard.doctor.notes import Measure, Notes
 from mailguard.doctor.patient import Patient
 from mailguard.facts import Answer, Cause, Known, Unknown, VirusResult
@@ -46,12 +46,7 @@ async def examine(patient: Patient, notes: Notes) -> None:
         notes.skipped("", "`clamav.address` names none")
         return
     client = Clamav(settings, patient.monotonic)
-    try:
-        async with asyncio.timeout(settings.timeout):
-            alive = await client.alive()
-    except TimeoutError:
-        alive = False
-    if not alive:
+    if not await alive(client.alive(), settings.timeout):
         notes.failed(settings.address, "does not answer PING", _START)
         return
     works: dict[str, Callable[[Notes], Awaitable[None]]] = {

@@ -48,6 +48,15 @@ async def each(patient: Patient, notes: Notes, works: Mapping[str, Callable[[Not
             notes.take(each_own)
 
 
+async def alive(asked: Awaitable[bool], seconds: float) -> bool:
+    """Whether ``asked`` gives a sign of life within ``seconds``."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await asked
+    except TimeoutError:
+        return False
+
+
 def beside(examine: Callable[[Patient, Notes], None]) -> Examine:
     """A blocking part, made to run beside the loop."""
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from mailguard import config
 from mailguard.doctor import letters
-from mailguard.doctor.examination import each
+from mailguard.doctor.examination import alive, each
 from mailguard.doctor.notes import Measure, Notes
 from mailguard.doctor.patient import Patient
 from mailguard.facts import ClientAddress, Known, SpamResult, Unknown
@@ -55,12 +55,7 @@ async def examine(patient: Patient, notes: Notes) -> None:
         return
     taint = await Aside("taint").run(lambda: load_taint(settings), patient.settings.doctor.timeout)
     client = Spamassassin(settings, taint, patient.monotonic)
-    try:
-        async with asyncio.timeout(settings.timeout):
-            alive = await client.alive()
-    except TimeoutError:
-        alive = False
-    if not alive:
+    if not await alive(client.alive(), settings.timeout):
         notes.failed(settings.address, "does not answer PING", _START)
         return
     works: dict[str, Callable[[Notes], Awaitable[None]]] = {

@@ -90,7 +90,7 @@ class Document:
         width = len(text.text) + 1
         place = Place(text, 1, 1, 1, width, Style.PLAIN)
         places = {**self.places, **dict.fromkeys([*missing, path], place)}
-        return replace(self, data=data, places=places, spoilt=self.spoilt - {path})
+        return replace(self, data=data, places=places)
 
     def value(self, path: Path) -> Any:
         """The value at ``path``, or None where nothing is."""
