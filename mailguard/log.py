@@ -59,6 +59,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "commands": "commands of the connection",
     "errors": "commands of the connection that were unknown, malformed or out of order",
     "backend": "the backend's address",
+    "slot": "of a worker: which of them it was",
+    "pid": "number of a process",
     "message_id": "the Message-ID header field of a message that was judged, taken or not",
     "digest": "SHA-256: of the content where a duplicate is possible, of the policy that was loaded",
     "zone": "the policy's name of a list",

@@ -1,4 +1,4 @@
-"""The parent of all: it holds the sockets, and keeps N workers and the admin process (operations.md, "Processes").
+"""The parent of all: it holds the sockets, and keeps N workers and the admin process (operations.md, "Process").
 
 It neither accepts a client nor reads a policy, has no event loop and no threads, and little in it can fail; what can,
 happens in a child. Where it is killed even so, its children see their channels close, drain and end.

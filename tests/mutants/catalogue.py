@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants import checks, journal, limits, message, policy, relay, scanners, smtp, whole
+from tests.mutants import checks, journal, limits, message, policy, processes, relay, scanners, smtp, whole
 from tests.mutants.mutant import INVARIANTS, Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -11,6 +11,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *limits.MUTANTS,
     *message.MUTANTS,
     *policy.MUTANTS,
+    *processes.MUTANTS,
     *relay.MUTANTS,
     *scanners.MUTANTS,
     *smtp.MUTANTS,
