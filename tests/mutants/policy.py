@@ -8,6 +8,8 @@ _ENGINE = ("tests/unit/policy/test_engine.py",)
 _PROPERTIES = ("tests/unit/policy/test_properties.py",)
 _DIRECTIONS = ("tests/unit/policy/test_direction.py",)
 _TABLES = ("tests/unit/policy/test_tables.py",)
+_EXPLANATION = ("tests/unit/policy/test_explanation.py",)
+_FLIPS = ("tests/unit/policy/test_flips.py",)
 _KEYS = ("tests/unit/policy/test_keys.py",)
 _ALLOWANCES = ("tests/unit/policy/analysis/test_allowances.py",)
 _PASS = "mailguard/policy/engine.py"
@@ -17,6 +19,22 @@ _CONVICTS = (f"{_PROPERTIES[0]}::test_received_evidence_may_acquit_and_never_con
 """The one property that each of these breaks; their tables stand in test_direction.py and test_provenance.py."""
 
 MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        EXPLAINED,
+        "a-flip-that-flips-nothing-is-told",
+        "mailguard/policy/flips.py",
+        "if places(course) != now and (",
+        "if (",
+        _FLIPS,
+    ),
+    Mutant(
+        EXPLAINED,
+        "a-rule-that-was-tried-is-not-explained",
+        _PASS,
+        "self._watch(rule, self._careful)",
+        "pass",
+        _EXPLANATION,
+    ),
     Mutant(
         RECEIVED,
         "a-reject-may-name-a-received-fact",

@@ -18,6 +18,7 @@ from mailguard.lab.settings import lab_configuration
 from tests.real.conftest import Service, StartMailguard
 from tests.support.mail import EICAR, GTUBE, mail, submit
 
+ROOT = Path(__file__).parents[2]
 _REFERENCE = re.compile(rb"\([2-9B-Z]{9}-\d+\)$")
 _FROM = "sender@example.org"
 _TO = "alice@example.com"
@@ -70,6 +71,19 @@ def test_a_listing_that_would_be_one_too_many_is_told(config: Path) -> None:
     one = _json(config, "--ip", world.LISTED_BY_SPAMCOP)
     assert (one["explanation"]["verdict"]["rule"], one["reply"]) == ("a suspicious client", None)
     assert {flip["what"]: flip["verdict"]["action"] for flip in one["flips"]}["listed as zen/SBL"] == "reject"
+
+
+def test_the_page_shows_what_is_told(config: Path) -> None:
+    """docs/explain.md: its command gives its output, but for path, digest and lines of the policy, and milliseconds."""
+    page = (ROOT / "docs/explain.md").read_text()
+    found = re.search(r"```sh\nmailguard explain (.*)\n```\n\n```text\n(.*?)\n```", page, re.DOTALL)
+    assert found
+    assert _plain(_explain(config, *found[1].split())) == _plain(found[2])
+
+
+def _plain(told: str) -> str:
+    told = re.sub(r"Policy\s+\S+,\s+digest \w+", "Policy", told.rstrip())
+    return re.sub(r"\(\d+ ms\)|line \d+", "", told)
 
 
 async def test_a_past_refusal_is_explained_by_its_reference(
