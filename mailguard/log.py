@@ -37,7 +37,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "action": "the policy's verdict: accept, reject, defer, file; the backend may refuse what it accepts",
     "rule": "the rule that decided, `unavailable: SOURCE`, or `postmaster`; none where the rules came to their end",
     "folder": "where the message was filed",
-    "others": "recipients of the message whom policy treats otherwise than the first: `recipients: action folder, rule`",
+    "others": "recipients whom policy treats otherwise than the message's first: `recipients: action folder, rule`",
     "observed": "what observe mode kept from being done: `action rule`",
     "facts": "what the rules looked at, `name=value` or `name=unknown`; quoted where it holds commas or quotes",
     "reply": "our reply to the client",

@@ -185,6 +185,9 @@ DOWN = "no backend answers"
         ("running", [_worker("starting")], 0.0, True, ["no worker serves clients"]),
         ("draining", [_worker("draining")], 0.0, False, ["draining"]),
         ("starting", [_worker("ready")], 0.0, False, ["starting"]),
+        ("reloading", [_worker("accepting")], 0.0, False, []),
+        ("reloading", [_worker("draining")], 0.0, True, ["no worker serves clients"]),
+        ("ended", [], 0.0, False, ["ended"]),
         ("running", [_worker("accepting")], 31.0, True, ["the supervisor has said nothing for 31 s"]),
     ],
 )
@@ -193,3 +196,8 @@ def test_health(phase: str, workers: list[dict[str, Any]], silent: float, dead: 
     assert bool(health.dead) == dead
     assert list(health.not_ready) == not_ready
     assert health.alive()["ok"] is not dead
+
+
+def test_nobody_is_ready_before_the_supervisor_has_said_so() -> None:
+    health = health_of({}, 0.0)
+    assert (health.not_ready, health.dead) == (("starting",), ())
