@@ -25,17 +25,15 @@ from typing import Final
 from mailguard.caseless import lowered
 from mailguard.facts import Mailbox, Stage
 from mailguard.policy.expression import (
-    And,
     Comparison,
     Condition,
     Constant,
     FactRef,
     HasTag,
-    Not,
-    Or,
     ProfileRef,
     View,
     facts_of,
+    leaves,
     nodes,
 )
 from mailguard.policy.rules import POSTMASTER_LABEL, Rule, World, always_reachable
@@ -124,9 +122,9 @@ class Sight:
     @classmethod
     def of(cls, rules: Iterable[Rule]) -> Sight:
         """Of ``rules``."""
-        leaves = [leaf for rule in rules for leaf in _leaves(rule.condition)]
-        within = [node for leaf in leaves for node in nodes(leaf)]
-        mentions = [leaf for leaf in leaves if any(map(_is_recipient, facts_of(leaf)))]
+        found = [leaf for rule in rules for leaf in leaves(rule.condition)]
+        within = [node for leaf in found for node in nodes(leaf)]
+        mentions = [leaf for leaf in found if any(map(_is_recipient, facts_of(leaf)))]
         alone = [leaf for leaf in mentions if all(map(_is_recipient, facts_of(leaf)))]
         mixed = [(f.name, leaf) for leaf in mentions if leaf not in alone for f in facts_of(leaf) if _is_recipient(f)]
         exact = {name for name, leaf in mixed if not (isinstance(leaf, Comparison) and leaf.fold)}
@@ -147,17 +145,6 @@ class Sight:
             tuple(node.evaluate(view) for node in self.comparisons),
             tuple(lowered(facts.text(name)) if folded else facts.text(name) for name, folded in self.facts),
         )
-
-
-def _leaves(condition: Condition) -> Iterator[Condition]:
-    """The conditions within that hold no others."""
-    if isinstance(condition, And | Or):
-        for inner in condition.inner:
-            yield from _leaves(inner)
-    elif isinstance(condition, Not):
-        yield from _leaves(condition.inner)
-    else:
-        yield condition
 
 
 def _is_recipient(fact: FactRef) -> bool:
