@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from tests.mutants.mutant import BAD_POLICY, NO_LOSS, SHARED, Mutant
 
-_PROCESSES = ("tests/unit/supervisor/test_processes.py",)
-_RELOADING = ("tests/unit/supervisor/test_reloading.py",)
+_PROCESSES = "tests/unit/supervisor/test_processes.py"
+_RELOADING = "tests/unit/supervisor/test_reloading.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         BAD_POLICY,
-        "a-generation-accepts-before-it-is-ready",
-        "mailguard/supervisor/crew.py",
-        "        if self.serving:\n            self.accept(worker)\n",
-        "        if self.number > 1 or self.serving:\n            self.accept(worker)\n",
-        _RELOADING,
+        "settings-that-take-a-restart-are-half-taken",
+        "mailguard/supervisor/reload.py",
+        "return fixed is not None and fixed(old) != fixed(new)",
+        "return False",
+        (f"{_RELOADING}::test_settings_that_take_a_restart_are_refused",),
     ),
     Mutant(
         BAD_POLICY,
@@ -22,7 +22,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "mailguard/children/worker.py",
         "            files=Snapshot.of(snapshot),\n",
         "",
-        _RELOADING,
+        (f"{_RELOADING}::test_a_broken_policy_changes_nothing_and_is_loud",),
     ),
     Mutant(
         BAD_POLICY,
@@ -30,7 +30,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "mailguard/session/services.py",
         "return self.loaded.only_observed if self.switch.on else self.loaded",
         "return self.loaded",
-        _RELOADING,
+        (f"{_RELOADING}::test_only_observing_holds_everywhere_and_ends",),
     ),
     Mutant(
         NO_LOSS,
@@ -38,7 +38,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "mailguard/children/worker.py",
         "        self._drain(self._settings.limits.drain_timeout)\n\n    def _heard",
         "        self._drain(0.0)\n\n    def _heard",
-        _PROCESSES,
+        (f"{_PROCESSES}::test_where_the_supervisor_is_killed_messages_end_and_then_all_processes",),
     ),
     Mutant(
         NO_LOSS,
@@ -46,7 +46,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "mailguard/supervisor/supervisor.py",
         "crew.drain(self.settings.limits.drain_timeout, crew.grace)",
         "crew.drain(0.0, crew.grace)",
-        _PROCESSES,
+        (f"{_PROCESSES}::test_drain_lets_a_message_end",),
     ),
     Mutant(
         SHARED,
@@ -54,6 +54,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "mailguard/supervisor/supervisor.py",
         "if silent > bound and child.role is Role.WORKER and not child.killed:",
         "if False:",
-        _PROCESSES,
+        (f"{_PROCESSES}::test_a_worker_that_hangs_is_killed_and_replaced",),
     ),
 )

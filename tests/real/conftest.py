@@ -120,3 +120,14 @@ async def start_mailguard(lab: Lab) -> AsyncIterator[StartMailguard]:
 async def mailguard(start_mailguard: StartMailguard) -> Service:
     """mailguard with its default policy before the session's servers."""
     return await start_mailguard()
+
+
+@pytest.fixture
+def addresses() -> Iterator[str]:
+    """A fresh clean client address for every connection, over and over."""
+
+    def endless() -> Iterator[str]:
+        while True:
+            yield from (str(address) for address in world.CLEAN.hosts())
+
+    return endless()

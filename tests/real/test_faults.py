@@ -7,51 +7,22 @@ the final dot and its reply, replies are what the policy says, and nothing needs
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from structlog.testing import capture_logs
 
 from mailguard.lab import Lab, world
-from mailguard.lab.exim import Exim
 from mailguard.lab.server import Server
 from tests.real.conftest import Service, StartMailguard
 from tests.support.mail import EICAR, mail, submit
-from tests.support.traffic import Traffic
+from tests.support.traffic import Traffic, account, in_mailboxes
 
 MESSAGES, SENDERS, ATTEMPTS = 40, 4, 400
 QUICK = {
     "limits": {"backend_retry": 0.2, "backend_connect_timeout": 2.0, "envelope_deadline": 1.0, "scan_deadline": 4.0}
 }
 """A dead resolver makes spamd slow as well: it then is unknown after ``scan_deadline``, and mail goes on unscored."""
-
-
-@pytest.fixture
-def addresses() -> Iterator[str]:
-    """A fresh clean client address for every connection, over and over."""
-
-    def endless() -> Iterator[str]:
-        while True:
-            yield from (str(address) for address in world.CLEAN.hosts())
-
-    return endless()
-
-
-async def _in_mailboxes(exim: Exim, expected: int) -> Counter[str]:
-    """How often each Message-ID stands in alice's mailbox, once as many as expected do, or after a bounded wait."""
-    for _ in range(200):
-        ids = Counter(
-            line.partition(b":")[2].strip().decode()
-            for found in exim.mailbox("alice")
-            for line in found.read().split(b"\n\n", 1)[0].split(b"\n")
-            if line.lower().startswith(b"message-id:")
-        )
-        if len(ids) >= expected:
-            return ids
-        await asyncio.sleep(0.05)
-    return ids
 
 
 async def _kill_under_traffic(traffic: Traffic, victim: Server) -> list[str]:
@@ -65,20 +36,13 @@ async def _kill_under_traffic(traffic: Traffic, victim: Server) -> list[str]:
     return [message.message_id for message in await sending]
 
 
-def _account(traffic: Traffic, ids: list[str], found: Counter[str], doubtful: int = 0) -> None:
-    assert not traffic.refused
-    assert sorted(traffic.taken) == sorted(ids), "every message was taken in the end"
-    assert set(found) == set(ids), "lost"
-    assert sum(found.values()) - len(found) <= doubtful, f"duplicates beyond the {doubtful} doubtful ones"
-
-
 async def test_exim_killed(own_lab: Lab, start_mailguard: StartMailguard, addresses: Iterator[str]) -> None:
     service = await start_mailguard(own_lab, **QUICK)
     traffic = Traffic(service.connect, addresses)
     with capture_logs() as lines:
         ids = await _kill_under_traffic(traffic, own_lab.exim())
     doubtful = sum(bool(line.get("digest")) for line in lines)
-    _account(traffic, ids, await _in_mailboxes(own_lab.exim(), len(ids)), doubtful)
+    account(traffic, ids, await in_mailboxes(own_lab.exim(), len(ids)), doubtful)
     assert traffic.replies[451] > 0
 
 
@@ -87,7 +51,7 @@ async def test_clamd_killed(own_lab: Lab, start_mailguard: StartMailguard, addre
     service = await start_mailguard(own_lab, **QUICK)
     traffic = Traffic(service.connect, addresses)
     ids = await _kill_under_traffic(traffic, own_lab.clamd())
-    _account(traffic, ids, await _in_mailboxes(own_lab.exim(), len(ids)))
+    account(traffic, ids, await in_mailboxes(own_lab.exim(), len(ids)))
     assert traffic.replies[451] > 0
     async with await service.connect(next(addresses)) as client:
         assert (await submit(client, mail(EICAR).octets)).content.startswith(b"554 ")
@@ -98,7 +62,7 @@ async def test_spamd_killed(own_lab: Lab, start_mailguard: StartMailguard, addre
     service = await start_mailguard(own_lab, **QUICK)
     traffic = Traffic(service.connect, addresses)
     ids = await _kill_under_traffic(traffic, own_lab.spamd())
-    _account(traffic, ids, await _in_mailboxes(own_lab.exim(), len(ids)))
+    account(traffic, ids, await in_mailboxes(own_lab.exim(), len(ids)))
     assert set(traffic.replies) == {250}
 
 
@@ -108,7 +72,7 @@ async def test_resolver_killed(own_lab: Lab, start_mailguard: StartMailguard, ad
     traffic = Traffic(service.connect, addresses)
     resolver = own_lab.dns()
     ids = await _kill_under_traffic(traffic, resolver)
-    _account(traffic, ids, await _in_mailboxes(own_lab.exim(), len(ids)))
+    account(traffic, ids, await in_mailboxes(own_lab.exim(), len(ids)))
     assert set(traffic.replies) == {250}
     async with await service.connect(world.LISTED_TWICE) as client:
         assert (await submit(client, mail().octets)).rcpt[0].startswith(b"554 ")

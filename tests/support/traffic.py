@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
+from mailguard.lab.exim import Exim
 from tests.support.client import Client
 from tests.support.mail import Mail, mail, submit
 
@@ -76,3 +77,26 @@ class Traffic:
         except ConnectionError:
             return b""
         return outcome.content or next((line for line in outcome.rcpt if line[:1] in (b"4", b"5")), outcome.data)
+
+
+async def in_mailboxes(exim: Exim, expected: int) -> Counter[str]:
+    """How often each Message-ID stands in alice's mailbox, once as many as expected do, or after a bounded wait."""
+    for _ in range(200):
+        ids = Counter(
+            line.partition(b":")[2].strip().decode()
+            for found in exim.mailbox("alice")
+            for line in found.read().split(b"\n\n", 1)[0].split(b"\n")
+            if line.lower().startswith(b"message-id:")
+        )
+        if len(ids) >= expected:
+            return ids
+        await asyncio.sleep(0.05)
+    return ids
+
+
+def account(traffic: Traffic, ids: list[str], found: Counter[str], doubtful: int = 0) -> None:
+    """Every message that was answered 250 is there, once but for ``doubtful`` ones; no other is."""
+    assert not traffic.refused
+    assert sorted(traffic.taken) == sorted(ids), "every message was taken in the end"
+    assert set(found) == set(ids), "lost"
+    assert sum(found.values()) - len(found) <= doubtful, f"duplicates beyond the {doubtful} doubtful ones"
