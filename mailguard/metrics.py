@@ -88,6 +88,7 @@ def _octets(name: str, help_: str, **labels: str) -> Histogram:
 _RULE = "names of the policy's rules, `unavailable: SOURCE`, `postmaster`, or `none`"
 _ZONE = "the policy's names of its lists"
 _BACKEND = "addresses in the configuration"
+_CONTENT = "clean, bad, unknown"
 
 BUILD_INFO = _gauge("build_info", "livemax", "Always 1; the version of mailguard.", version="one")
 CONNECTIONS = _counter(
@@ -157,6 +158,13 @@ OBSERVED = _counter(
 SAMPLED = _counter(
     "policy_sampled_total", "Recipients that a rule of the envelope refuses and the policy's sample let in.", rule=_RULE
 )
+SPARED = _counter(
+    "policy_spared_messages_total",
+    "Messages that arrived whole although a rule of the envelope refuses them (observe mode, sample), by what the "
+    "scanners say of their content: of these, `clean` are the measured false positives.",
+    rule=_RULE,
+    content=_CONTENT,
+)
 MESSAGE_SIZE = _octets("message_size_bytes", "Size of messages that arrived whole.")
 MESSAGE_SECONDS = _seconds("message_duration_seconds", "From the end of data to our reply.")
 DNSBL_QUERIES = _counter(
@@ -173,6 +181,12 @@ DNSBL_HEALTHY = _gauge(
     "1 while the list's test points answer as they must, 0 while it is set aside.",
     zone=_ZONE,
 )
+DNSBL_SPARED = _counter(
+    "dnsbl_spared_messages_total",
+    "The messages of `mailguard_policy_spared_messages_total` by each list that listed their client.",
+    zone=_ZONE,
+    content=_CONTENT,
+)
 DNS_SECONDS = _seconds(
     "dns_query_duration_seconds", "Duration of one question to the resolver.", type="A, AAAA, PTR, MX, TXT, SOA"
 )
@@ -184,6 +198,12 @@ SCANS = _counter(
     result="clean, infected, scored, down, unscannable",
 )
 SCAN_SECONDS = _seconds("scan_duration_seconds", "Duration of a scan.", scanner="clamav, spamassassin")
+SCANS_WAITING = _gauge(
+    "scans_waiting",
+    "livesum",
+    "Messages that wait for a free connection to the scanner now.",
+    scanner="clamav, spamassassin",
+)
 SPAM_RULES_UNKNOWN = _counter(
     "spam_rules_unclassified_total", "Hits of SpamAssassin rules that the taint list does not know."
 )
@@ -220,6 +240,15 @@ JOURNAL_ERRORS = _counter(
     "journal_errors_total", "Failures of the journal, by what failed.", operation="write, overflow, seal, expire"
 )
 JOURNAL_SIZE = _gauge("journal_size_bytes", "livemostrecent", "Size of all of the journal's files, as last looked at.")
+SPOOL_FAILURES = _counter(
+    "spool_failures_total", "Messages deferred because the spool's folder took or gave back no octets."
+)
+POLICY_LOADS = _counter("policy_loads_total", "Loads of a policy, that at the start included.", result="ok, refused")
+POLICY_FINGERPRINT = _gauge(
+    "policy_fingerprint",
+    "livemostrecent",
+    "The first 48 bits of the running policy's digest as a number: nodes with the same policy show the same.",
+)
 POLICY_LOADED = _gauge(
     "policy_load_timestamp_seconds", "livemostrecent", "When the running policy was loaded, as Unix time."
 )
@@ -233,3 +262,16 @@ OBSERVING = _gauge(
     "Until when `mailguard observe` keeps the policy from being enforced, as Unix time; 0: it is enforced.",
 )
 RESTARTS = _counter("process_restarts_total", "Processes that died and were replaced.", role="worker, admin")
+
+
+def _from_the_start(counter: Counter, *values: str) -> None:
+    """Show the series of ``values`` before anything was counted: `increase()` does not see a series' first value."""
+    for value in values:
+        counter.labels(value)
+
+
+_from_the_start(CONNECTIONS_REFUSED, "slots", "client", "lag", "proxy")
+_from_the_start(JOURNAL_RECORDS, "written", "failed", "overflow")
+_from_the_start(JOURNAL_ERRORS, "write", "overflow", "seal", "expire")
+_from_the_start(POLICY_LOADS, "ok", "refused")
+_from_the_start(RESTARTS, "worker", "admin")

@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pwd
 import signal
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.mail import mail, transaction
-from tests.support.sink import Stall
+from tests.support.sink import Sink, Stall
+from tests.unit.session.conftest import POLICY
+from tests.unit.session.serving import Place
 from tests.unit.supervisor.conftest import Running, until
 
 
@@ -141,3 +148,22 @@ async def test_a_second_service_in_the_same_folder_does_not_start(running: Runni
     assert status == os.EX_UNAVAILABLE
     assert "another mailguard runs with" in said
     assert (await running.passes()).startswith(b"250 ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+async def test_root_becomes_the_user_before_anything_else_starts(sink: Sink) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
+        os.chmod(name, 0o755)  # noqa: PTH101
+        place = Place(Path(name), sink, POLICY)
+        served = await place.serve(workers=1, user="nobody")
+        await served.until("event=listening")
+        running = Running(place, served, sink)
+        report = await running.status()
+        nobody = pwd.getpwnam("nobody").pw_uid
+        for pid in (report["pid"], *(each["pid"] for each in report["processes"])):
+            assert os.stat(f"/proc/{pid}").st_uid == nobody  # noqa: PTH116
+        assert (await running.passes()).startswith(b"250 ")
+        await place.close()
+        os.chmod(f"{name}/policy.yaml", 0o600)  # noqa: PTH101
+        status, said = await (await place.serve(workers=1, user="nobody")).ended()
+        assert (status, "policy.yaml:1:1: this file cannot be read: permission denied" in said) == (os.EX_CONFIG, True)
