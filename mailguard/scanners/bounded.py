@@ -17,7 +17,8 @@ The PING is part of the given time too, so a little is kept back for it. Units: 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 from mailguard import metrics
@@ -55,6 +56,7 @@ class Bounded:
         self._alive = alive
         self._clock = clock
         self._seconds = metrics.SCAN_SECONDS.labels(scanner=name)
+        self._waiting = metrics.SCANS_WAITING.labels(scanner=name)
 
     async def run(self, scan: Callable[[], Awaitable[Answer[T]]], deadline: float) -> Answer[T]:
         """The answer of ``scan``, or Unknown when ``deadline`` (loop time) or the timeout passes first."""
@@ -71,7 +73,7 @@ class Bounded:
             return Unknown(f"{self._name}: no time left")
         waiting = True
         try:
-            async with asyncio.timeout_at(end - min(PING_TIME, (end - now) / 5)), self._slots:
+            async with asyncio.timeout_at(end - min(PING_TIME, (end - now) / 5)), self._free():
                 waiting = False
                 return await scan()
         except ScannerDown as error:
@@ -80,6 +82,16 @@ class Bounded:
             if waiting:
                 return Unknown(f"{self._name}: no free connection in time")
             return await self._late(end)
+
+    @asynccontextmanager
+    async def _free(self) -> AsyncIterator[None]:
+        """A connection of those there are, as soon as one is free."""
+        with self._waiting.track_inprogress():
+            await self._slots.acquire()
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     async def _late(self, end: float) -> Unknown:
         try:

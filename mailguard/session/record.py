@@ -13,7 +13,20 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeVar
 
 from mailguard import metrics
-from mailguard.facts import Answer, Client, Codes, DnsblZone, Helo, Known, Mailbox, ReverseDns, SpamResult, TlsSession
+from mailguard.facts import (
+    Answer,
+    Client,
+    Codes,
+    DnsblZone,
+    Helo,
+    Known,
+    Mailbox,
+    Message,
+    ReverseDns,
+    SpamResult,
+    TlsSession,
+    Unknown,
+)
 from mailguard.journal.form import Record, bounded
 from mailguard.journal.line import log_line
 from mailguard.journal.recorder import Recorder, became, reply_fields
@@ -191,6 +204,29 @@ def _count(judgement: Judgement) -> None:
         metrics.OBSERVED.labels(action.value, rule or NO_RULE).inc()
 
 
+def _count_spared(judgement: Judgement) -> None:
+    """Count a message that rules of the envelope refuse: what false positives are measured by (decision 0163)."""
+    recipients = [each for party in judgement.parties for each in party.recipients]
+    kept = [each.verdict.observed for each in recipients if each.verdict.observed is not None]
+    rules = {verdict.rule for verdict in kept if verdict.action.blocks}
+    if not rules:
+        return
+    content = word_on_content(judgement.message)
+    for rule in rules:
+        metrics.SPARED.labels(rule or NO_RULE, content).inc()
+    for name, answer in recipients[0].client.dnsbl.items():
+        if isinstance(answer, Known) and answer.value:
+            metrics.DNSBL_SPARED.labels(name, content).inc()
+
+
+def word_on_content(found: Message) -> str:
+    """``clean``, ``bad`` or ``unknown``: what scanners say, by SpamAssassin's own threshold and not by a policy's."""
+    if isinstance(found.virus, Unknown) or isinstance(found.spam, Unknown):
+        return "unknown"
+    virus, spam = found.virus.value, found.spam.value
+    return "bad" if virus.infected or spam.content_score >= spam.required else "clean"
+
+
 def _judged(party: Party) -> Record:
     """What was decided for recipients who are treated alike, by the envelope of the first of them."""
     return {
@@ -219,6 +255,7 @@ async def message_judged(
     Where it may come twice, its digest tells which (RFC 1047, architecture.md).
     """
     _count(judgement)
+    _count_spared(judgement)
     first, *others = judgement.parties
     doubtful = transaction.onward is not None and transaction.onward.doubtful
     recorder.note(

@@ -1,7 +1,7 @@
 """The spools of all sessions: where they lie, and whether that works (for /readyz).
 
-Failure: logged at level error with the message's reference, and remembered for :data:`REMEMBERED` seconds, for a disk
-that has room for the one octet that a trial writes may have none for a message.
+Failure: counted, logged at level error with the message's reference, and remembered for :data:`REMEMBERED` seconds, for
+a disk that has room for the one octet that a trial writes may have none for a message.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from mailguard import metrics
 from mailguard.log import logger
 from mailguard.spool import Folder, Spool, SpoolError, why_unusable
 
@@ -42,6 +43,7 @@ class Spooling:
 
     def failed(self, error: SpoolError, reference: str) -> None:
         """A message could not be kept: log it, and remember it for a while."""
+        metrics.SPOOL_FAILURES.inc()
         logger.error("spool failed", ref=reference, error=str(error))
         self._failed_until = self._clock() + REMEMBERED
         self._why = str(error)

@@ -213,16 +213,24 @@ async def test_no_time_left(fake: Fake, content: MakeContent) -> None:
     assert server.connections == 0
 
 
+def waiting() -> float:
+    return metrics.REGISTRY.get_sample_value("mailguard_scans_waiting", {"scanner": "clamav"}) or 0.0
+
+
 async def test_waiting_for_a_connection_is_down_and_asks_nobody(fake: Fake, content: MakeContent) -> None:
     server = await fake(silent, PONG)
     scanner = Clamav(config.Clamav(address=server.address, connections=1), clock)
     with content(b"x") as message:
         first = asyncio.create_task(scanner.scan(message, deadline(10)))
         await asyncio.sleep(0.05)
-        answer = await scanner.scan(message, deadline(0.3))
+        second = asyncio.create_task(scanner.scan(message, deadline(0.3)))
+        await asyncio.sleep(0.05)
+        assert waiting() == 1
+        answer = await second
         assert isinstance(answer, Unknown)
         assert answer.cause is Cause.DOWN
         assert "no free connection" in answer.why
+        assert waiting() == 0
         assert server.connections == 1
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
