@@ -125,9 +125,10 @@ class _Output:
         self._file = file
 
     def msg(self, line: str) -> None:
-        """Write one line."""
+        """Write one line, its end in the same write(2): between two, another process would write its own."""
         try:
-            print(line, file=self._file, flush=True)
+            self._file.write(f"{line}\n")
+            self._file.flush()
         except (OSError, ValueError):  # a full disk, a pipe without a reader, a closed file
             _Output.lost()
 

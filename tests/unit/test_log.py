@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -96,6 +97,33 @@ class Full(io.StringIO):
 
 
 @pytest.mark.parametrize("closed", [False, True])
+class _Writes(io.RawIOBase):
+    """A file that keeps each write(2) apart."""
+
+    def __init__(self) -> None:
+        self.each: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, octets: Any) -> int:
+        self.each.append(bytes(octets))
+        return len(octets)
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+@pytest.mark.parametrize("length", [10, 20_000])
+def test_a_line_and_its_end_are_one_write(monkeypatch: pytest.MonkeyPatch, unbuffered: bool, length: int) -> None:
+    """Several processes write to one file, with PYTHONUNBUFFERED or without."""
+    raw = _Writes()
+    buffer: Any = raw if unbuffered else io.BufferedWriter(raw)
+    with io.TextIOWrapper(buffer, write_through=unbuffered) as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        log.configure()
+        log.logger.info("message", ref="x" * length)
+    assert [written[-1:] for written in raw.each] == [b"\n"]
+
+
 def test_a_line_that_cannot_be_written_is_counted_and_hurts_nobody(
     monkeypatch: pytest.MonkeyPatch, closed: bool
 ) -> None:
