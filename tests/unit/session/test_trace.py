@@ -153,7 +153,7 @@ async def test_what_is_known_of_the_client(
     async def name(*_: object) -> Answer[ReverseDns]:
         return reverse
 
-    async def lists(_dnsbl: object, _address: ClientAddress, _deadline: float) -> dict[str, Answer[Codes]]:
+    async def lists(_dnsbl: object, _address: ClientAddress, *_: object) -> dict[str, Answer[Codes]]:
         return {"white": listed}
 
     monkeypatch.setattr("mailguard.session.questions.reverse_dns", name)

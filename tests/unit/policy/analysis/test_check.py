@@ -75,7 +75,7 @@ def test_a_strict_check_passes_without(path: Path) -> None:
 
 def test_an_unknown_kind_is_refused(path: Path) -> None:
     status, _, err = check("--policy", path, "--strict", "--allow", "nothing")
-    assert status == 2
+    assert status == os.EX_USAGE
     assert "never-matches" in err
 
 
