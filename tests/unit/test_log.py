@@ -96,7 +96,6 @@ class Full(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("closed", [False, True])
 class _Writes(io.RawIOBase):
     """A file that keeps each write(2) apart."""
 
@@ -124,6 +123,7 @@ def test_a_line_and_its_end_are_one_write(monkeypatch: pytest.MonkeyPatch, unbuf
     assert [written[-1:] for written in raw.each] == [b"\n"]
 
 
+@pytest.mark.parametrize("closed", [False, True])
 def test_a_line_that_cannot_be_written_is_counted_and_hurts_nobody(
     monkeypatch: pytest.MonkeyPatch, closed: bool
 ) -> None:
