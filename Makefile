@@ -4,6 +4,8 @@
 # make check    formatting, lint, types, layers, reference pages, fast tests: two to three minutes, no server
 # make bench    how fast, on this machine
 # make bench-journal  a journal of five million records, and how fast it answers: some minutes, 1 GB
+# make soak     under load, policies and workers are replaced, processes killed, connections idle: every message counted
+#               (ten minutes; ARGS="killing crowd": these parts alone)
 # make docs     write the reference pages anew
 #
 # make test-mutants   break each invariant in a copy: its test must turn red
@@ -37,7 +39,7 @@ test_tools := iproute2 groff-base $(mailbox_servers) $(mail_clients) $(postfix_l
 compile := pip compile --quiet --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run test check bench bench-journal docs lint test-fast test-real test-mutants test-fresh lock clean venv servers
+.PHONY: help run test check bench bench-journal soak docs lint test-fast test-real test-mutants test-fresh lock clean venv servers
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -83,6 +85,9 @@ bench: servers venv
 
 bench-journal: venv
 	$(bin)/python -m tests.bench.journal $(ARGS)
+
+soak: servers venv
+	sh tests/in_namespace.sh $(bin)/python -m tests.soak $(ARGS)
 
 docs: venv
 	$(bin)/mailguard reference

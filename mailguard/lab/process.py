@@ -140,6 +140,17 @@ class Process:
         """Send one signal to the server itself."""
         self._popen.send_signal(number)
 
+    def wait(self, timeout: float = STOP_TIMEOUT) -> int:
+        """The exit status of the server itself, once it has ended; a signal's number is negated.
+
+        Raises:
+            LabError: it still runs after ``timeout`` seconds.
+        """
+        try:
+            return self._popen.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"{self._name} has not ended within {timeout:g} s") from error
+
     def stop(self, timeout: float = STOP_TIMEOUT) -> None:
         """SIGTERM to the server, which ends its children; SIGKILL to all that is left after ``timeout`` seconds."""
         if self.running:

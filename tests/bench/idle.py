@@ -31,10 +31,10 @@ SETTLED = 6.0
 
 def resident(session: int) -> int:
     """VmRSS of all processes of ``session``, in octets."""
-    return sum(_resident(pid) for pid in session_members(session))
+    return sum(resident_of(pid) for pid in session_members(session))
 
 
-def _resident(pid: int) -> int:
+def resident_of(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
 
