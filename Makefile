@@ -7,9 +7,11 @@
 # make soak     under load, policies and workers are replaced, processes killed, connections idle: every message counted
 #               (ten minutes; ARGS="killing crowd": these parts alone)
 # make docs     write the reference pages anew
+# make deb      the Debian package, in dist/, of what is committed
 #
 # make test-mutants   break each invariant in a copy: its test must turn red
 # make test-fresh     make run and make test on a Debian 12 with nothing but git, make and python3.11 (root, mmdebstrap)
+# make deb-check      the package under lintian and piuparts, and its service under a real systemd (root, mmdebstrap; minutes)
 # make lock           resolve requirements.lock anew (needs uv)
 # make clean          remove what make made
 #
@@ -35,6 +37,8 @@ postfix := build/postfix
 postfix_libraries := libdb5.3 libicu72 libnsl2 libsasl2-2
 mailbox_servers := dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve
 mail_clients := swaks libnet-ssleay-perl
+packaging := build-essential debhelper python3-venv
+package_checks := lintian mmdebstrap piuparts systemd
 test_tools := iproute2 groff-base $(mailbox_servers) $(mail_clients) $(postfix_libraries)
 compile := pip compile --quiet --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
@@ -91,6 +95,14 @@ soak: servers venv
 
 docs: venv
 	$(bin)/mailguard reference
+
+deb:
+	@sh $(setup)/packages.sh $(packaging)
+	@sh deploy/debian/build.sh
+
+deb-check: deb
+	@sh $(setup)/packages.sh $(package_checks)
+	sh tests/packaging/check.sh
 
 lock:
 	$(UV) $(compile) --python $(PYTHON) --extra dev --upgrade pyproject.toml -o requirements.lock
