@@ -6,7 +6,7 @@
 # make bench-journal  a journal of five million records, and how fast it answers: some minutes, 1 GB
 # make soak     under load, policies and workers are replaced, processes killed, connections idle: every message counted
 #               (ten minutes; ARGS="killing crowd": these parts alone)
-# make docs     write the reference pages anew
+# make docs     write the reference pages and the dashboards anew
 # make deb      the Debian package, in dist/, of what is committed
 #
 # make test-mutants   break each invariant in a copy: its test must turn red
@@ -68,6 +68,7 @@ lint: venv
 	$(bin)/mypy
 	$(bin)/lint-imports
 	$(bin)/mailguard reference --check
+	$(bin)/python -m deploy.grafana.source --check
 
 test-fast: venv
 	@sh $(setup)/packages.sh openssl
@@ -95,6 +96,7 @@ soak: servers venv
 
 docs: venv
 	$(bin)/mailguard reference
+	$(bin)/python -m deploy.grafana.source
 
 deb:
 	@sh $(setup)/packages.sh $(packaging)
