@@ -1,7 +1,7 @@
 # make run      the main job with real servers on this machine (ONCE=1: end after the table; PORT=2526: not on 2525;
 #               BREAK=clamd, zone or junk-router: with that part broken, which it must notice)
 # make test     every check and every test, real servers included; installs what is missing
-# make check    formatting, lint, types, layers, reference pages, fast tests: two to three minutes, no server
+# make check    formatting, lint, types, layers, reference pages, fast tests: two minutes, no server
 # make bench    how fast, on this machine
 # make bench-journal  a journal of five million records, and how fast it answers: some minutes, 1 GB
 # make soak     under load, policies and workers are replaced, processes killed, connections idle: every message counted
@@ -43,7 +43,7 @@ test_tools := iproute2 groff-base $(mailbox_servers) $(mail_clients) $(postfix_l
 compile := pip compile --quiet --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run test check bench bench-journal soak docs lint test-fast test-real test-mutants test-fresh lock clean venv servers
+.PHONY: help run test check bench bench-journal soak docs lint test-fast test-slow test-real test-mutants test-fresh lock clean venv servers
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -58,7 +58,7 @@ servers:
 run: servers venv
 	@$(bin)/mailguard demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(PORT),--port $(PORT)) $(if $(BREAK),--break $(BREAK))
 
-test: check test-real
+test: check test-slow test-real
 
 check: lint test-fast
 
@@ -72,7 +72,10 @@ lint: venv
 
 test-fast: venv
 	@sh $(setup)/packages.sh openssl
-	$(pytest) -m "not real" -n $(JOBS) --dist worksteal
+	$(pytest) -m "not real and not slow" -n $(JOBS) --dist worksteal
+
+test-slow: venv
+	$(pytest) -m "slow and not real" -n $(JOBS) --dist worksteal
 
 test-real: servers venv
 	@sh $(setup)/packages.sh $(test_tools)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from mailguard.journal.folder import Folder
 from mailguard.journal.reader import Query, Reader
 from tests.bench.journal import HEADING, make, measured, questions, section
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_journal_is_made_whole_and_every_question_answered(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ from tests.unit.policy.strategies import ENVELOPES, MESSAGES, clients, stages
 from tests.unit.policy.support import LISTS, UNAVAILABLE, policy, rules
 from tests.unit.policy.test_properties import compiled
 
+pytestmark = pytest.mark.slow
+
 NONE: Known[Codes] = Known(frozenset())
 CLEAN = Message(2048, Known(VirusResult()), Known(SpamResult(1.0, 1.0)))
 EXAMPLES = settings(max_examples=60)

@@ -19,6 +19,8 @@ from mailguard.verdict import Action
 from tests.unit.policy.strategies import stages
 from tests.unit.policy.support import LISTS, UNAVAILABLE, rules
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 WEIGHTS = "weights: {reverse_dns.missing: 1.5, helo.unresolvable: 2}\n"
 ACTIONS = ("accept", "file", "tag symbol=NEW", "reject", "defer")

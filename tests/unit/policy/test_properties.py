@@ -52,6 +52,8 @@ from tests.unit.policy.strategies import (
 )
 from tests.unit.policy.support import LISTS, UNAVAILABLE, from_entries, rules
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = sorted((Path(__file__).parents[3] / "policies").glob("*.yaml"))
 DEFERRING = UNAVAILABLE.replace("ignore", "defer").replace("down: deliver", "down: defer")
 WEIGHTS = "weights: {reverse_dns.missing: 1.5, helo.unresolvable: 2, early_talker: -3}\n"

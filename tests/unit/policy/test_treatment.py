@@ -17,6 +17,8 @@ from mailguard.verdict import Verdict
 from tests.unit.policy.strategies import CONTENT_ATOMS, MESSAGES, clients
 from tests.unit.policy.support import LISTS, UNAVAILABLE, rules
 
+pytestmark = pytest.mark.slow
+
 PROFILES = """
 profiles:
   normal: {at: 5, flag: true, word: a}

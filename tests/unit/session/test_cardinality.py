@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from ipaddress import IPv4Address
 
+import pytest
+
 from mailguard import metric_store
 from mailguard.facts import ClientAddress, Known
 from mailguard.session import Session
@@ -12,6 +14,8 @@ from mailguard.smtp import grammar
 from mailguard.smtp.events import End, HeloGiven
 from mailguard.smtp.story import ConnectionEnd, Peer
 from tests.unit.session.conftest import Service, Start
+
+pytestmark = pytest.mark.slow
 
 FIRST = int(IPv4Address("198.18.64.0"))
 LOCAL = (ClientAddress.parse("127.0.0.1"), 25)

@@ -19,6 +19,8 @@ from tests.support.mail import mail, submit
 from tests.unit.session.conftest import POLICY
 from tests.unit.session.serving import BOUND, Place, Served
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Bad:

@@ -16,6 +16,8 @@ from tests.support.sink import Sink
 from tests.unit.session.serving import BOUND, Place
 from tests.unit.supervisor.conftest import Running
 
+pytestmark = pytest.mark.slow
+
 LAUNCHER = str(Path(__file__).with_name("launcher.py"))
 
 

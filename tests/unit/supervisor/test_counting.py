@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mailguard import __version__
@@ -13,6 +14,8 @@ from tests.support.client import Client
 from tests.support.sink import Sink
 from tests.unit.session.serving import Place
 from tests.unit.supervisor.conftest import Running, until
+
+pytestmark = pytest.mark.slow
 
 COUNTED = ("_total", "_count", "_bucket", "_sum")
 MOST = 30

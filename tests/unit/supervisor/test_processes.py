@@ -19,6 +19,8 @@ from tests.unit.session.conftest import POLICY
 from tests.unit.session.serving import Place
 from tests.unit.supervisor.conftest import Running, until
 
+pytestmark = pytest.mark.slow
+
 
 def _alive(pid: int) -> bool:
     try:

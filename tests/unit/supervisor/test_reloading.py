@@ -7,11 +7,15 @@ import os
 import signal
 from typing import Any
 
+import pytest
+
 from tests.support.mail import mail, transaction
 from tests.support.sink import Sink
 from tests.unit.session.conftest import POLICY
 from tests.unit.session.serving import Place
 from tests.unit.supervisor.conftest import Running, mark, until
+
+pytestmark = pytest.mark.slow
 
 
 async def _refused(running: Running, sender: str) -> list[bool]:

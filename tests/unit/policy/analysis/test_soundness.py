@@ -33,6 +33,8 @@ from mailguard.positions import Problems
 from tests.unit.policy.evidence import SPAM, VIRUS
 from tests.unit.policy.support import LISTS, UNAVAILABLE, rules
 
+pytestmark = pytest.mark.slow
+
 ENVELOPE = [
     "dnsbl.score >= 4",
     "dnsbl.score >= 6",
