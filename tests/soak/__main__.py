@@ -1,7 +1,7 @@
 """``make soak``: every part in its large form, and a table of what it found.
 
     python -m tests.soak                 # about ten minutes
-    python -m tests.soak --write         # and writes docs/soak.md anew
+    python -m tests.soak --write         # and writes its sections of docs/soak.md anew
     python -m tests.soak killing crowd   # these parts alone
 
 To be run by ``sh tests/in_namespace.sh``. Ends with status 1 at the first thing that is not as it must be.
@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -29,7 +29,7 @@ from tests.soak.figures import Figures
 from tests.soak.killing import killing
 from tests.soak.place import Place
 from tests.soak.reloading import reloading
-from tests.soak.report import PAGE, page
+from tests.soak.report import PAGE, page, section
 
 SENDERS: Final = 20
 """Connections at the same time: more make no more messages of two cores, they only wait."""
@@ -41,22 +41,28 @@ PARTS: Final[Mapping[str, Callable[[Place], Awaitable[Figures]]]] = {
 }
 
 
-async def soak(names: list[str], console: Console) -> dict[str, Figures]:
-    """Run these parts.
+async def soak(names: Sequence[str], write: bool) -> None:
+    """Run these parts, telling what each found, and writing it to :data:`PAGE` where asked to.
 
     Raises:
         SoakFailed: something is not as it must be.
         LabError: a server did not start.
     """
-    found = {}
+    console = Console()
     with Place() as place:
         for name in names:
             console.print(f"{name} ...", style="dim")
             began = time.monotonic()
-            found[name] = await PARTS[name](place)
-            found[name].tell("took", f"{time.monotonic() - began:.0f} s")
-            console.print(_table(name, found[name]))
-    return found
+            figures = await PARTS[name](place)
+            figures.tell("took", f"{time.monotonic() - began:.0f} s")
+            console.print(_table(name, figures))
+            if write:
+                _write(section(name, figures, datetime.now(UTC).date(), os.getloadavg()[1]))
+
+
+def _write(text: str) -> None:
+    before = PAGE.read_text() if PAGE.exists() else ""
+    PAGE.write_text(page(before, [text]))
 
 
 def _table(name: str, figures: Figures) -> Table:
@@ -69,20 +75,15 @@ def _table(name: str, figures: Figures) -> Table:
 def main() -> None:
     """Run, print, and write where asked to."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak")
-    parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE.name} anew; of all parts alone")
+    parser.add_argument("--write", action="store_true", help=f"write these sections of docs/{PAGE.name} anew")
     parser.add_argument("parts", nargs="*", help=", ".join(PARTS))
     options = parser.parse_args()
     if unknown := set(options.parts) - PARTS.keys():
         parser.error(f"no part: {', '.join(sorted(unknown))}")
-    if options.write and options.parts:
-        parser.error("--write is for all parts")
-    load = os.getloadavg()[2]
     try:
-        found = uvloop.run(soak(options.parts or list(PARTS), Console()))
+        uvloop.run(soak(options.parts or list(PARTS), options.write))
     except (SoakFailed, LabError) as error:
         sys.exit(f"soak: {error}")
-    if options.write:
-        PAGE.write_text(page(found, datetime.now(UTC).date(), load))
 
 
 if __name__ == "__main__":

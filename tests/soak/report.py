@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Final
 
 import mailguard
 from tests.bench.report import machine
+from tests.bench.sections import split, with_section
 from tests.soak.figures import Figures
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "soak.md"
@@ -22,30 +23,33 @@ _TITLES: Final[Mapping[str, str]] = {
 _HEAD = """\
 # Under load, for long, and with processes killed
 
-Written by `sh tests/in_namespace.sh .venv/bin/python -m tests.soak --write`; `make soak` does the same and only prints
-it, `make soak ARGS=killing` one part. `make test` runs a sample of each. A run ends at the first thing that is not as
-it must be, so whatever stands here held for every message.
-
-* {date}, mailguard {version}
-* {machine}
-* Everything shares these cores: mailguard, Exim with processes for each message, resolver, DNS lists, the senders, and
-  other work: the load average of the quarter of an hour before was {load:.1f}. The rates are what was left.
+Each section is written by `sh tests/in_namespace.sh .venv/bin/python -m tests.soak --write PART`; `make soak` does all
+of them and only prints what it finds, `make soak ARGS=PART` one. `make test` runs a sample of each. A run ends at the
+first thing that is not as it must be, so whatever stands here held for every message.
 
 *How.* `mailguard serve` with two workers, a journal, and the shipped policy without its rules about content (no scanner
 runs: SpamAssassin would take all there is), before an Exim that delivers into Maildirs. Each message has an id of its
-own, and none is sent twice. Each connection is of a new client, so lists, reverse name, EHLO name and sender are asked
-about. At the end every id is looked for in the Maildirs and in the journal: what was answered 250 is in the Maildirs
-exactly once and has its record exactly once; what was answered 4yz is not there; what was not answered is there once at
-the most.
+own, and none is sent twice ([why](decisions/0175-what-a-soak-counts.md)). Each connection is of a new client, so lists,
+reverse name, EHLO name and sender are asked about. At the end every id is looked for in the Maildirs and in the
+journal: what was answered 250 is in the Maildirs exactly once and has its record exactly once; what was answered 4yz is
+not there; what was not answered is there once at the most.
+
+Everything shares the machine's cores: mailguard, Exim with processes for each message, resolver, DNS lists, the
+senders, and whatever else runs, which the load average shows. The rates are what was left, not what mailguard can do:
+that is [performance.md](performance.md).
 """
 
 
-def page(found: Mapping[str, Figures], today: date, load: float) -> str:
-    """The page; ``load``: the machine's load average before."""
-    head = _HEAD.format(date=today.isoformat(), version=mailguard.__version__, machine=machine(), load=load)
-    return "\n".join([head, *(_section(name, figures) for name, figures in found.items())])
-
-
-def _section(name: str, figures: Figures) -> str:
+def section(name: str, figures: Figures, today: date, load: float) -> str:
+    """The section of a part; ``load``: the machine's load average of five minutes, at its end."""
+    ran = f"{today.isoformat()}, mailguard {mailguard.__version__}; {machine()}; load average {load:.0f}."
     lines = "\n".join(f"| {what} | {figure} |" for what, figure in figures.lines)
-    return f"## {_TITLES[name]}\n\n`make soak ARGS={name}`\n\n| what | |\n| --- | --- |\n{lines}\n"
+    return f"## {_TITLES[name]}\n\n`make soak ARGS={name}`. {ran}\n\n| what | |\n| --- | --- |\n{lines}\n"
+
+
+def page(before: str, sections: Sequence[str]) -> str:
+    """The page with these sections, and those others that stood in it ``before``."""
+    text = _HEAD
+    for each in (*split(before)[1:], *sections):
+        text = with_section(text, each)
+    return text

@@ -16,7 +16,7 @@ from tests.soak.account import UNWRITTEN, account, account_records
 from tests.soak.failure import SoakFailed
 from tests.soak.figures import Figures, durations, latency
 from tests.soak.link import Closed, Link
-from tests.soak.report import page
+from tests.soak.report import page, section
 from tests.soak.traffic import Attempt, Stage, Traffic, addresses
 
 BOUND = 20.0
@@ -156,8 +156,11 @@ def test_report() -> None:
     figures = Figures()
     figures.tell("replaced", durations([1.0, 2.0, 4.0]))
     figures.tell("latency", latency([TAKEN, RESET]))
-    text = page({"killing": figures}, date(2026, 11, 21), 1.5)
-    assert "| replaced | median 2.00 s, longest 4.00 s |" in text
-    assert "| latency | median 10 ms, 95% within 10 ms, longest 10 ms |" in text
-    assert "## kill -9 under load" in text
-    assert "load average of the quarter of an hour before was 1.5" in text
+    written = section("killing", figures, date(2026, 11, 21), 1.5)
+    assert "| replaced | median 2.00 s, longest 4.00 s |" in written
+    assert "| latency | median 10 ms, 95% within 10 ms, longest 10 ms |" in written
+    assert "`make soak ARGS=killing`. 2026-11-21, mailguard " in written
+    other = "## Idle and slow connections\n\nfigures\n"
+    once = page(f"# Old head\n\n{other}", [written])
+    assert page(once, [written]) == once
+    assert written in once and other in once and "Old head" not in once
