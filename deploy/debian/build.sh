@@ -25,6 +25,8 @@ rm -rf build/deb
 mkdir -p "$tree" dist
 git archive HEAD | tar -C "$tree" -xf -
 mv "$tree/deploy/debian" "$tree/debian"
+BUNDLE=$PWD/build/bundle
+export BUNDLE
 (cd "$tree" && dpkg-buildpackage --build=binary --no-sign) >build/deb/log 2>&1 || {
     tail -n 30 build/deb/log >&2
     stop "dpkg-buildpackage failed; all of it is in build/deb/log"
