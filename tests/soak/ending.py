@@ -19,6 +19,8 @@ _LIMITS = {"drain_timeout": _DRAIN, "close_timeout": _CLOSE}
 _MARGIN = 10.0
 """Beyond the bound: for a machine on which nothing comes to its turn. Seconds, as all here."""
 _STUCK = 5
+_BEFORE = 10
+"""Messages of each sender, before the end."""
 SERVICE_CLOSING = 421
 
 
@@ -47,7 +49,7 @@ async def _drain(place: Place, traffic: Traffic, senders: int) -> float:
     """SIGTERM; seconds until all have ended."""
     await place.start(limits=_LIMITS, processes={"stop_grace": _GRACE})
     async with traffic.flowing(senders):
-        await traffic.more(2 * senders)
+        await traffic.more(_BEFORE * senders)
         place.serving.process.signal(signal.SIGTERM)
         took = await place.gone(place.pid, _DRAIN + _CLOSE + _GRACE + _MARGIN)
     _ended_well(place)
@@ -63,7 +65,7 @@ async def _hurry(place: Place, traffic: Traffic, senders: int) -> float:
     """SIGTERM, and another one once it drains; seconds from that one until all have ended."""
     await place.start(limits={"drain_timeout": _LONG_DRAIN, "close_timeout": _CLOSE})
     async with traffic.flowing(senders):
-        await traffic.more(2 * senders)
+        await traffic.more(_BEFORE * senders)
         stuck = [await _in_content(place) for _ in range(_STUCK)]
         place.serving.process.signal(signal.SIGTERM)
         await traffic.until(lambda: traffic.attempts[-1].fault == "refused", "nobody listens")

@@ -56,7 +56,8 @@ class Link(asyncio.Protocol):
 
     def send(self, octets: bytes) -> None:
         """Write; what cannot be sent shows in the next :meth:`reply`."""
-        self._transport.write(octets)
+        if not self._transport.is_closing():
+            self._transport.write(octets)
 
     async def reply(self) -> int:
         """The code of the next reply.
