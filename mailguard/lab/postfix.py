@@ -119,7 +119,7 @@ class Postfix(Queueing, Server):
         if not UNPACKED.is_dir():
             raise LabError(f"Postfix is not unpacked in {UNPACKED}: `make test` does it (deploy/setup/unpack.sh)")
         super().__init__(folder)
-        self._make_folders()
+        make_folders(folder, self.run_as, self.group)
         owner = (folder / "bounces").stat()
         configuration = _MAIN.format(
             folder=folder,
@@ -193,12 +193,19 @@ class Postfix(Queueing, Server):
         program = find_program(str(UNPACKED / "usr/sbin" / command[0]), self.package)
         return self.run([program, *command[1:]], text, LIBRARIES | {"MAIL_CONFIG": str(self.folder / "etc")})
 
-    def _make_folders(self) -> None:
-        """The folders that Postfix' own installation would make, each with the mode that it insists on."""
-        for name in ("etc", "spool", "spool/pid"):
-            make_folder(self.folder / name)
-        private = ("data", "bounces", *(f"spool/{queue}" for queue in _QUEUES))
-        for name, mode in (*((name, 0o700) for name in private), ("spool/maildrop", 0o730), ("spool/public", 0o710)):
-            path = make_folder(self.folder / name)
-            give(path, self.run_as, self.group)
-            path.chmod(mode)
+
+def make_folders(folder: Path, owner: str, group: str) -> None:
+    """The folders that Postfix' own installation would make, each with the mode that it insists on.
+
+    Args:
+        folder: of one Postfix.
+        owner: its ``mail_owner``.
+        group: its ``setgid_group``.
+    """
+    for name in ("etc", "spool", "spool/pid"):
+        make_folder(folder / name)
+    private = ("data", "bounces", *(f"spool/{queue}" for queue in _QUEUES))
+    for name, mode in (*((name, 0o700) for name in private), ("spool/maildrop", 0o730), ("spool/public", 0o710)):
+        path = make_folder(folder / name)
+        give(path, owner, group)
+        path.chmod(mode)

@@ -1,11 +1,12 @@
-"""``make bench``: work per second of server CPU time, mailguard and a stock peer in turn; then pure code alone.
+"""``make bench``: work per second of server CPU time, mailguard and its peers in turn; then pure code alone.
 
-    python -m tests.bench                # about three minutes; prints two tables
+    python -m tests.bench                # about fifteen minutes; prints tables
     python -m tests.bench --write        # and writes its sections of docs/performance.md anew
     python -m tests.bench --pure         # pure code alone, a minute; with --write, its section alone
     python -m tests.bench --share 0.1    # a tenth of each round: whether it works, not how fast
 
-To be run by ``sh tests/in_namespace.sh``, where clients have addresses of their own; elsewhere PROXY headers name them.
+To be run by ``sh tests/in_namespace.sh``, as root, where clients have addresses of their own; elsewhere PROXY headers
+name them, and none but the peer of stock Python takes part.
 """
 
 from __future__ import annotations
@@ -18,30 +19,39 @@ from rich.console import Console
 
 from mailguard.lab import Lab
 from mailguard.lab.process import LabError
+from tests.bench.half_load import added
+from tests.bench.life import life
 from tests.bench.loads import LOADS
 from tests.bench.micro import ROUND_SECONDS, everything
 from tests.bench.report import Run, markdown, pure_section, tables
 from tests.bench.rounds import ROUNDS, RunFailed, measure
+from tests.bench.scanning import scanning
 from tests.bench.sections import PAGE, keeping, with_section
-from tests.bench.subjects import Bench
+from tests.bench.world import Bench
 
 
 def run(console: Console, share: float = 1.0, rounds: int = ROUNDS) -> Run:
     """Measure everything, telling what is under way; ``share``: of each round's work.
 
     Raises:
-        RunFailed: a server did not do its work.
+        RunFailed: a server did not do work that is no comparison's.
         LabError: a server did not start.
     """
-    figures = []
     with Lab() as lab:
         bench = Bench(lab)
+        for name, why in bench.left_out.items():
+            console.print(f"without {name}: {why}")
+        rows = []
         for load in LOADS:
             console.print(f"{load.name} ...", style="dim")
-            figures.append((load, measure(bench, load.scaled(share), rounds)))
+            rows.append((load, measure(bench, load.scaled(share), rounds)))
+        console.print("half load, scanners, what mailguard takes beside mail ...", style="dim")
+        single, row = next((load, row) for load, row in rows if not load.refused)
+        latency = added(bench, single, row)
+        scanned, beside = scanning(lab, bench), life(bench)
     console.print("pure code ...", style="dim")
     micros = list(everything(ROUND_SECONDS * share))
-    return Run(figures, micros, bench.proxied, rounds)
+    return Run(rows, micros, latency, beside, scanned, bench.left_out, bench.proxied, rounds)
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
 """The load generator: SMTP clients that say one command at a time, as most do, from a process of their own.
 
-``python -m tests.bench.generator`` reads one :class:`Job` as JSON from standard input, does it, and ends with status 0
-where every reply had the code that was to be expected; else it tells on standard error which one had not, and ends
-with status 1: a server that refuses work is not a fast one.
+``python -m tests.bench.generator`` reads one :class:`Job` as JSON from standard input, does it, writes what it saw as
+JSON (:class:`Seen`) and ends with status 0 where every reply had the code that was to be expected; else it tells on
+standard error which one had not, and ends with status 1: a server that refuses work is not a fast one.
+
+A refusal is a reply of 5xx, at whatever command the server likes, the greeting included (RFC 5321 3.1): 421 is none.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
@@ -48,14 +51,29 @@ class Job:
         return cls(**{**values, "load": Load(**values["load"])})
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What clients saw of one job, in seconds.
+
+    Attributes:
+        seconds: from the first connection to the end of the last.
+        latencies: of each refusal, from connecting to the reply that refuses; or of each message, from MAIL to the last
+            reply.
+    """
+
+    seconds: float
+    latencies: list[float]
+
+
 Step = tuple[bytes, bytes]
-"""What to send, and the code of the reply that must come."""
+"""What to send, and how the code of the reply that must come begins."""
+REFUSAL = b"5"
 
 
 def script(load: Load) -> list[Step]:
     """All steps of one connection."""
     mail, rcpt = b"MAIL FROM:<%b>\r\n" % SENDER, b"RCPT TO:<%b>\r\n" % RECIPIENT
-    answers = [(rcpt, b"554")] if load.refused else [(rcpt, b"250"), *content(load)]
+    answers = [(rcpt, REFUSAL)] if load.refused else [(rcpt, b"250"), *content(load)]
     transaction = [(mail, b"250"), *answers]
     return [(b"", b"220"), (b"EHLO %b\r\n" % HELO, b"250"), *transaction * load.messages, (b"QUIT\r\n", b"221")]
 
@@ -74,10 +92,21 @@ def content(load: Load) -> list[Step]:
 
 
 class _Client(asyncio.Protocol):
-    """One connection; ``done`` is resolved once it is closed after its last step."""
+    """One connection; ``done`` is resolved once it is closed after its last step.
 
-    def __init__(self, steps: list[Step], introduction: bytes) -> None:
+    Args:
+        steps: what to say.
+        introduction: said before, without waiting for an answer.
+        refused: the server is to refuse, wherever it likes; the client then says QUIT.
+        latencies: what a refusal or each message took is added to it.
+    """
+
+    def __init__(self, steps: list[Step], introduction: bytes, *, refused: bool, latencies: list[float]) -> None:
         self._steps = iter(steps)
+        self._refused = refused
+        self._latencies = latencies
+        self._began = time.perf_counter()
+        self._farewell = self._within = False
         self._introduction = introduction
         self._reply = b""
         self._code = b""
@@ -95,13 +124,18 @@ class _Client(asyncio.Protocol):
         last = self._reply[self._reply.rfind(b"\n", 0, -1) + 1 :]
         if last[3:4] == b"-":
             return
-        if last[:3] != self._code:
-            self._fail(f"{last!r} came where {self._code.decode()} was expected")
-            return
         self._reply = b""
-        self._next()
+        if self._refused and last.startswith(REFUSAL) and not self._farewell:
+            self._latencies.append(time.perf_counter() - self._began)
+            self._say_farewell()
+        elif not last.startswith(self._code):
+            self._fail(f"{last!r} came where {self._code.decode()} was expected")
+        else:
+            self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._refused and self._farewell and not self.done.done():
+            self.done.set_result(None)  # who refuses may close at once
         self._fail(f"the connection ended where {self._code.decode()} was expected ({exc})")
 
     def _next(self, before: bytes = b"") -> None:
@@ -111,8 +145,24 @@ class _Client(asyncio.Protocol):
             self._transport.close()
             return
         octets, self._code = step
+        if not self._refused:
+            self._time(octets[:4])
         if before or octets:
             self._transport.write(before + octets)
+
+    def _say_farewell(self) -> None:
+        self._farewell = True
+        self._steps = iter([])
+        self._code = b"221"
+        self._transport.write(b"QUIT\r\n")
+
+    def _time(self, verb: bytes) -> None:
+        """A message begins with MAIL, and ends where the next one or QUIT is said."""
+        now = time.perf_counter()
+        if verb in (b"MAIL", b"QUIT") and self._within:
+            self._latencies.append(now - self._began)
+        if verb == b"MAIL":
+            self._within, self._began = True, now
 
     def _fail(self, why: str) -> None:
         if not self.done.done():
@@ -124,7 +174,7 @@ def _introduction(address: str) -> bytes:
     return f"PROXY TCP4 {address} 127.0.0.1 40000 25\r\n".encode()
 
 
-async def run(job: Job) -> None:
+async def run(job: Job) -> Seen:
     """Do ``job``.
 
     Raises:
@@ -133,18 +183,34 @@ async def run(job: Job) -> None:
         TimeoutError: it took longer than :data:`TIMEOUT`.
     """
     steps = script(job.load)
-    addresses = islice(cycle(job.addresses), job.load.connections)
+    began = time.perf_counter()
+    pace = 1 / job.load.rate if job.load.rate else 0.0
+    clients = ((began + number * pace, each) for number, each in enumerate(_clients(job)))
+    latencies: list[float] = []
     async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as group:
         for _ in range(job.load.at_once):
-            group.create_task(_connections(job, steps, addresses))
+            group.create_task(_connections(job, steps, clients, latencies))
+    return Seen(time.perf_counter() - began, latencies)
 
 
-async def _connections(job: Job, steps: list[Step], addresses: Iterator[str]) -> None:
+def _clients(job: Job) -> Iterator[str]:
+    return islice(cycle(job.addresses), job.load.connections)
+
+
+async def _connections(
+    job: Job, steps: list[Step], clients: Iterator[tuple[float, str]], latencies: list[float]
+) -> None:
+    """Connect for one client after the other, none before its time (in seconds of ``perf_counter``)."""
     loop = asyncio.get_running_loop()
-    for address in addresses:
+    for begin, address in clients:
+        early = begin - time.perf_counter()
+        if early > 0:
+            await asyncio.sleep(early)
         introduction = _introduction(address) if job.proxied else b""
         _, client = await loop.create_connection(
-            lambda introduction=introduction: _Client(steps, introduction),
+            lambda introduction=introduction: _Client(
+                steps, introduction, refused=job.load.refused, latencies=latencies
+            ),
             "127.0.0.1",
             job.port,
             local_addr=None if job.proxied else (address, 0),
@@ -154,9 +220,10 @@ async def _connections(job: Job, steps: list[Step], addresses: Iterator[str]) ->
 
 def main() -> None:
     try:
-        uvloop.run(run(Job.from_json(sys.stdin.read())))
+        seen = uvloop.run(run(Job.from_json(sys.stdin.read())))
     except* (UnexpectedReply, OSError) as group:  # a TimeoutError is an OSError
         sys.exit(f"load generator: {group.exceptions[0]!r}")
+    sys.stdout.write(json.dumps(asdict(seen)))
 
 
 if __name__ == "__main__":

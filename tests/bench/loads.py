@@ -11,6 +11,9 @@ LISTED: Final = IPv4Network("198.18.128.0/17")
 CLEAN: Final = IPv4Network("198.19.0.0/16")
 """Clients on no list."""
 
+NEW_CLIENTS: Final = 800
+"""New addresses of one round at the most."""
+
 SENDER: Final = b"sender@example.org"
 RECIPIENT: Final = b"alice@example.com"
 HELO: Final = b"mail.example.org"
@@ -55,12 +58,13 @@ class Load:
     Attributes:
         name: for the report.
         refused: every recipient is to be refused; else every message is to be taken.
-        connections: how many, one after the other.
+        connections: how many, one after the other; at the most (:func:`tests.bench.rounds.enough`).
         at_once: how many of them at a time.
         messages: in each connection.
         size: of a message, in octets.
         clients: how many addresses take turns; 0 for a new one with each connection, over all rounds.
-        alone: run with mailguard and the names' policy alone: the peer has nothing like it.
+        alone: run with mailguard alone, all questions asked: no peer has anything like it.
+        rate: connections begun a second; 0: each as soon as one ends.
         chunk: octets of each BDAT by which the content comes; 0: it comes by DATA.
     """
 
@@ -72,6 +76,7 @@ class Load:
     size: int = 4096
     clients: int = 200
     alone: bool = False
+    rate: float = 0
     chunk: int = 0
 
     @property
@@ -100,11 +105,11 @@ class Load:
         return self.work * self.octets / 1e6 if self.by_volume else self.work
 
     def addresses(self, turn: int) -> list[str]:
-        """The client addresses of round ``turn``, counted over both servers: new ones where ``clients`` is 0."""
+        """The client addresses of round ``turn``, counted over all servers: new ones where ``clients`` is 0."""
         network = LISTED if self.refused else CLEAN
         count = self.clients or self.connections
-        first = 256 + (0 if self.clients else turn * count)
-        if first + count >= network.num_addresses:
+        first = 256 + (0 if self.clients else turn * NEW_CLIENTS)
+        if count > NEW_CLIENTS or first + count >= network.num_addresses:
             raise ValueError(f"{self.name}: {network} has no new addresses for round {turn}")
         return [str(IPv4Address(int(network.network_address) + first + offset)) for offset in range(count)]
 
@@ -114,9 +119,10 @@ class Load:
 
 
 LOADS: Final = (
-    Load("refuse a listed client, a new one each", refused=True, connections=800, at_once=40, clients=0),
-    Load("relay 4 KB, a connection each", connections=800),
-    Load("relay 4 KB, 20 a connection", connections=50, messages=20),
-    Load("relay 5 MB", connections=20, at_once=5, size=5_000_000),
-    Load("relay 4 KB, a new client each, all questions", connections=500, clients=0, alone=True),
+    Load("refuse a listed client, a new one each", refused=True, connections=500, at_once=40, clients=0),
+    Load("refuse a listed client, seen before", refused=True, connections=2000, at_once=40),
+    Load("relay 4 KB, a connection each", connections=1200),
+    Load("relay 4 KB, 20 a connection", connections=120, messages=20),
+    Load("relay 5 MB", connections=40, at_once=6, size=5_000_000),
+    Load("relay 4 KB, a new client each, all questions", connections=600, clients=0, alone=True),
 )

@@ -4,51 +4,100 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import orjson
 from rich.table import Table
 
 import mailguard
+from mailguard.lab.postfix import LIBRARIES, UNPACKED
+from tests.bench.half_load import Added
+from tests.bench.life import Life
 from tests.bench.loads import Load
 from tests.bench.micro import ROUNDS as MICRO_ROUNDS
 from tests.bench.micro import Micro
-from tests.bench.rounds import ROUNDS, Figures
+from tests.bench.real_peers import HARAKA, Haraka, Postfix
+from tests.bench.rounds import ROUNDS, Figures, Row
+from tests.bench.scanning import Scanning
+from tests.bench.subjects import POOLED
 
 PACKAGES = ("uvloop", "aiosmtpd", "dnspython")
+_VERSION_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything of one run; ``loads`` with mailguard's figures, then the peer's where it had the load too.
+    """Everything of one run.
 
-    ``proxied``: clients came in PROXY headers, as the machine had none of their addresses.
+    Attributes:
+        rows: every load with its figures.
+        micros: pure code.
+        added: latency at half load, by server; and of which load.
+        life: what mailguard takes beside mail; None: not measured.
+        scanning: with scanners; None: not measured.
+        left_out: peers that could not be measured, and why.
+        proxied: clients came in PROXY headers, as the machine had none of their addresses.
+        rounds: so many.
     """
 
-    loads: Sequence[tuple[Load, Sequence[Figures]]]
+    rows: Sequence[tuple[Load, Row]]
     micros: Sequence[Micro]
+    added: Mapping[str, Added] = field(default_factory=dict)
+    life: Life | None = None
+    scanning: Scanning | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
     proxied: bool = False
     rounds: int = ROUNDS
 
 
-LOAD_COLUMNS = ("work per second of server CPU", "mailguard", "its best", "peer", "its best", "ratio", "memory, peer's")
-PEER = "peer: a filter put together from stock aiosmtpd and dnspython (tests/bench/peer.py)"
-"""What stands under the table of loads, so that nobody need look up who is compared."""
+OURS: Final = POOLED.name
+"""Whose ratios to the others are told."""
+LOAD_COLUMNS = (
+    "server",
+    "a second of its CPU",
+    "best",
+    "a second",
+    "p50",
+    "p99",
+    "memory",
+    f"{OURS} by it",
+)
+ADDED_COLUMNS = ("server", "messages a second", "adds, p50", "adds, p99", "the backend's own p99")
 MICRO_COLUMNS = ("pure code", "one call", "best", "")
 
 
-def load_rows(run: Run) -> Iterator[tuple[str, ...]]:
-    """What stands under :data:`LOAD_COLUMNS`; medians but where it says best."""
-    for load, (ours, *others) in run.loads:
-        memory = ", ".join(f"{figures.peak / 1e6:.0f} MB" for figures in (ours, *others))
-        peer = (_rate(others[0].median), _rate(others[0].best)) if others else ("", "")
-        ratio = _ratio(ours, others[0]) if others else ""
-        yield f"{load.name} ({load.unit})", _rate(ours.median), _rate(ours.best), *peer, ratio, memory
+def load_rows(row: Row) -> Iterator[tuple[str, ...]]:
+    """What stands under :data:`LOAD_COLUMNS` for one load; medians but where it says best."""
+    for name, figures in row.items():
+        if figures.void:
+            yield name, "void", *[""] * (len(LOAD_COLUMNS) - 2)
+            continue
+        times = (_milliseconds(figures.latency(percent) * 1e3) for percent in (50, 99))
+        memory = f"{figures.peak / 1e6:.0f} MB"
+        rates = map(_rate, (figures.median, figures.best, figures.wall))
+        yield name, *rates, *times, memory, _ratio_to(row, name)
+
+
+def _ratio_to(row: Row, name: str) -> str:
+    ours = row.get(OURS)
+    return "" if ours is None or ours.void or name == OURS else _ratio(ours, row[name])
+
+
+def added_rows(added: Mapping[str, Added]) -> Iterator[tuple[str, ...]]:
+    """What stands under :data:`ADDED_COLUMNS`."""
+    for name, one in added.items():
+        if one.void:
+            yield name, "void", "", "", ""
+        else:
+            yield name, _rate(one.rate), *(_milliseconds(value * 1e3) for value in (one.p50, one.p99, one.sink_p99))
 
 
 def micro_rows(micros: Sequence[Micro]) -> Iterator[tuple[str, ...]]:
@@ -61,11 +110,15 @@ def micro_rows(micros: Sequence[Micro]) -> Iterator[tuple[str, ...]]:
 def _ratio(ours: Figures, others: Figures) -> str:
     """Round by round, so that what slowed both does not count: the median, the least and the greatest."""
     ratios = [mine / theirs for mine, theirs in zip(ours.rates, others.rates, strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    return f"{statistics.median(ratios):.2f}x ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def _rate(value: float) -> str:
     return f"{value:,.0f}"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.0f} ms" if abs(value) >= 10 else f"{value:.1f} ms"
 
 
 def _duration(seconds: float) -> str:
@@ -74,13 +127,21 @@ def _duration(seconds: float) -> str:
 
 def tables(run: Run) -> Iterator[Table]:
     """For a terminal."""
-    for columns, rows in ((LOAD_COLUMNS, load_rows(run)), (MICRO_COLUMNS, micro_rows(run.micros))):
-        table = Table(caption=PEER if columns is LOAD_COLUMNS else None)
-        for number, column in enumerate(columns):
-            table.add_column(column, justify="right" if number else "left")
-        for row in rows:
-            table.add_row(*row)
-        yield table
+    for load, row in run.rows:
+        yield _table(f"{load.name} ({load.unit})", LOAD_COLUMNS, load_rows(row))
+    if run.added:
+        yield _table("latency at half load", ADDED_COLUMNS, added_rows(run.added))
+    if run.micros:
+        yield _table("", MICRO_COLUMNS, micro_rows(run.micros))
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Table:
+    table = Table(title=title or None, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def markdown(run: Run, today: date) -> str:
@@ -88,14 +149,94 @@ def markdown(run: Run, today: date) -> str:
     return _PAGE.format(
         date=today.isoformat(),
         machine=machine(),
-        version=mailguard.__version__,
-        packages=", ".join(f"{package} {version(package)}" for package in PACKAGES),
-        clients="named in PROXY headers, to both servers alike" if run.proxied else "at addresses of 198.18.0.0/15",
+        versions=", ".join(f"{name} {number}" for name, number in versions().items()),
+        clients="named in PROXY headers, to all servers alike" if run.proxied else "at addresses of 198.18.0.0/15",
         rounds=run.rounds,
-        peer=PEER,
-        loads=_markdown_table(LOAD_COLUMNS, load_rows(run)),
-        pure=pure_section(run.micros, today),
+        left_out="".join(f"\n{name} is not here: {why}." for name, why in run.left_out.items()),
+        loads="\n".join(_load_section(load, row) for load, row in run.rows),
+        beside="\n".join(_beside(run)),
+    ) + (pure_section(run.micros, today) if run.micros else "")
+
+
+def _load_section(load: Load, row: Row) -> str:
+    void = "".join(
+        f"\n{name} is void: {figures.void.splitlines()[0]}\n" for name, figures in row.items() if figures.void
     )
+    return f"### {load.name}: {load.unit}\n\n{_markdown_table(LOAD_COLUMNS, load_rows(row))}\n{void}"
+
+
+def _beside(run: Run) -> Iterator[str]:
+    """The sections about what is not a rate."""
+    if run.added:
+        yield _ADDED.format(table=_markdown_table(ADDED_COLUMNS, added_rows(run.added)))
+    if run.scanning:
+        yield _scanning(run.scanning)
+    if run.life:
+        yield _life(run.life)
+
+
+def _scanning(scanning: Scanning) -> str:
+    ours, clamd, spamd, direct, alone, through = (
+        statistics.median(values)
+        for values in (
+            scanning.mailguard,
+            scanning.clamd,
+            scanning.spamd,
+            scanning.direct_spamd,
+            scanning.direct,
+            scanning.through,
+        )
+    )
+    return _SCANNING.format(
+        ours=ours * 1e3,
+        clamd=clamd * 1e3,
+        spamd=spamd * 1e3,
+        share=scanning.share * 100,
+        direct=direct * 1e3,
+        alone=alone,
+        through=through,
+        busy=scanning.busy,
+    )
+
+
+def _life(life: Life) -> str:
+    wall, cpu = (statistics.median(values) for values in zip(*life.second_worker, strict=True))
+    return _LIFE.format(
+        start=statistics.median(life.start),
+        best=min(life.start),
+        cpu=statistics.median(life.start_cpu),
+        idle=life.idle_cpu * 1e3,
+        memory=life.memory / 1e6,
+        connection=life.connection / 1024,
+        wall=wall,
+        per_cpu=cpu,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of mailguard, of what it stands on, and of the peers that are here."""
+    found = {"mailguard": mailguard.__version__} | {package: version(package) for package in PACKAGES}
+    if not Postfix.missing():
+        postconf = [str(UNPACKED / "usr/sbin/postconf"), "-c", str(UNPACKED / "etc/postfix"), "-dh", "mail_version"]
+        found["Postfix"] = _said(postconf, LIBRARIES)
+    if not Haraka.missing():
+        package = orjson.loads((HARAKA / "node_modules/Haraka/package.json").read_bytes())
+        found["Haraka"] = f"{package['version']} on node {_said(['node', '--version'])}"
+    if shutil.which("exim4", path="/usr/sbin:/usr/bin"):
+        found["Exim"] = _said(["/usr/sbin/exim4", "-bV"]).split()[2]
+    return found
+
+
+def _said(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=_VERSION_TIMEOUT,
+        check=True,
+        env={**os.environ, **(environment or {})},
+    )
+    return done.stdout.strip()
 
 
 _ABOUT_RULES: Final = """\
@@ -132,48 +273,82 @@ def _markdown_table(columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> 
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-_PAGE = """\
+_PAGE: Final = """\
 # How fast mailguard is
 
-Written by `sh tests/in_namespace.sh .venv/bin/python -m tests.bench --write`; `make bench` measures the same and only
-prints it. Figures are as measured in one run: another run differs by a tenth or two, another machine by more.
+Written by `make bench ARGS=--write`; `make bench` measures the same and only prints it. Figures are as measured in one
+run: another run differs by a tenth or two, another machine by more.
 
-* {date}, mailguard {version}, {packages}
+* {date}, {versions}
 * {machine}
 
 ## Servers
 
 {loads}
-
-{peer}; more below.
-
 *How.* Work done per second of CPU time (user and system, all its processes) that the **server** spent, not per second
 of time: load generator, backend, resolver and whatever else runs share the cores. Median and best of {rounds} rounds;
-the two servers take turns in every load. `ratio` is mailguard's figure by the peer's in the same round: median, least
-and greatest. Both come from the same seconds of the same machine, which other work shares: **the ratio is what lasts**,
-the absolute figures do not. `memory` is the peak resident size of the server's processes in those rounds, mailguard's
-and then the peer's. A round counts only if each client got the replies that it should, and the backend each message.
-Where a ratio is below 1, mailguard costs more than the peer.
+the servers take turns in every load, and a round is as much work as costs the server some 0.8 s of CPU. The last column
+is mailguard's figure by that server's, round by round: median, least and greatest; **below 1 mailguard costs more**.
+All come from the same minutes of the same machine, which other work shares: the ratio is what lasts, the absolute
+figures do not, and least of all those of time: work a second, and latencies. Those are from connecting to the refusal,
+or from MAIL to the last reply, at full speed, 40 refusals or 20 messages (6 large ones) at once. `memory` is the most
+that the server's processes had together, what they share counted once (PSS, ten times a second). A round counts only if
+each client got the replies that it should, a refusal being 5xx and nothing else, and the backend each message; else the
+server's row is void.{left_out}
 
-*mailguard* is `mailguard serve`, one process, as shipped: uvloop, the default policy's three lists and envelope rules,
-its Received and other header fields, metrics, a JSON log line for each message and each connection, a PROXY header to
-the backend. Besides the lists it asks for the client's reverse name, which Received tells and the peer does without. In
-the last line it asks about EHLO name and sender domain as well. It has no scanner, as the peer has none.
+*mailguard* is `mailguard serve` as shipped, two workers: uvloop, the default policy's three lists and envelope rules,
+its Received and other header fields, metrics, a JSON log line for each message and each connection, journal; all its
+processes count, supervisor and admin too. Besides the lists it asks for the client's reverse name, which Received tells
+and the peers do without. Its backend learns no client (`client_identity: none`), so its connections are used again;
+*mailguard, PROXY* names each client to the backend by a connection of its own. *mailguard, all questions* asks about
+EHLO name and sender domain as well. It has no scanner here, as the peers have none.
 
-*The peer* is [tests/bench/peer.py](../tests/bench/peer.py): stock aiosmtpd on uvloop, dnspython with its cache, a relay
-of asyncio streams, a Received line, a log line a message. That is what one gets by putting stock parts together the
-obvious way, and it does less: no policy, no bounds, no header surgery, no protection from SMTP smuggling.
+*The peers* ask the same three lists, two black and one white, before RCPT is answered, and hand messages to the same
+backend while its client waits: Postfix' smtpd with `smtpd_proxy_filter`, Haraka with dns-list and smtp_proxy in two
+processes, Exim with dnslists and `cutthrough_delivery`. Their configurations are in
+[tests/bench/peers](../tests/bench/peers). *stock Python* is [tests/bench/peer.py](../tests/bench/peer.py), one process:
+stock aiosmtpd on uvloop, dnspython with its cache, a relay of asyncio streams: what one gets by putting stock parts
+together the obvious way. All of them do less: no rules beyond the lists, no header surgery, no journal.
 
 Clients come {clients}, say one command at a time, and do not pipeline.
 The lists are a local rbldnsd behind a local unbound. The backend is a process that takes every message and keeps none.
 
-{pure}
+{beside}
 ## What is not measured
 
-* Other mail servers (Postfix, Haraka, Exim): the peer says what stock Python does, not what a mail server in C does.
-* Scanning: clamd and SpamAssassin spend CPU time of their own, and mailguard some more to hand them each message.
-* Latency, and wall time. Thousands of connections at once, slow clients, many idle ones.
+* Thousands of connections at once, slow clients.
 * TLS. IPv6 clients. Several recipients. Messages that are not plain ASCII text.
 * A real backend's own time, and a resolver's to lists on the Internet.
 * Anything over hours: growth of memory, full caches.
+
+"""
+
+_ADDED: Final = """\
+## Latency at half load
+
+{table}
+
+4 KB, a connection each, begun evenly at half the rate that the server reached above, for six seconds. What it adds
+is the latency through it less that of the backend alone at the same rate.
+"""
+
+_SCANNING: Final = """\
+## With scanners
+
+The shipped policy whole, clamd and spamd (two children), messages of 4 KB from new clients, four at once.
+
+* CPU time a message: mailguard {ours:.1f} ms, clamd {clamd:.1f} ms, spamd {spamd:.0f} ms; mailguard's is
+  {share:.1f}% of spamd's. spamd driven directly by two connections: {direct:.0f} ms.
+* {through:.1f} messages a second, and {alone:.1f} by spamd driven directly: {busy:.2f} of it, median of the rounds.
+"""
+
+_LIFE: Final = """\
+## Beside mail
+
+* From `mailguard serve` to the first greeting, two workers: {start:.2f} s, at best {best:.2f} s, in which all its
+  processes use {cpu:.2f} s of CPU time.
+* Idle, without a client: {idle:.1f} ms of CPU time a second, {memory:.0f} MB of all processes together (PSS).
+* An idle connection: {connection:.1f} KiB.
+* Two workers by one, relaying 20 messages a connection: {wall:.2f} times the messages a second, {per_cpu:.2f} times the
+  messages a second of CPU. Clients, backend and two workers share the two cores here, so the first cannot come to two.
 """

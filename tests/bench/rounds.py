@@ -1,28 +1,38 @@
 """Rounds of one load, the servers in turn, and what each cost its server.
 
 CPU time is user and system time of the server's process and all its descendants (proc(5), /proc/pid/stat), in steps of
-a clock tick (10 ms): rounds are long enough for that to be a hundredth or two. A round whose work was not done to the
-last message ends the run: there is no figure for a server that failed.
+a clock tick (10 ms): rounds are long enough for that to be a hundredth or two. It is read a moment after the work, so
+that what is written or reaped behind it counts. A server that did not do a round's work to the last message has no
+figure for that load: its row is void.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+import time
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import Self
 
 from mailguard.lab.guardian import session_members
-from tests.bench.generator import TIMEOUT, Job
+from tests.bench.generator import TIMEOUT, Job, Seen
 from tests.bench.loads import Load
-from tests.bench.subjects import Bench, SinkProcess, Subject
+from tests.bench.subjects import SinkProcess, Subject
+from tests.bench.world import Bench
 
 ROUNDS = 5
 WARM_UP = 0.1
 """The share of a load that is done before the rounds that count."""
+ROUND_SECONDS = 0.8
+"""CPU time of one round, about: so that the slow do not take all the time, and clock ticks do not count."""
+SETTLED = 0.2
+SAMPLE_INTERVAL = 0.1
 
 
 class RunFailed(Exception):
@@ -35,11 +45,17 @@ class Figures:
 
     Attributes:
         rates: of each round, in the load's unit per second of server CPU time.
-        peak: the most memory that it was resident in during these rounds, in octets.
+        walls: of each round, in the load's unit per second.
+        latencies: of every refusal or message, in seconds.
+        peak: the most memory that its processes had together in these rounds (PSS, sampled), in octets.
+        void: why there are no figures; else empty.
     """
 
     rates: list[float] = field(default_factory=list)
+    walls: list[float] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
     peak: int = 0
+    void: str = ""
 
     @property
     def best(self) -> float:
@@ -48,6 +64,18 @@ class Figures:
     @property
     def median(self) -> float:
         return statistics.median(self.rates)
+
+    @property
+    def wall(self) -> float:
+        return statistics.median(self.walls)
+
+    def latency(self, percent: int) -> float:
+        """The latency that so many of a hundred stay below, in seconds."""
+        return sorted(self.latencies)[min(len(self.latencies) - 1, len(self.latencies) * percent // 100)]
+
+
+Row = dict[str, Figures]
+"""The figures of one load, by the server's name."""
 
 
 def cpu_seconds(session: int) -> float:
@@ -76,30 +104,92 @@ def forget_peak(session: int) -> None:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def measure(bench: Bench, load: Load, rounds: int = ROUNDS) -> list[Figures]:
-    """``rounds`` rounds of ``load`` for mailguard and the peer in turn; for mailguard alone where it is so marked.
+def shared_memory(session: int) -> int:
+    """The memory of all processes of ``session``, what several share counted once (PSS), in octets."""
+    total = 0
+    for pid in session_members(session):
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue  # it ended while we looked
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
+class Sampler:
+    """Takes the memory of a session from time to time, in a thread, within ``with``; ``peak`` is the most of it."""
+
+    def __init__(self, session: int) -> None:
+        self.peak = 0
+        self._session = session
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self.peak = max(self.peak, shared_memory(self._session))
+            if self._end.wait(SAMPLE_INTERVAL):
+                return
+
+
+def measure(bench: Bench, load: Load, rounds: int = ROUNDS) -> Row:
+    """``rounds`` rounds of ``load`` for all servers in turn; for mailguard alone where it is so marked."""
+    subjects = bench.subjects(alone=load.alone)
+    row = {subject.name: Figures() for subject in subjects}
+    turns = count()
+    sizes: dict[str, Load] = {}
+    for subject in subjects:
+        warm_up = Figures()
+        _try(bench, subject, load.scaled(WARM_UP), next(turns), warm_up, row[subject.name])
+        sizes[subject.name] = load if row[subject.name].void else enough(load, warm_up)
+    for number in range(rounds):
+        first = number % len(subjects)
+        for subject in subjects[first:] + subjects[:first]:  # none always follows the same other
+            figures = row[subject.name]
+            if not figures.void:
+                _try(bench, subject, sizes[subject.name], next(turns), figures, figures)
+    return row
+
+
+def enough(load: Load, warm_up: Figures) -> Load:
+    """So much of ``load`` as costs a server about :data:`ROUND_SECONDS`, going by its ``warm_up``; at the most all."""
+    return load.scaled(min(1.0, ROUND_SECONDS * warm_up.median / load.amount))
+
+
+def _try(bench: Bench, subject: Subject, load: Load, turn: int, figures: Figures, blamed: Figures) -> None:
+    """One round into ``figures``; where it fails ``blamed`` is void."""
+    try:
+        one_round(bench.sink, subject, load, load.addresses(turn), figures)
+    except RunFailed as error:
+        blamed.void = str(error)
+
+
+def one_round(sink: SinkProcess, subject: Subject, load: Load, addresses: list[str], figures: Figures) -> None:
+    """Do ``load`` once and add what it took to ``figures``.
 
     Raises:
-        RunFailed: a round was not done as it should.
+        RunFailed: see :func:`work`.
     """
-    subjects: Sequence[Subject] = [bench.names] if load.alone else [bench.mailguard, bench.peer]
-    figures = [Figures() for _ in subjects]
-    turns = iter(range(1_000_000))
-    for subject in subjects:
-        warm_up = load.scaled(WARM_UP)
-        work(bench.sink, subject, warm_up, load.addresses(next(turns)))
-        forget_peak(subject.process.pid)
-    for number in range(rounds):
-        order = list(zip(subjects, figures, strict=True))
-        for subject, figure in order if number % 2 else reversed(order):  # neither always follows the other
-            before = cpu_seconds(subject.process.pid)
-            work(bench.sink, subject, load, load.addresses(next(turns)))
-            figure.rates.append(load.amount / (cpu_seconds(subject.process.pid) - before))
-            figure.peak = peak_memory(subject.process.pid)
-    return figures
+    session = subject.process.pid
+    before = cpu_seconds(session)
+    with Sampler(session) as memory:
+        seen = work(sink, subject, load, addresses)
+    time.sleep(SETTLED)
+    figures.rates.append(load.amount / max(cpu_seconds(session) - before, 1 / os.sysconf("SC_CLK_TCK")))
+    figures.walls.append(load.amount / seen.seconds)
+    figures.latencies += seen.latencies
+    figures.peak = max(figures.peak, memory.peak)
 
 
-def work(sink: SinkProcess, subject: Subject, load: Load, addresses: list[str]) -> None:
+def work(sink: SinkProcess, subject: Subject, load: Load, addresses: list[str]) -> Seen:
     """Do ``load`` once, and look whether the sink has it.
 
     Raises:
@@ -121,3 +211,4 @@ def work(sink: SinkProcess, subject: Subject, load: Load, addresses: list[str]) 
     wanted = 0 if load.refused else load.work
     if messages != wanted or octets < wanted * load.octets:
         raise RunFailed(f"{load.name}, {subject.name}: {messages} of {wanted} messages, {octets} octets arrived")
+    return Seen(**json.loads(done.stdout))

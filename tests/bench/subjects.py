@@ -1,27 +1,28 @@
-"""The processes of a run: rbldnsd and a resolver, the sink, mailguard twice, the peer.
+"""The processes that speak SMTP in a run: the sink, mailguard in several shapes, the stock filter.
 
-mailguard is ``mailguard serve`` with a configuration file, everything at its default but what is said here, and with
-the policy that it ships, made smaller: no rule about content, as no scanner runs (SpamAssassin's own time would drown
-all else), and for the comparison with the peer none of ``weights``, which would have it ask about EHLO names and sender
-domains. The client's reverse name it asks for all the same, to put it into Received; the peer does not.
+Those that others wrote are in :mod:`tests.bench.real_peers`; :mod:`tests.bench.world` starts all. mailguard is
+``mailguard serve`` with a configuration file, everything at its default but what is said here, and with the policy that
+it ships, made smaller where it is compared with peers: no rule about content, as no scanner runs (SpamAssassin's own
+time would drown all else), and none of ``weights``, which would have it ask about EHLO names and sender domains. The
+client's reverse name it asks for all the same, to put it into Received; the peers do not.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from typing_extensions import override
 
-from mailguard.lab import Lab, world
+from mailguard.lab import world
 from mailguard.lab.folders import free_port, shipped
-from mailguard.lab.rbldnsd import Rbldnsd
 from mailguard.lab.server import Server
 from mailguard.lab.settings import DEFAULT_POLICY
-from tests.bench.loads import CLEAN, LISTED
+from tests.bench.loads import LISTED
 
 LISTS = {
     world.ZEN: {"ip4set": f"{world.ZEN_IP4}{LISTED} :127.0.0.4:XBL $\n", "ip6trie": world.ZEN_IP6},
@@ -42,7 +43,7 @@ class Subject(Server):
     """
 
     program, package, user = sys.executable, "python3", "root"
-    name = ""
+    name: str = ""
     """For the report."""
 
     def __init__(self, folder: Path, *, proxied: bool = False) -> None:
@@ -100,7 +101,7 @@ class SinkProcess(Subject):
 class Peer(Subject):
     """The stock filter of :mod:`tests.bench.peer`."""
 
-    name = "peer"
+    name = "stock Python"
 
     def __init__(self, folder: Path, dns: str, backend: str, *, proxied: bool) -> None:
         super().__init__(folder, proxied=proxied)
@@ -112,17 +113,61 @@ class Peer(Subject):
         return [self.binary, "-m", "tests.bench.peer", "--port", str(self.port), *proxied, *self._options]
 
 
+@dataclass(frozen=True)
+class Shape:
+    """How a mailguard is set up.
+
+    Attributes:
+        name: for the report.
+        workers: processes that serve clients.
+        client_identity: how the backend learns the client: by ``none`` connections to it are used again.
+    """
+
+    name: str
+    workers: int
+    client_identity: str
+
+
+POOLED = Shape("mailguard", 2, "none")
+NAMING = Shape("mailguard, PROXY", 2, "proxy")
+ONE_WORKER = Shape("mailguard, one worker, PROXY", 1, "proxy")
+ONE_POOLED = Shape("mailguard, one worker", 1, "none")
+
+
 class Mailguard(Subject):
-    """``mailguard serve``. ``names``: with the default policy's questions about EHLO name and sender domain, too."""
+    """``mailguard serve``.
+
+    Args:
+        folder: for its configuration, journal and log.
+        dns: the resolver.
+        backend: where its mail goes.
+        proxied: clients begin with a PROXY header.
+        names: with the default policy's questions about EHLO name and sender domain, too.
+        shape: how it is set up.
+        settings: further ones, of mailguard.yaml; with ``spamassassin`` the shipped policy is used whole.
+    """
 
     name = "mailguard"
 
-    def __init__(self, folder: Path, dns: str, backend: str, *, proxied: bool, names: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dns: str,
+        backend: str,
+        *,
+        proxied: bool,
+        names: bool = False,
+        shape: Shape = ONE_WORKER,
+        **settings: Any,
+    ) -> None:
         super().__init__(folder, proxied=proxied)
+        self.name = shape.name
+        self._shape = shape
         policy = folder / "policy.yaml"
-        policy.write_text(yaml.safe_dump(small_policy(names=names), sort_keys=False))
+        shipped_or_less = whole_policy() if "spamassassin" in settings else small_policy(names=names)
+        policy.write_text(yaml.safe_dump(shipped_or_less, sort_keys=False))
         self._configuration = folder / "mailguard.yaml"
-        self._configuration.write_text(yaml.safe_dump(self._settings(policy, dns, backend)))
+        self._configuration.write_text(yaml.safe_dump(self._settings(policy, dns, backend) | settings))
 
     @override
     def command(self) -> list[str]:
@@ -130,23 +175,31 @@ class Mailguard(Subject):
 
     def _settings(self, policy: Path, dns: str, backend: str) -> dict[str, Any]:
         trusted = ["127.0.0.0/8"] if self.proxied else []
+        sink = {"address": backend, "relay_probe": False, "client_identity": self._shape.client_identity}
         return {
             "hostname": world.MAILGUARD_NAME,
             "relay_domains": list(world.DOMAINS),
             "listen": [{"address": self.address, "proxy_protocol_from": trusted}],
-            "backends": [{"address": backend, "relay_probe": False}],  # the sink takes mail for anybody
+            "backends": [sink],  # which takes mail for anybody: relay_probe
             "policy": str(policy),
             "dns": {"servers": [dns]},
             "admin": {"address": "127.0.0.1:0"},
             "log": {"format": "json"},
             "run_dir": str(self._configuration.parent / "run"),
-            "workers": 1,  # the peer is one process too
+            "journal": {"directory": str(self.folder / "journal")},
+            "workers": self._shape.workers,
         }
+
+
+def whole_policy() -> dict[str, Any]:
+    """The shipped default policy."""
+    policy: dict[str, Any] = yaml.safe_load(shipped(DEFAULT_POLICY).read_text())
+    return policy
 
 
 def small_policy(*, names: bool) -> dict[str, Any]:
     """The shipped default policy without content rules; ``names``: with its weights, so with questions about names."""
-    policy: dict[str, Any] = yaml.safe_load(shipped(DEFAULT_POLICY).read_text())
+    policy = whole_policy()
     policy["rules"]["content"] = []
     policy["cases"] = [
         {
@@ -168,20 +221,3 @@ def can_come_from(address: str) -> bool:
         except OSError:
             return False
     return True
-
-
-class Bench:
-    """All processes, started: ``mailguard`` and ``peer`` to compare, ``names`` a mailguard with more questions."""
-
-    def __init__(self, lab: Lab) -> None:
-        lab.server("rbldnsd", Rbldnsd, lambda folder: Rbldnsd(folder, LISTS))
-        dns = self.dns = lab.dns().address
-        proxied = self.proxied = not can_come_from(str(CLEAN[1]))
-        backend = self.sink = lab.server("sink", SinkProcess)
-        self.mailguard = lab.server(
-            "mailguard", Mailguard, lambda f: Mailguard(f, dns, backend.address, proxied=proxied)
-        )
-        self.names = lab.server(
-            "names", Mailguard, lambda f: Mailguard(f, dns, backend.address, proxied=proxied, names=True)
-        )
-        self.peer = lab.server("peer", Peer, lambda f: Peer(f, dns, backend.address, proxied=proxied))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.mutants import checks, journal, limits, message, policy, processes, relay, scanners, smtp, whole
+from tests.mutants import checks, cost, journal, limits, message, policy, processes, relay, scanners, smtp, whole
 from tests.mutants.mutant import INVARIANTS, Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *checks.MUTANTS,
+    *cost.MUTANTS,
     *journal.MUTANTS,
     *limits.MUTANTS,
     *message.MUTANTS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from datetime import date
@@ -14,13 +15,17 @@ import pytest
 from mailguard.policy_files import load, load_settings
 from tests.bench import peer
 from tests.bench.generator import Job, UnexpectedReply, content, run
+from tests.bench.half_load import LEAST, SECONDS, Added, half
+from tests.bench.life import Life
 from tests.bench.loads import LOADS, Load, message
 from tests.bench.memory import LARGE as LARGE_MESSAGE
 from tests.bench.memory import LOADS as MEMORY
 from tests.bench.memory import Peak, section
 from tests.bench.micro import everything
-from tests.bench.report import LOAD_COLUMNS, PEER, Run, markdown, tables
-from tests.bench.rounds import Figures, cpu_seconds, peak_memory
+from tests.bench.real_peers import CONFIGURATIONS, REAL_PEERS, RealPeer, cannot_run, write
+from tests.bench.report import Run, markdown, tables
+from tests.bench.rounds import ROUND_SECONDS, Figures, Sampler, cpu_seconds, enough, peak_memory
+from tests.bench.scanning import Scanning
 from tests.bench.sections import PAGE, heading, keeping, split, with_section
 from tests.bench.sink import Sink, Taken, listen
 from tests.bench.subjects import Mailguard
@@ -67,8 +72,10 @@ def test_the_sink_counts_the_same_however_its_input_is_cut() -> None:
 async def test_the_generator_sends_every_message_whole(load_: Load) -> None:
     taken = Taken()
     async with await listen(taken) as sink:
-        await run(Job(load_, port(sink), ["127.0.0.1"]))
+        seen = await run(Job(load_, port(sink), ["127.0.0.1"]))
     assert (taken.messages, taken.octets) == (load_.work, load_.work * load_.octets)
+    assert len(seen.latencies) == load_.work
+    assert 0 < max(seen.latencies) <= seen.seconds
 
 
 def test_content_by_chunks_is_the_same_content() -> None:
@@ -82,7 +89,7 @@ async def test_a_server_that_does_not_do_the_work_has_no_figure() -> None:
     async with await listen(Taken()) as sink:
         with pytest.raises(ExceptionGroup) as raised:
             await run(Job(REFUSED, port(sink), ["127.0.0.1"]))
-    assert raised.group_contains(UnexpectedReply, match="554 was expected")
+    assert raised.group_contains(UnexpectedReply, match="5 was expected")
 
 
 @pytest.mark.parametrize("load_", [SMALL, LARGE, REFUSED], ids=lambda load_: load_.name)
@@ -149,23 +156,102 @@ def test_cpu_time_and_memory_of_another_process() -> None:
     assert 1e6 < memory < 1e9
 
 
+def figures(*rates: float, peak: int = 50_000_000) -> Figures:
+    return Figures(list(rates), [rate / 2 for rate in rates], [0.001 * n for n in range(1, 101)], peak)
+
+
 def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
-    ours, peers = Figures([300.0, 100.0, 200.0], 50_000_000), Figures([90.0, 100.0, 110.0], 60_000_000)
-    alone = Load("alone", alone=True)
-    run_ = Run([(SMALL, [ours, peers]), (alone, [ours])], list(everything(0.0005)), rounds=3)
+    row = {"mailguard": figures(300.0, 100.0, 200.0), "Postfix": figures(90.0, 100.0, 110.0, peak=60_000_000)}
+    row["Exim"] = Figures(void="small, Exim: b'421 busy' came where 250 was expected")
+    added = {"mailguard": Added(50.0, 0.002, 0.0125, 0.004)}
+    life = Life([0.5, 0.7, 0.6], [1.0, 1.2, 1.1], 0.004, 150_000_000, 14336.0, [(1.5, 0.9), (1.6, 1.0), (1.7, 1.1)])
+    scanning = Scanning([0.004], [0.001], [0.1], [18.0], [20.0], [0.09])
+    run_ = Run(
+        [(SMALL, row)], list(everything(0.0005)), added, life, scanning, {"Haraka": "there is no node"}, rounds=3
+    )
     page = markdown(run_, date(2026, 11, 21))
-    assert "| small (messages) | 200 | 300 | 100 | 110 | 1.82 (1.00-3.33) | 50 MB, 60 MB |" in page
-    assert "| alone (messages) | 200 | 300 |  |  |  | 50 MB |" in page
-    assert [table.row_count for table in tables(run_)] == [2, len(run_.micros)]
-    assert [table.caption for table in tables(run_)] == [PEER, None]
-    assert PEER in page
+    assert "| mailguard | 200 | 300 | 100 | 51 ms | 100 ms | 50 MB |  |" in page
+    assert "| Postfix | 100 | 110 | 50 | 51 ms | 100 ms | 60 MB | 1.82x (1.00-3.33) |" in page
+    assert "| Exim | void |  |  |  |  |  |  |" in page
+    assert "Exim is void: small, Exim: b'421 busy' came" in page
+    assert "Haraka is not here: there is no node." in page
+    assert "| mailguard | 50 | 2.0 ms | 12 ms | 4.0 ms |" in page
+    assert "mailguard 4.0 ms, clamd 1.0 ms, spamd 100 ms; mailguard's is\n  4.0% of spamd's" in page
+    assert "20.0 by spamd driven directly: 0.90 of it" in page
+    assert "two workers: 0.60 s, at best 0.50 s" in page
+    assert "1.60 times the messages a second, 1.00 times" in page
+    assert [table.row_count for table in tables(run_)] == [3, 1, len(run_.micros)]
     assert all(micro.best > 0 for micro in run_.micros)
 
 
-def test_the_page_that_stands_in_docs_has_the_tables_of_today() -> None:
-    page = PAGE.read_text()
-    assert "| " + " | ".join(LOAD_COLUMNS) + " |" in page
-    assert PEER in page
+class Refusing(asyncio.Protocol):
+    """Refuses at the greeting, and hangs up."""
+
+    code = b"554"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(self.code + b" not you\r\n")
+        transport.close()
+
+
+class Busy(Refusing):
+    code = b"421"
+
+
+async def test_a_refusal_is_5xx_wherever_it_comes_and_421_is_none() -> None:
+    loop = asyncio.get_running_loop()
+    async with await loop.create_server(Refusing, "127.0.0.1") as server:
+        seen = await run(Job(REFUSED, port(server), ["127.0.0.1"]))
+    assert len(seen.latencies) == REFUSED.work
+    async with await loop.create_server(Busy, "127.0.0.1") as server:
+        with pytest.raises(ExceptionGroup) as raised:
+            await run(Job(REFUSED, port(server), ["127.0.0.1"]))
+    assert raised.group_contains(UnexpectedReply, match="421 not you")
+
+
+async def test_connections_begin_at_their_rate() -> None:
+    paced = Load("paced", connections=5, at_once=5, rate=50)
+    async with await listen(Taken()) as sink:
+        seen = await run(Job(paced, port(sink), ["127.0.0.1"]))
+    assert seen.seconds >= 4 / 50
+
+
+def test_a_round_is_as_much_work_as_its_time_allows() -> None:
+    assert enough(SMALL, figures(6.0)).connections == round(6 * ROUND_SECONDS * 6 / SMALL.work)
+    assert enough(SMALL, figures(1e6)) == SMALL
+    assert enough(SMALL, figures(0.001)).connections == 1
+
+
+def test_half_load_is_half_of_what_was_reached() -> None:
+    reached = figures(400.0)
+    load_ = half(SMALL, reached)
+    assert load_.rate * SMALL.messages == reached.wall / 2
+    assert load_.connections == load_.rate * SECONDS
+    assert half(SMALL, figures(1.0)).connections == LEAST
+
+
+def test_memory_is_sampled_while_work_is_done() -> None:
+    options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen([sys.executable, "-c", BUSY], **options) as process:
+        assert process.stdout is not None
+        with Sampler(process.pid) as memory:
+            process.stdout.readline()
+        process.communicate(b"\n")
+    assert 1e6 < memory.peak < 1e9
+
+
+@pytest.mark.parametrize("peer_", REAL_PEERS, ids=lambda peer_: peer_.name)
+def test_no_name_is_left_in_a_peers_configuration(tmp_path: Path, peer_: type[RealPeer]) -> None:
+    source = CONFIGURATIONS / peer_.configuration
+    names = set(re.findall(r"@([A-Z_]+)@", "".join(file.read_text() for file in source.iterdir() if file.is_file())))
+    assert names <= {"FOLDER", "PORT", "BACKEND", "BACKEND_PORT", "OWNER", "GROUP", "UNPACKED"}
+    write(source, tmp_path, dict.fromkeys(names, "7"))
+    assert not [file for file in tmp_path.iterdir() if re.search(r"@[A-Z_]+@", file.read_text())]
+
+
+def test_without_addresses_of_their_own_no_real_peer_is_measured() -> None:
+    assert set(cannot_run(proxied=True)) == {peer_.name for peer_ in REAL_PEERS}
 
 
 def test_a_section_is_put_into_its_place_and_others_are_kept() -> None:
