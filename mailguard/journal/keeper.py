@@ -114,6 +114,8 @@ class Keeper:
         with self._told_of(self._expiring):
             if self._folder.path.exists():
                 self._expire()
+            else:
+                metrics.JOURNAL_SIZE.set(0)
         with self._told_of(self._sealing):
             if self._folder.path.exists():
                 self._seal()

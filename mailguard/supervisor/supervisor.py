@@ -207,6 +207,7 @@ class Supervisor:
         for each in sockets.smtp:
             logger.info("listening", address=told(each), version=__version__)
         metrics.BUILD_INFO.labels(__version__).set(1)
+        metrics.GENERATION.set(self.crew.number)
         policy_loads.loaded(Path(policy.path), policy.digest, policy.warnings)
 
     def succeed(self, crew: Crew, settings: Settings, policy: Policy) -> None:

@@ -1,0 +1,224 @@
+"""Prometheus and Alertmanager before a real mailguard: every expression answers, and a dead clamd is told and untold.
+
+The rules are the shipped ones; those that Prometheus evaluates here have a second in the place of each minute
+(:func:`tests.support.promrules.hasty`), and it scrapes once a second. Panels ask what they ask at Grafana.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mailguard.lab import Lab, LabError, world
+from mailguard.lab.alertmanager import Alertmanager
+from mailguard.lab.mailguard import Mailguard
+from mailguard.lab.process import find_program
+from mailguard.lab.prometheus import Prometheus
+from mailguard.lab.rbldnsd import Rbldnsd
+from tests.support import certificates, promrules
+from tests.support.client import Client, proxy_v2
+from tests.support.mail import EICAR, GTUBE, mail, submit, transaction
+from tests.support.webhook import Webhook
+
+DEFAULT = Path(__file__).parents[2] / "policies" / "default.yaml"
+WAIT = 30.0
+SAMPLE = "sample: {share: 0.5, folder: Junk}\n"
+"""Half of the clients that are to be refused are let in, so that there are refusals and measured ones."""
+LISTED_TWICE = [f"198.18.67.{last}" for last in range(1, 7)]
+UNMATCHED = "198.18.7.99"
+"""Its code stands in no table."""
+
+NOTHING_HAPPENED = {
+    "mailguard_backend_replays_total": "no backend is lost in the middle of a transaction",
+    "mailguard_policy_observed_total": "no rule is only observed",
+    'class=~"lost|timeout"': "the backend answers",
+    'rule=~"unavailable: .+"': "the scanners answer",
+    'outcome!~"listed|not_listed"': "the lists answer",
+    'result=~"down|unscannable"': "the scanners answer",
+}
+"""What a panel may ask for and get nothing as long as all is well, with the reason."""
+
+
+@dataclass
+class Monitored:
+    """A mailguard that is watched."""
+
+    lab: Lab
+    service: Mailguard
+    prometheus: Prometheus
+    webhook: Webhook
+
+    async def connect(self, address: str) -> Client:
+        return await Client.connect("127.0.0.1", self.service.proxy_port, proxy=proxy_v2(address))
+
+
+@pytest.fixture(scope="module")
+def monitored() -> Iterator[Monitored]:
+    with Lab() as lab, Webhook() as webhook:
+        lists = {
+            **world.LISTS,
+            world.ZEN: {**world.LISTS[world.ZEN], "ip4set": f"{world.ZEN_IP4}198.18.67.0/24 :127.0.0.4:XBL $\n"},
+        }
+        lab.server("rbldnsd", Rbldnsd, lambda folder: Rbldnsd(folder, lists))
+        service = lab.server("mailguard", Mailguard, lambda folder: _mailguard(folder, lab))
+        manager = lab.server("alertmanager", Alertmanager, lambda folder: Alertmanager(folder, webhook.url))
+        targets = [f"127.0.0.1:{service.admin_port}"]
+        prometheus = lab.server("prometheus", Prometheus, lambda folder: _prometheus(folder, targets, manager.address))
+        asyncio.run(_traffic(watched := Monitored(lab, service, prometheus, webhook)))
+        _until(functools.partial(_settled, prometheus), "Prometheus has seen the traffic")
+        yield watched
+
+
+def _mailguard(folder: Path, lab: Lab) -> Mailguard:
+    folder.mkdir(exist_ok=True)
+    policy = folder / "policy.yaml"
+    policy.write_text(DEFAULT.read_text().replace("\nrules:\n", f"\n{SAMPLE}\nrules:\n", 1))
+    return Mailguard(
+        folder,
+        lab,
+        policy=policy,
+        workers=2,
+        journal={"directory": str(folder / "journal")},
+        tls=certificates.shared().settings,
+    )
+
+
+def _prometheus(folder: Path, targets: list[str], manager: str) -> Prometheus:
+    folder.mkdir(exist_ok=True)
+    return Prometheus(folder, targets, promrules.hasty(folder), manager)
+
+
+async def _traffic(watched: Monitored) -> None:
+    """Mail of each kind, again and again, so that rates have something to go by."""
+    for _ in range(3):
+        await asyncio.gather(
+            *(_send(watched, address) for address in LISTED_TWICE),
+            _send(watched, "198.18.1.201", EICAR),
+            _send(watched, "198.18.1.202", GTUBE),
+            _send(watched, world.LISTED_CSS),
+            _send(watched, UNMATCHED),
+            _send(watched, "198.18.1.203", recipients=("nobody@example.com",)),
+            _send(watched, "198.18.1.204", recipients=("alice@example.com", "postmaster@example.com")),
+            _encrypted(watched, "198.18.1.205"),
+        )
+        await asyncio.sleep(1.0)
+
+
+async def _send(
+    watched: Monitored, address: str, body: str = "Hello.", recipients: tuple[str, ...] = ("alice@example.com",)
+) -> None:
+    async with await watched.connect(address) as client:
+        await submit(client, mail(body).octets, *recipients)
+        await client.command(b"QUIT")
+
+
+async def _encrypted(watched: Monitored, address: str) -> None:
+    async with await watched.connect(address) as client:
+        await client.reply()
+        await client.command(b"EHLO mail.example.org")
+        await client.starttls(certificates.trusting(certificates.shared()))
+        await client.command(b"EHLO mail.example.org")
+        assert (await transaction(client, mail("Hello.").octets)).content.startswith(b"250 ")
+        await client.command(b"QUIT")
+
+
+def _until(true: functools.partial[bool], what: str) -> None:
+    deadline = time.monotonic() + WAIT
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+
+
+def _settled(prometheus: Prometheus) -> bool:
+    """Whether rates and records over this traffic are there."""
+    asked = ("rate(mailguard_scans_total[1m])", "job:mailguard_recipients_rejected:ratio15m")
+    return all(prometheus.query(expression) for expression in asked)
+
+
+def _promtool(*arguments: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:
+    command = [find_program("promtool", "prometheus"), *map(str, arguments)]
+    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=110, check=False)
+
+
+def test_the_sample_and_the_rules_pass_promtool() -> None:
+    done = _promtool("check", "config", promrules.PROMETHEUS / "prometheus.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_fires_and_does_not() -> None:
+    done = _promtool("test", "rules", promrules.TESTS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_metrics_pass_promtool(monitored: Monitored) -> None:
+    """Names, units and help as Prometheus has them: not one remark."""
+    status, text = monitored.service.page("/metrics")
+    assert status == 200
+    done = _promtool("check", "metrics", given=text)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_every_expression_is_understood_and_none_is_empty_for_nothing(monitored: Monitored) -> None:
+    rules = promrules.rules()
+    for rule in rules:
+        monitored.prometheus.query(rule["expr"])
+    empty, asked = [], 0
+    for file, title, expression in promrules.panels():
+        asked += 1
+        if not monitored.prometheus.query(expression) and not any(
+            selector in expression for selector in NOTHING_HAPPENED
+        ):
+            empty.append((file, title, expression))
+    assert "\n".join(map(str, empty)) == ""
+    print(f"{len(rules)} expressions of rules and {asked} of dashboards")
+
+
+def test_every_rule_is_evaluated_in_good_health(monitored: Monitored) -> None:
+    found = monitored.prometheus.rules()
+    assert len(found) == len(promrules.rules())
+    _until(lambda: all(rule["health"] == "ok" for rule in monitored.prometheus.rules()), "every rule was evaluated")
+    assert [rule["name"] for rule in found if rule.get("lastError")] == []
+
+
+@pytest.mark.parametrize("name", sorted(promrules.records()))
+def test_every_record_that_has_something_to_tell_tells_it(monitored: Monitored, name: str) -> None:
+    may_be_empty = name.endswith("_avg1d") or "unscannable" in name or "scans_down" in name or "unanswered" in name
+    assert monitored.prometheus.query(name) or may_be_empty
+
+
+def test_a_wrong_expression_is_found(monitored: Monitored) -> None:
+    with pytest.raises(LabError, match="parse error"):
+        monitored.prometheus.query("rate(mailguard_messages_total)[5m]")
+
+
+def test_nothing_is_wrong_while_nothing_is(monitored: Monitored) -> None:
+    """Of the alerts that speak of parts, none fires; what speaks of the usual has none to compare with."""
+    firing = {each["metric"]["alertname"] for each in monitored.prometheus.query('ALERTS{alertstate="firing"}')}
+    assert firing <= {"MailguardUnknownCodes", "MailguardRuleFalsePositives", "MailguardListFalsePositives"}
+
+
+async def test_the_alert_of_a_dead_clamd_arrives_and_is_taken_back(monitored: Monitored) -> None:
+    clamd, about = monitored.lab.clamd(), {"alertname": "MailguardScannerDown", "scanner": "clamav"}
+    await asyncio.to_thread(clamd.stop)
+    await _sending_until(monitored, lambda: monitored.webhook.told("firing", **about))
+    await asyncio.to_thread(clamd.start)
+    await _sending_until(monitored, lambda: monitored.webhook.told("resolved", **about))
+    (first, *_) = [alert for alert in monitored.webhook.alerts if alert["labels"]["alertname"] == about["alertname"]]
+    assert first["labels"]["severity"] == "critical"
+    assert first["annotations"]["runbook_url"] == "docs/runbooks/MailguardScannerDown.md"
+    assert "clamav does not answer" in first["annotations"]["summary"]
+
+
+async def _sending_until(watched: Monitored, happened: object) -> None:
+    assert callable(happened)
+    async with asyncio.timeout(WAIT):
+        while not happened():
+            await _send(watched, "198.18.1.210")
+            await asyncio.sleep(0.2)
