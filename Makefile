@@ -39,7 +39,8 @@ mailbox_servers := dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve
 mail_clients := swaks libnet-ssleay-perl
 packaging := build-essential debhelper python3-venv
 package_checks := lintian mmdebstrap piuparts systemd
-test_tools := iproute2 groff-base $(mailbox_servers) $(mail_clients) $(postfix_libraries)
+monitors := prometheus prometheus-alertmanager nagios4-core
+test_tools := iproute2 groff-base $(monitors) $(mailbox_servers) $(mail_clients) $(postfix_libraries)
 compile := pip compile --quiet --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
