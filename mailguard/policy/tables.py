@@ -111,9 +111,8 @@ def address_lists(
                 result[name], found = from_text(include(entry.file))
             except Problems as error:
                 path: Path = ("lists", name, "file")
-                found = [
-                    document.problem(path, p.message, "the path is relative to the policy") for p in error.problems
-                ]
+                hint = "the path is relative to the policy"
+                found = [p if p.source_line else document.problem(path, p.message, hint) for p in error.problems]
             problems += found
         else:
             _inline(document, name, entry, result[name], problems)

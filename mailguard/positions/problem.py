@@ -1,7 +1,8 @@
 """One mistake in a file, told so that an admin can mend it: where, what is wrong, what would be right.
 
 Lines and columns count from 1, columns in characters. A problem holds its source line, so that it can be shown
-long after the file has changed.
+long after the file has changed. What is told goes to a terminal, and a file may hold anything: characters that cannot
+be seen are told as escapes, and in the source line, where each must keep its column, as U+FFFD.
 """
 
 from __future__ import annotations
@@ -52,12 +53,14 @@ class Problem:
     @property
     def where(self) -> str:
         """``file:line:column``, as editors understand it."""
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{_visible(self.file)}:{self.line}:{self.column}"
 
     def _shown(self) -> tuple[str, int]:
         """The source line, cut where it is long, and the column of the mistake in it."""
         start = max(0, self.column - MAX_SHOWN // 2) if len(self.source_line) > MAX_SHOWN else 0
-        return self.source_line[start : start + MAX_SHOWN].rstrip(), self.column - 1 - start
+        cut = self.source_line[start : start + MAX_SHOWN].rstrip()
+        shown = cut if cut.isprintable() else "".join(c if c == "\t" or c.isprintable() else "\ufffd" for c in cut)
+        return shown, self.column - 1 - start
 
     def _excerpt(self) -> list[str]:
         """The source line with carets under the mistake; nothing where there is no line to show."""
@@ -73,12 +76,20 @@ class Problem:
     def in_one_line(self) -> str:
         """For a log: place, message, steps and hint in plain words, without the source line."""
         steps = "; because " + ", then ".join(self.path) if self.path else ""
-        return f"{self.where}: {self.message}{steps}" + (f"; hint: {self.hint}" if self.hint else "")
+        told = f"{self.message}{steps}" + (f"; hint: {self.hint}" if self.hint else "")
+        return f"{self.where}: {_visible(told)}"
 
     def __str__(self) -> str:
-        lines = [f"{self.where}: {self.message}", *self._excerpt()]
-        lines += [f"    {'because' if i == 0 else '   then'}: {step}" for i, step in enumerate(self.path)]
-        return "\n".join([*lines, f"    hint: {self.hint}"] if self.hint else lines)
+        lines = [f"{self.where}: {_visible(self.message)}", *self._excerpt()]
+        lines += [f"    {'because' if i == 0 else '   then'}: {_visible(step)}" for i, step in enumerate(self.path)]
+        return "\n".join([*lines, f"    hint: {_visible(self.hint)}"] if self.hint else lines)
+
+
+def _visible(text: str) -> str:
+    """``text`` on one line, with escapes for what a terminal would obey instead of showing it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class Problems(Exception):

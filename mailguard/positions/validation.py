@@ -220,7 +220,8 @@ def _must_be(what: str) -> _Say:
 
 
 def _choices(details: ErrorDetails, context: Mapping[str, Any]) -> str:
-    return f"must be {str(context['expected']).replace(chr(39), '`')}, not {_found(details['input'])}"
+    expected = str(context["expected"]).replace("'", "`")
+    return f"must be {'true' if expected == 'True' else expected}, not {_found(details['input'])}"
 
 
 def _length(details: ErrorDetails, context: Mapping[str, Any]) -> str:

@@ -95,6 +95,16 @@ def test_what_cannot_be_read_is_a_problem(tmp_path: Path, octets: bytes, expecte
     assert [f"{p.line}:{p.column}: {p.message}" for p in found.value.problems] == [expected]
 
 
+def test_a_list_in_another_encoding_is_shown_where_it_is_wrong(tmp_path: Path) -> None:
+    path = _policy(tmp_path)
+    (tmp_path / "lists" / "friends.txt").write_bytes("example.net\ngr\xfcn.example\n".encode("latin-1"))
+    with pytest.raises(Problems) as found:
+        load(path)
+    (problem,) = found.value.problems
+    assert problem.where == f"{tmp_path / 'lists' / 'friends.txt'}:2:3"
+    assert problem.hint == "save the file in UTF-8"
+
+
 def test_a_folder_or_nothing_is_a_problem(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere.yaml"):
         with pytest.raises(Problems, match="this file cannot be read"):

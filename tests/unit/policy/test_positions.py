@@ -361,3 +361,15 @@ def test_a_problem_in_one_line_is_plain_words() -> None:
     problem = Problem("p.yaml", 3, 5, "this cannot be", "leave it", "    this: x", 4, ("one", "two"))
     assert problem.in_one_line == "p.yaml:3:5: this cannot be; because one, then two; hint: leave it"
     assert Problem("p.yaml", 3, 5, "no", source_line="no").in_one_line == "p.yaml:3:5: no"
+
+
+def test_a_terminal_is_told_nothing_that_it_would_obey() -> None:
+    problem = Problem("p\n.yaml", 3, 3, "`\x1b[2J\r\nok`", "\x9b", "\ta\x1b\u202eb", 4, ("\x07",))
+    assert str(problem).split("\n") == [
+        "p\\n.yaml:3:3: `\\x1b[2J\\r\\nok`",
+        "  3 | \ta\ufffd\ufffdb",
+        "    | \t ^^^",
+        "    because: \\x07",
+        "    hint: \\x9b",
+    ]
+    assert problem.in_one_line.isprintable()
