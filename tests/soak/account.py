@@ -74,7 +74,7 @@ class Account:
     Attributes:
         taken: answered 250.
         deferred: answered 4yz or 5yz.
-        unanswered: no reply, or no connection.
+        unanswered: no reply, or no connection: while nobody listens senders try on and on.
         doubtful: of those the ones that are at the backend all the same: their senders send them again.
         unrecorded: answered 250 by a worker right before it was killed, and not in the journal.
     """
@@ -88,7 +88,7 @@ class Account:
     def told(self) -> str:
         """For a report."""
         lost = f", {self.unrecorded} without a record" if self.unrecorded else ", each with its record"
-        others = f"{self.deferred:,} answered 4yz, {self.unanswered:,} unanswered ({self.doubtful} of them delivered)"
+        others = f"{self.deferred:,} answered 4yz, {self.unanswered:,} not at all ({self.doubtful} of them delivered)"
         return f"{self.taken:,} answered 250, each delivered once{lost}; {others}"
 
 
