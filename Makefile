@@ -2,7 +2,7 @@
 #               BREAK=clamd, zone or junk-router: with that part broken, which it must notice)
 # make test     every check and every test, real servers included; installs what is missing
 # make check    formatting, lint, types, layers, reference pages, fast tests: two minutes, no server
-# make bench    how fast, on this machine
+# make bench    how fast, on this machine, beside Postfix, Haraka and Exim: a quarter of an hour (ARGS=--write)
 # make bench-journal  a journal of five million records, and how fast it answers: some minutes, 1 GB
 # make soak     under load, policies and workers are replaced, processes killed, connections idle: every message counted
 #               (ten minutes; ARGS="killing crowd": these parts alone)
@@ -10,6 +10,8 @@
 # make deb      the Debian package, in dist/, of what is committed
 #
 # make test-mutants   break each invariant in a copy: its test must turn red
+# make test-dashboards   compile the dashboards against Grafana's own types (npm, tsc)
+# make pictures       draw the dashboards from a real Prometheus after a few minutes of traffic
 # make test-fresh     make run and make test on a Debian 12 with nothing but git, make and python3.11 (root, mmdebstrap)
 # make deb-check      the package under lintian and piuparts, and its service under a real systemd (root, mmdebstrap; minutes)
 # make lock           resolve requirements.lock anew (needs uv)
@@ -34,6 +36,8 @@ pytest := sh tests/in_namespace.sh $(bin)/python -m pytest -q $(ARGS)
 servers := exim4-daemon-heavy clamav-daemon spamassassin spamd rbldnsd unbound
 # Postfix is unpacked and not installed, since Debian has one mail server a machine; its libraries are installed.
 postfix := build/postfix
+# Nor is fail2ban installed: it would look after the machine that tests run on.
+fail2ban := build/fail2ban
 postfix_libraries := libdb5.3 libicu72 libnsl2 libsasl2-2
 mailbox_servers := dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve
 mail_clients := swaks libnet-ssleay-perl
@@ -44,7 +48,7 @@ test_tools := iproute2 groff-base $(monitors) $(mailbox_servers) $(mail_clients)
 compile := pip compile --quiet --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run test check bench bench-journal soak docs lint test-fast test-slow test-real test-mutants test-fresh lock clean venv servers
+.PHONY: help run test check bench bench-journal soak docs lint test-fast test-slow test-real test-mutants test-dashboards pictures test-fresh lock clean venv servers
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -81,16 +85,32 @@ test-slow: venv
 test-real: servers venv
 	@sh $(setup)/packages.sh $(test_tools)
 	@sh $(setup)/unpack.sh postfix $(postfix)
+	@sh $(setup)/unpack.sh fail2ban $(fail2ban)
 	$(pytest) -m real
 
 test-mutants: venv
 	sh tests/in_namespace.sh $(bin)/python -m tests.mutants.run
 
+test-dashboards: venv
+	@command -v npm >/dev/null || sh $(setup)/packages.sh nodejs npm
+	@mkdir -p build/dashboards && cp deploy/grafana/schema/package.json deploy/grafana/schema/package-lock.json build/dashboards
+	npm ci --prefix build/dashboards --no-audit --no-fund
+	$(bin)/python -m deploy.grafana.source.typed >build/dashboards/dashboards.ts
+	cd build/dashboards && node_modules/.bin/tsc --noEmit --strict --skipLibCheck --module nodenext --target es2022 dashboards.ts
+
+pictures: servers venv
+	@sh $(setup)/packages.sh prometheus iproute2
+	$(bin)/python -m pip install --quiet --require-hashes --only-binary :all: -r $(setup)/pictures.lock
+	sh tests/in_namespace.sh $(bin)/python -m tests.pictures $(ARGS)
+
 test-fresh:
 	sh tests/fresh/fresh.sh
 
 bench: servers venv
-	sh tests/in_namespace.sh $(bin)/python -m tests.bench
+	@sh $(setup)/packages.sh iproute2 $(postfix_libraries)
+	@sh $(setup)/unpack.sh postfix $(postfix)
+	@sh tests/bench/peers/install.sh build/haraka
+	sh tests/in_namespace.sh $(bin)/python -m tests.bench $(ARGS)
 
 bench-journal: venv
 	$(bin)/python -m tests.bench.journal $(ARGS)
@@ -113,6 +133,7 @@ deb-check: deb
 lock:
 	$(UV) $(compile) --python $(PYTHON) --extra dev --upgrade pyproject.toml -o requirements.lock
 	$(UV) $(compile) --python $(PYTHON) --upgrade --constraints requirements.lock $(setup)/build.in -o $(setup)/build.lock
+	$(UV) $(compile) --python $(PYTHON) --upgrade --constraints requirements.lock $(setup)/pictures.in -o $(setup)/pictures.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

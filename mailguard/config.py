@@ -443,10 +443,13 @@ class Processes(Section):
 
 
 class Log(Section):
-    """The log on standard output."""
+    """The log."""
 
     format: Literal["json", "logfmt"] = setting("logfmt", "one line an event in this format")
     level: Literal["debug", "info", "warning", "error"] = setting("info", "the least severity that is logged")
+    syslog: Path | None = setting(
+        None, "socket of a syslog daemon, `/dev/log`: lines go there (facility mail) and not to standard output"
+    )
 
 
 class Journal(Section):

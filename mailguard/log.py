@@ -1,4 +1,4 @@
-"""The structured log: one line an event on standard output, JSON or logfmt, every field declared in :data:`FIELDS`.
+"""The structured log: one line an event, JSON or logfmt, on standard output or to syslog, each field in :data:`FIELDS`.
 
 A message's content never stands in it, nor a header but the Message-ID. ``docs/reference/log.md`` is generated
 from :data:`FIELDS`.
@@ -7,8 +7,8 @@ Much of what stands in a line was written by strangers. Whatever does not print,
 (controls, line separators, directional marks, byte order marks, half a surrogate pair), comes out as ``\\uXXXX``, in
 both formats: a line is one line, in one order, to whoever reads it (decision 0067). Lines are UTF-8.
 
-Failure: a line that standard output does not take is lost and counted (:func:`when_lost`). It must not raise: a
-message that the backend took would be deferred for it, and come twice.
+Failure: a line that standard output or syslog does not take is lost and counted (:func:`when_lost`). It must not raise:
+a message that the backend took would be deferred for it, and come twice.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any, ClassVar, Final, TextIO
 
 import structlog
@@ -135,14 +139,94 @@ class _Output:
     log = debug = info = warning = error = critical = exception = msg
 
 
+_FACILITY_MAIL: Final = 2 << 3
+"""RFC 3164 4.1.1, as are the severities below."""
+
+
+class _Syslog:
+    """Sends lines to the syslog daemon behind the datagram socket ``path``, as the C library does it (facility mail).
+
+    It never waits: what the daemon does not take at once is lost and told, also while the daemon is away. When that is
+    back the next line finds it.
+    """
+
+    _in_use: ClassVar[_Syslog | None] = None
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket: socket.socket | None = None
+        _Syslog._in_use = self
+
+    def _send(self, severity: int, line: str) -> None:
+        head = f"<{_FACILITY_MAIL | severity}>{time.strftime('%b %e %H:%M:%S')} mailguard[{os.getpid()}]: "
+        datagram = (head + line).encode(errors="backslashreplace")
+        if not self._sent(datagram) and not self._sent(datagram):  # the second time on a socket of its own
+            _Output.lost()
+
+    def _sent(self, datagram: bytes) -> bool:
+        """Whether it was taken, or there is no use in trying again: told as lost then."""
+        try:
+            self._connected().send(datagram)
+        except BlockingIOError:  # the daemon is slow, and its queue full
+            _Output.lost()
+        except OSError:  # the daemon is gone, or was, or the line is too long for a datagram
+            self.close()
+            return False
+        return True
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            self._socket = made
+            made.connect(str(self._path))
+        return self._socket
+
+    @classmethod
+    def end(cls) -> None:
+        """Close the socket of the log that was configured before, if it had one."""
+        if cls._in_use is not None:
+            cls._in_use.close()
+            cls._in_use = None
+
+    def close(self) -> None:
+        """Close the socket; the next line opens another."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def critical(self, line: str) -> None:
+        """Severity 2."""
+        self._send(2, line)
+
+    def error(self, line: str) -> None:
+        """Severity 3."""
+        self._send(3, line)
+
+    def warning(self, line: str) -> None:
+        """Severity 4."""
+        self._send(4, line)
+
+    def info(self, line: str) -> None:
+        """Severity 6."""
+        self._send(6, line)
+
+    def debug(self, line: str) -> None:
+        """Severity 7."""
+        self._send(7, line)
+
+    exception, msg, log = error, info, info
+
+
 def when_lost(tell: Callable[[], None]) -> None:
     """Call ``tell`` for each line that is lost from now on."""
     _Output.lost = staticmethod(tell)
 
 
-def configure(format_: str = "logfmt", level: str = "info") -> None:
-    """Send all further lines to standard output in ``format_`` (``json`` or ``logfmt``) from ``level`` on."""
-    output = _Output(sys.stdout)
+def configure(format_: str = "logfmt", level: str = "info", syslog: Path | None = None) -> None:
+    """Send all further lines in ``format_`` (``json`` or ``logfmt``) from ``level`` on to standard output, or to the
+    datagram socket ``syslog``."""
+    _Syslog.end()
+    output = _Output(sys.stdout) if syslog is None else _Syslog(syslog)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -254,7 +254,7 @@ POLICY_LOADED = _gauge(
 )
 POLICY_SUCCESS = _gauge("policy_load_success", "livemostrecent", "1 where the last load of a policy succeeded.")
 ERRORS = _counter("internal_errors_total", "Unexpected exceptions; each is in the log with its reference id.")
-LOG_LINES_LOST = _counter("log_lines_lost_total", "Log lines that standard output did not take: a full disk?")
+LOG_LINES_LOST = _counter("log_lines_lost_total", "Log lines that standard output or syslog did not take: a full disk?")
 GENERATION = _gauge("generation", "livemax", "Generation of the workers that serve clients, counted from 1.")
 OBSERVING = _gauge(
     "observing_until_timestamp_seconds",

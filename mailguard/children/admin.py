@@ -84,7 +84,7 @@ def main() -> None:
     except ChannelClosed:
         sys.exit(start.ORPHANED)
     settings = start.settings_of(begin.fields)
-    log.configure(settings.log.format, settings.log.level)
+    log.configure(settings.log.format, settings.log.level, settings.log.syslog)
 
     async def serve() -> None:
         await Pages(channel, begin, Path(sys.argv[2])).run()

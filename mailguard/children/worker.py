@@ -185,7 +185,7 @@ def _run(channel: Channel, begin: Message) -> None:
     from mailguard.relay import OpenRelay
 
     settings = start.settings_of(begin.fields)
-    log.configure(settings.log.format, settings.log.level)
+    log.configure(settings.log.format, settings.log.level, settings.log.syslog)
 
     async def work() -> None:
         await Attendant(channel, begin).run()

@@ -41,7 +41,7 @@ def serve(configuration: Path, fitted: Callable[[Settings], Settings]) -> int:
     """
     document, written = read_settings(configuration)
     settings = absolute(written, configuration.parent.absolute())
-    log.configure(settings.log.format, settings.log.level)
+    log.configure(settings.log.format, settings.log.level, settings.log.syslog)
     notifier = Notifier(os.environ, os.getpid())
     handed = handed_over(os.environ, os.getpid())
     with RunDir(settings.run_dir) as folder:

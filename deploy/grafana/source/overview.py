@@ -116,7 +116,7 @@ _PERIOD = Row(
             alert="MailguardDeferrals",
         ),
         number(
-            "Messages not taken by mistake of ours",
+            "Internal errors",
             "Unexpected exceptions, each in the log as `internal error` with its reference id.",
             count("internal_errors_total"),
             steps=NEVER,
