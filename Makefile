@@ -12,6 +12,7 @@
 # make test-mutants   break each invariant in a copy: its test must turn red
 # make test-dashboards   compile the dashboards against Grafana's own types (npm, tsc)
 # make pictures       draw the dashboards from a real Prometheus after a few minutes of traffic
+# make test-ha      a real cluster of three nodes in namespaces, broken in every way: mail counted (root; ten minutes)
 # make test-fresh     make run and make test on a Debian 12 with nothing but git, make and python3.11 (root, mmdebstrap)
 # make deb-check      the package under lintian and piuparts, and its service under a real systemd (root, mmdebstrap; minutes)
 # make lock           resolve requirements.lock anew (needs uv)
@@ -44,11 +45,13 @@ mail_clients := swaks libnet-ssleay-perl
 packaging := build-essential debhelper python3-venv
 package_checks := lintian mmdebstrap piuparts systemd
 monitors := prometheus prometheus-alertmanager nagios4-core
-test_tools := iproute2 groff-base $(monitors) $(mailbox_servers) $(mail_clients) $(postfix_libraries)
+cluster := pacemaker pacemaker-cli-utils corosync crmsh resource-agents fence-agents drbd-utils socat curl iputils-ping iputils-arping
+cluster_checks := libxml2-utils shellcheck
+test_tools := iproute2 $(cluster) $(cluster_checks) groff-base $(monitors) $(mailbox_servers) $(mail_clients) $(postfix_libraries)
 compile := pip compile --quiet --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run test check bench bench-journal soak docs lint test-fast test-slow test-real test-mutants test-dashboards pictures test-fresh lock clean venv servers
+.PHONY: help run test check bench bench-journal soak docs lint test-fast test-slow test-real test-ha test-mutants test-dashboards pictures test-fresh lock clean venv servers
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -87,6 +90,10 @@ test-real: servers venv
 	@sh $(setup)/unpack.sh postfix $(postfix)
 	@sh $(setup)/unpack.sh fail2ban $(fail2ban)
 	$(pytest) -m real
+
+test-ha: servers venv
+	@sh $(setup)/packages.sh iproute2 $(cluster)
+	sh tests/in_namespace.sh $(bin)/python -m tests.ha $(ARGS)
 
 test-mutants: venv
 	sh tests/in_namespace.sh $(bin)/python -m tests.mutants.run
