@@ -51,7 +51,7 @@ test_tools := iproute2 $(cluster) $(cluster_checks) groff-base $(monitors) $(mai
 compile := pip compile --quiet --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run test check bench bench-journal soak docs lint test-fast test-slow test-real test-ha test-mutants test-dashboards pictures test-fresh lock clean venv servers
+.PHONY: help run test check bench bench-journal soak docs lint test-fast test-slow test-real test-ha test-mutants test-dashboards pictures deb deb-check test-fresh lock clean venv servers
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile

@@ -451,6 +451,10 @@ class Log(Section):
         None, "socket of a syslog daemon, `/dev/log`: lines go there (facility mail) and not to standard output"
     )
 
+    def within(self, folder: Path) -> Log:
+        """The same with its path, which is relative to ``folder``, made absolute."""
+        return self.model_copy(update={"syslog": folder / self.syslog} if self.syslog else {})
+
 
 class Journal(Section):
     """The journal: a record of each message and each refusal."""

@@ -120,5 +120,6 @@ def absolute(settings: Settings, folder: Path) -> Settings:
             "tls": settings.tls.within(folder),
             "backends": [backend.within(folder) for backend in settings.backends],
             "journal": settings.journal.within(folder),
+            "log": settings.log.within(folder),
         }
     )

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from mailguard import log
+from mailguard.config import Log
 
 
 class Daemon:
@@ -114,6 +115,13 @@ def test_a_daemon_that_was_started_anew_loses_nothing(daemon: Daemon, lost: list
     assert again.received().endswith("ref=ABC-2")
     assert lost == []
     again.end()
+
+
+def test_the_socket_is_relative_to_the_file_that_names_it() -> None:
+    folder = Path("/etc/mailguard")
+    assert Log(syslog=Path("log.sock")).within(folder).syslog == folder / "log.sock"
+    assert Log(syslog=Path("/dev/log")).within(folder).syslog == Path("/dev/log")
+    assert Log().within(folder).syslog is None
 
 
 def test_a_line_too_long_for_a_datagram_is_counted(daemon: Daemon, lost: list[bool]) -> None:
