@@ -22,6 +22,7 @@ from tests.bench.memory import LARGE as LARGE_MESSAGE
 from tests.bench.memory import LOADS as MEMORY
 from tests.bench.memory import Peak, section
 from tests.bench.micro import everything
+from tests.bench.profile import Share, profile, table
 from tests.bench.real_peers import CONFIGURATIONS, REAL_PEERS, RealPeer, cannot_run, write
 from tests.bench.report import Run, markdown, tables
 from tests.bench.rounds import ROUND_SECONDS, Figures, Sampler, cpu_seconds, enough, peak_memory
@@ -271,3 +272,18 @@ def test_the_section_about_memory_is_of_today() -> None:
     assert heading(text) in map(heading, split(PAGE.read_text()))
     assert all(f"| {load.name} |" in PAGE.read_text() for load in MEMORY)
     assert "| 45 MB by DATA | 80 MB | 81 MB |" in text
+
+
+def test_a_profile_is_of_what_was_at_work() -> None:
+    lines = [
+        "process 7:x;run (asyncio/runners.py:86);decide (mailguard/policy/engine.py:9) 30",
+        "process 7:x;run (asyncio/runners.py:86) 10",
+        "process 7:x;_bootstrap (threading.py:1);Condition.wait (threading.py:288) 400",
+    ]
+    found = profile(lines)
+    assert found.functions == [
+        Share("decide (mailguard/policy/engine.py:9)", 75.0, 75.0),
+        Share("run (asyncio/runners.py:86)", 25.0, 100.0),
+    ]
+    assert found.packages == [("mailguard/policy", 75.0), ("asyncio", 25.0)]
+    assert "| `decide` mailguard/policy/engine.py:9 | 75.0 | 75.0 |" in table(SMALL, found)
