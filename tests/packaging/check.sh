@@ -27,17 +27,17 @@ stop() {
 [ -f "$deb" ] || stop "wants one package in dist/: make deb"
 mkdir -p "$kept"
 
-# base NAME PACKAGE...: build/packaging/NAME.tar, a Debian with these packages.
+# base NAME PACKAGE...: build/packaging/NAME.tar.gz, a Debian with these packages.
 base() {
-    [ ! -f "$kept/$1.tar" ] || return 0
-    echo "deb-check: making $kept/$1.tar" >&2
+    [ ! -f "$kept/$1.tar.gz" ] || return 0
+    echo "deb-check: making $kept/$1.tar.gz" >&2
     name=$1
     shift
     sources=$(grep -ls "$suite" /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources || true)
     apt-config dump --format '%f "%v";%n' Acquire | grep -v '^Acquire "' | grep -v '::Languages' >"$kept/apt.conf"
     mmdebstrap --quiet --variant=minbase --include="$(echo "$*" | tr ' ' ,)" --aptopt="$kept/apt.conf" \
-        "$suite" "$kept/$name.new.tar" $sources
-    mv "$kept/$name.new.tar" "$kept/$name.tar"
+        "$suite" "$kept/$name.new.tar.gz" $sources
+    mv "$kept/$name.new.tar.gz" "$kept/$name.tar.gz"
 }
 
 check_lintian() {
@@ -46,7 +46,7 @@ check_lintian() {
 
 check_piuparts() {
     base piuparts ca-certificates
-    piuparts --distribution="$suite" --basetgz="$PWD/$kept/piuparts.tar" --keep-sources-list --no-eatmydata \
+    piuparts --distribution="$suite" --basetgz="$PWD/$kept/piuparts.tar.gz" --keep-sources-list --no-eatmydata \
         --install-remove-install --warn-on-leftovers-after-purge --log-file="$kept/piuparts.log" --log-level=error "$deb" ||
         stop "piuparts failed, see $kept/piuparts.log"
     grep -q 'PASS: All tests' "$kept/piuparts.log" || stop "piuparts did not come to its end, see $kept/piuparts.log"
@@ -57,7 +57,7 @@ higher() {
     rm -rf "$kept/next"
     dpkg-deb --raw-extract "$deb" "$kept/next"
     sed -i 's/^Version: .*/&+next/' "$kept/next/DEBIAN/control"
-    dpkg-deb --root-owner-group --build "$kept/next" "$1" >/dev/null
+    dpkg-deb --root-owner-group -Znone --build "$kept/next" "$1" >/dev/null
     rm -rf "$kept/next"
 }
 
@@ -65,9 +65,9 @@ higher() {
 check_system() {
     base system ca-certificates dbus iproute2 puppet-agent python3 systemd systemd-sysv
     root=$(mktemp -d /var/tmp/mailguard-system.XXXXXX)
-    trap 'kill "$systemd" 2>/dev/null; wait "$systemd" 2>/dev/null; rm -rf --one-file-system "$root"' EXIT
+    trap 'kill -KILL "$systemd" 2>/dev/null; wait "$systemd" 2>/dev/null; rm -rf --one-file-system "$root"' EXIT
     trap 'exit 130' HUP INT TERM
-    tar -C "$root" -xf "$kept/system.tar"
+    tar -C "$root" -xf "$kept/system.tar.gz"
     mkdir -p "$root/srv/puppet"
     cp "$deb" "$root/srv/now.deb"
     higher "$root/srv/next.deb"
@@ -77,15 +77,15 @@ check_system() {
         sh tests/packaging/pid1.sh "$root" &
     systemd=$!
     first=$(first_child "$systemd")
-    (cd / && exec timeout 900 nsenter --target "$first" --all --wd=/ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-        sh /srv/inside.sh /srv) || stop "the package's life in a system went wrong"
+    timeout 900 nsenter --target "$first" --all env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+        sh /srv/inside.sh /srv || stop "the package's life in a system went wrong"
 }
 
 # The process that is systemd by now, and has started what it starts.
 first_child() {
     tries=0
     until child=$(cat "/proc/$1/task/$1/children" 2>/dev/null) && [ -n "$child" ] &&
-        nsenter --target "${child% }" --all --wd=/ systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; do
+        nsenter --target "${child% }" --all systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; do
         tries=$((tries + 1))
         [ $tries -lt 300 ] || stop "systemd does not start in namespaces"
         sleep 0.2

@@ -54,6 +54,8 @@ unconfigured() {
     grep -q 'not configured yet' /var/tmp/dpkg.log || stop "dpkg does not say that it must be configured"
     [ "$(systemctl is-enabled mailguard.service mailguard.socket | sort -u)" = disabled ] || stop "a unit is enabled"
     [ "$(systemctl is-active mailguard.service)" = inactive ] || stop "it was started"
+    ! grep -q 'Failed' /var/tmp/dpkg.log || stop "$(cat /var/tmp/dpkg.log)"
+    [ "$(stat -c %U /run/mailguard /var/lib/mailguard/spool | sort -u)" = mailguard ] || stop "folders are not mailguard's"
     ok "installed, neither enabled nor started, and says what is to be done"
     ! systemctl start mailguard.service 2>/dev/null || stop "it starts without a configuration"
     eventually said '`relay_domains` is missing' || stop "the log does not say what is missing"
