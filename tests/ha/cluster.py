@@ -201,9 +201,9 @@ class Cluster:
     def owner(self) -> str:
         """Where mailguard runs; empty where it does not."""
         state = self.state()
-        where = (
-            None if state is None else state.find(".//resource[@id='mailguard'][@role='Started'][@failed='false']/node")
-        )
+        found = None if state is None else state.find(".//resource[@id='mailguard'][@role='Started'][@failed='false']")
+        # while it is being started its role is Started already, and `pending` says so
+        where = None if found is None or found.get("pending") else found.find("node")
         return "" if where is None else where.get("name", "")
 
     def _wait(self, holds: Callable[[], bool], what: str, within: float = UP_WITHIN) -> None:
@@ -226,8 +226,15 @@ class Cluster:
         Raises:
             LabError: it does not, within that time; with what the cluster says.
         """
-        self._wait(lambda: bool(self.owner()) and self.owner() in ("", by or self.owner()), "mail is served", within)
-        return self.owner()
+        owner = ""
+
+        def served() -> bool:
+            nonlocal owner
+            owner = self.owner()
+            return owner == by if by else bool(owner)
+
+        self._wait(served, "mail is served", within)
+        return owner
 
     def wait_idle(self) -> None:
         """Wait until the cluster has nothing left to do.

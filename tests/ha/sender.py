@@ -77,14 +77,19 @@ class Sight:
     seen: list[tuple[float, bool]] = field(default_factory=list)
 
     def outages(self) -> Iterator[float]:
-        """The length of each time in which no connection was greeted, from the first that was not on."""
-        down = 0.0
+        """The length of each time in which no connection was greeted: from the first that was not to the next that was.
+
+        One that has not ended is as long as was looked.
+        """
+        down = began = 0.0
         for began, greeted in sorted(self.seen):
             if greeted and down:
                 yield began - down
                 down = 0.0
             elif not greeted and not down:
                 down = began
+        if down:
+            yield began - down
 
     @property
     def outage(self) -> float:
@@ -113,11 +118,15 @@ class Outside:
 
     async def __aexit__(self, *_: object) -> None:
         """No new messages; the queue is worked off."""
-        for task in self._going:
-            task.cancel()
-        await asyncio.gather(*self._going, return_exceptions=True)
-        async with asyncio.timeout(GIVEN_UP):
-            await asyncio.gather(*self._letters, *self._probing)
+        sending, looking = self._going
+        sending.cancel()
+        try:
+            async with asyncio.timeout(GIVEN_UP):
+                await asyncio.gather(*self._letters)
+                await asyncio.sleep(PROBED_WITHIN)  # so that the last probe sees what the last message found
+        finally:
+            looking.cancel()
+            await asyncio.gather(*self._going, *self._probing, return_exceptions=True)
 
     async def _send(self) -> None:
         while True:
