@@ -39,6 +39,8 @@ _STEP: Final = 0.1
 """How far beyond a threshold a number is moved, in weights and points: SpamAssassin tells tenths."""
 _CODE: Final = IPv4Address("127.0.0.2")
 _SCORES: Final = ("client.score", "dnsbl.score")
+_POINTS: Final = "points"
+"""The unit of what SpamAssassin counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ class _Changes:
                     yield from self._moved(limit.fact, value.settled, beyond)
 
     def _moved(self, fact: FactRef, value: float, to: float) -> Iterator[Change]:
+        """The number made another one; that of lists is moved by their listings alone (:meth:`_of_list`)."""
         told = f"{fact.name} {to:g} instead of {value:g}"
         by = round(to - value, 6)
         if fact.name in _SCORES:
@@ -218,7 +221,7 @@ class _Changes:
             yield Change(f"with one list {which}, of {by:+g}: {told}", fact.name, abs(by), weight=by)
         elif fact.name == "message.size":
             yield Change(f"with {told}", fact.name, inf, {"message.size": to})
-        elif self._facts.message is not None and isinstance(self._facts.message.spam, Known):
+        elif FACTS[fact.name].unit == _POINTS and self._facts.message and isinstance(self._facts.message.spam, Known):
             yield Change(f"with {told}", fact.name, abs(by), _points(fact.name, to, by, self._facts.message.spam.value))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address
 
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 
 from mailguard.facts import Client, Envelope, Known, Message, Unknown
 from mailguard.policy import CompiledPolicy
-from mailguard.policy.cases import facts_of_case
+from mailguard.policy.cases import facts_of_case, overlaid
 from mailguard.policy.course import Course, Facts, course_of
 from mailguard.policy.engine import Watch
 from mailguard.policy.flips import after, flips, places
+from mailguard.policy.reading import Reading
 from mailguard.policy.schema import Given
+from mailguard.policy.truth import Members, Range
 from mailguard.positions import Problems
 from tests.unit.policy.strategies import ENVELOPES, MESSAGES, clients, stages
 from tests.unit.policy.support import policy, rules, told
@@ -24,6 +27,13 @@ REFUSES = """
     dnsbl.score >= 6 and dnsbl.listed_by >= 2 => reject
     client.score >= 3.5 => file
 """
+
+
+_MOVED = re.compile(r"(?P<fact>[a-z_.]+) (?P<value>\S+) instead of \S+$")
+
+
+def _parts(facts: Facts) -> tuple[Client, Envelope, Message | None]:
+    return facts.client, facts.envelope, facts.message
 
 
 def _facts(compiled: CompiledPolicy, **given: Given) -> Facts:
@@ -41,6 +51,12 @@ def test_a_listed_client_is_told_which_listing_to_lose() -> None:
     assert found["without black/SPAM"] == "accept"
     assert found["listed as white/127.0.0.1"] == "file Junk"
     assert found["with one list that speaks for the client, of -0.6: dnsbl.score 5.9 instead of 6.5"] == "file Junk"
+
+
+def test_the_number_of_lists_is_moved_by_listings_and_by_nothing_else() -> None:
+    compiled = rules("dnsbl.listed_by >= 2 => reject", "spam.score >= 5 => file")
+    found = _told(compiled, _facts(compiled, dnsbl__black="127.0.0.2", spam__score=4.5))
+    assert found == {"listed as grey/127.0.0.2": "reject 554", "with spam.score 5 instead of 4.5": "file Junk"}
 
 
 def test_smallest_first() -> None:
@@ -156,6 +172,11 @@ def test_each_flip_does_what_it_says(
     before = course_of(compiled, facts)
     for flip in flips(compiled, facts):
         assert places(after(compiled, facts, flip.change)) == places(flip.course) != places(before)
+        if said := _MOVED.search(flip.change.what):
+            changed = facts if flip.change.weight else overlaid(facts, flip.change.given)
+            value = Reading(compiled.force.scales, *_parts(changed), Members()).value(said["fact"])
+            shown = value.settled + flip.change.weight if isinstance(value, Range) else value
+            assert (f"{shown:g}" if isinstance(shown, float) else str(shown).lower()) == said["value"]
 
 
 def test_the_number_of_evaluations_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
