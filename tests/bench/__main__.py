@@ -12,6 +12,7 @@ name them, and none but the peer of stock Python takes part.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from datetime import UTC, datetime
 
@@ -51,7 +52,7 @@ def run(console: Console, share: float = 1.0, rounds: int = ROUNDS) -> Run:
         scanned, beside = scanning(lab, bench), life(bench)
     console.print("pure code ...", style="dim")
     micros = list(everything(ROUND_SECONDS * share))
-    return Run(rows, micros, latency, beside, scanned, bench.left_out, bench.proxied, rounds)
+    return Run(rows, micros, latency, beside, scanned, bench.left_out, bench.proxied, rounds, os.getloadavg()[2])
 
 
 def main() -> None:

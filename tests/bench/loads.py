@@ -11,7 +11,7 @@ LISTED: Final = IPv4Network("198.18.128.0/17")
 CLEAN: Final = IPv4Network("198.19.0.0/16")
 """Clients on no list."""
 
-NEW_CLIENTS: Final = 800
+NEW_CLIENTS: Final = 700
 """New addresses of one round at the most."""
 
 SENDER: Final = b"sender@example.org"

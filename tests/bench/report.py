@@ -46,6 +46,7 @@ class Run:
         left_out: peers that could not be measured, and why.
         proxied: clients came in PROXY headers, as the machine had none of their addresses.
         rounds: so many.
+        busy: the machine's load average of the last quarter of an hour, at the end.
     """
 
     rows: Sequence[tuple[Load, Row]]
@@ -56,6 +57,7 @@ class Run:
     left_out: Mapping[str, str] = field(default_factory=dict)
     proxied: bool = False
     rounds: int = ROUNDS
+    busy: float = 0.0
 
 
 OURS: Final = POOLED.name
@@ -149,6 +151,7 @@ def markdown(run: Run, today: date) -> str:
     return _PAGE.format(
         date=today.isoformat(),
         machine=machine(),
+        busy=run.busy,
         versions=", ".join(f"{name} {number}" for name, number in versions().items()),
         clients="named in PROXY headers, to all servers alike" if run.proxied else "at addresses of 198.18.0.0/15",
         rounds=run.rounds,
@@ -281,6 +284,8 @@ run: another run differs by a tenth or two, another machine by more.
 
 * {date}, {versions}
 * {machine}
+* load average at the end, of a quarter of an hour: {busy:.0f}. Some four are the measurement's own; what is above them
+  is other work, which makes every figure of time worse, and shares caches with every server.
 
 ## Servers
 

@@ -24,13 +24,15 @@ from tests.bench.memory import Peak, section
 from tests.bench.micro import everything
 from tests.bench.profile import Share, profile, table
 from tests.bench.real_peers import CONFIGURATIONS, REAL_PEERS, RealPeer, cannot_run, write
-from tests.bench.report import Run, markdown, tables
-from tests.bench.rounds import ROUND_SECONDS, Figures, Sampler, cpu_seconds, enough, peak_memory
+from tests.bench.report import LOAD_COLUMNS, Run, markdown, tables
+from tests.bench.rounds import ROUND_SECONDS, ROUNDS, Figures, Sampler, cpu_seconds, enough, peak_memory
 from tests.bench.scanning import Scanning
 from tests.bench.sections import PAGE, heading, keeping, split, with_section
 from tests.bench.sink import Sink, Taken, listen
 from tests.bench.subjects import Mailguard
 
+SERVERS = len(REAL_PEERS) + 3
+"""In turn: two shapes of mailguard, and the peer of stock parts, besides the real ones."""
 SMALL = Load("small", connections=6, at_once=3, messages=2, size=4096)
 LARGE = Load("large", connections=3, at_once=3, size=300_000)
 CHUNKS = Load("chunks", connections=3, at_once=3, messages=2, size=100_000, chunk=33_000)
@@ -118,7 +120,8 @@ def test_a_job_survives_its_journey() -> None:
 
 @pytest.mark.parametrize("load_", LOADS, ids=lambda load_: load_.name)
 def test_a_load_has_clients_of_its_own_for_every_round(load_: Load) -> None:
-    first, second = load_.addresses(0), load_.addresses(12)
+    last = SERVERS * (ROUNDS + 2) - 1  # two rounds of each do not count
+    first, second = load_.addresses(0), load_.addresses(last)
     assert len(set(first)) == (load_.clients or load_.connections)
     assert (set(first) & set(second)) == (set(first) if load_.clients else set())
 
@@ -168,9 +171,17 @@ def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
     life = Life([0.5, 0.7, 0.6], [1.0, 1.2, 1.1], 0.004, 150_000_000, 14336.0, [(1.5, 0.9), (1.6, 1.0), (1.7, 1.1)])
     scanning = Scanning([0.004], [0.001], [0.1], [18.0], [20.0], [0.09])
     run_ = Run(
-        [(SMALL, row)], list(everything(0.0005)), added, life, scanning, {"Haraka": "there is no node"}, rounds=3
+        [(SMALL, row)],
+        list(everything(0.0005)),
+        added,
+        life,
+        scanning,
+        {"Haraka": "there is no node"},
+        rounds=3,
+        busy=4.4,
     )
     page = markdown(run_, date(2026, 11, 21))
+    assert "of a quarter of an hour: 4." in page
     assert "| mailguard | 200 | 300 | 100 | 51 ms | 100 ms | 50 MB |  |" in page
     assert "| Postfix | 100 | 110 | 50 | 51 ms | 100 ms | 60 MB | 1.82x (1.00-3.33) |" in page
     assert "| Exim | void |  |  |  |  |  |  |" in page
@@ -183,6 +194,12 @@ def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
     assert "1.60 times the messages a second, 1.00 times" in page
     assert [table.row_count for table in tables(run_)] == [3, 1, len(run_.micros)]
     assert all(micro.best > 0 for micro in run_.micros)
+
+
+def test_the_page_that_stands_in_docs_has_the_tables_of_today() -> None:
+    page = PAGE.read_text()
+    assert "| " + " | ".join(LOAD_COLUMNS) + " |" in page
+    assert all(f"### {load.name}: {load.unit}\n" in page for load in LOADS)
 
 
 class Refusing(asyncio.Protocol):
