@@ -91,6 +91,10 @@ def test_the_sandbox_stands(service: dict[str, list[str]], name: str, value: str
     assert service[name] == [value]
 
 
+def test_no_path_is_mounted_apart_and_so_left_writable(service: dict[str, list[str]]) -> None:
+    assert not {"ExecPaths", "NoExecPaths"} & set(service)  # systemd 252: ProtectSystem= leaves out what these name
+
+
 def test_system_calls_are_those_of_a_service_without_privileges(service: dict[str, list[str]]) -> None:
     assert service["SystemCallFilter"] == ["@system-service", "~@privileged @resources", "@chown setrlimit"]
 
