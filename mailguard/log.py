@@ -8,18 +8,24 @@ Much of what stands in a line was written by strangers. Whatever does not print,
 both formats: a line is one line, in one order, to whoever reads it (decision 0067). Lines are UTF-8.
 
 Failure: a line that standard output or syslog does not take is lost and counted (:func:`when_lost`). It must not raise:
-a message that the backend took would be deferred for it, and come twice.
+a message that the backend took would be deferred for it, and come twice. Nor does mail wait for whoever reads the log:
+behind :func:`never_wait` a line that the pipe has no room for is kept here until the next one or :func:`flush`, all of
+them up to :data:`MAX_WAITING`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import json
 import logging
 import os
 import socket
+import stat
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, TextIO
@@ -80,6 +86,9 @@ FIELDS: Final[Mapping[str, str]] = {
 """Every field of the log and what it means; an undeclared one is a bug that tests find."""
 
 
+MAX_WAITING: Final = 1024 * 1024
+"""Octets of lines that wait in a process for whoever reads the log; what comes on top is lost."""
+
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 
 
@@ -119,22 +128,61 @@ def _ordered(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mut
 
 
 class _Output:
-    """Writes lines to ``file``; a line that it does not take is told to ``lost``."""
+    """Writes lines to ``file``; a line that it does not take is told to ``lost``.
+
+    A file with a descriptor is written without Python's buffer, which would cut lines where the descriptor is full.
+    """
 
     lost: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
+    current: ClassVar[_Output | None] = None
 
     def __init__(self, file: TextIO) -> None:
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(encoding="utf-8")
         self._file = file
+        self._descriptor = _descriptor(file)
+        self._waiting: deque[bytes] = deque()
+        self._octets = 0
 
     def msg(self, line: str) -> None:
         """Write one line, its end in the same write(2): between two, another process would write its own."""
         try:
-            self._file.write(f"{line}\n")
-            self._file.flush()
+            if self._descriptor is None:
+                self._file.write(f"{line}\n")
+                self._file.flush()
+            else:
+                self._queue(f"{line}\n".encode())
+                self.flush()
         except (OSError, ValueError):  # a full disk, a pipe without a reader, a closed file
             _Output.lost()
+
+    def _queue(self, octets: bytes) -> None:
+        if self._octets + len(octets) > MAX_WAITING:
+            self.flush()
+        if self._octets + len(octets) > MAX_WAITING:
+            _Output.lost()
+            return
+        self._waiting.append(octets)
+        self._octets += len(octets)
+
+    def flush(self) -> None:
+        """Write what waits, as far as it is taken now, a line at a time: a pipe takes 4096 octets whole or not at all.
+
+        Raises:
+            OSError: the line that it was about is lost.
+        """
+        while self._waiting and self._descriptor is not None:
+            octets = self._waiting.popleft()
+            self._octets -= len(octets)
+            try:
+                sent = os.write(self._descriptor, octets)
+            except BlockingIOError:
+                sent = 0
+            if rest := octets[sent:]:
+                self._waiting.appendleft(rest)
+                self._octets += len(rest)
+                if not sent:
+                    return
 
     log = debug = info = warning = error = critical = exception = msg
 
@@ -217,6 +265,46 @@ class _Syslog:
     exception, msg, log = error, info, info
 
 
+def _descriptor(file: TextIO) -> int | None:
+    """What ``file`` writes to; None where that is no descriptor, or it is closed."""
+    try:
+        file.flush()
+        return file.fileno()
+    except (OSError, ValueError):
+        return None
+
+
+def flush() -> None:
+    """Write what waits for room, as far as there is some; to be called now and then."""
+    try:
+        if _Output.current is not None:
+            _Output.current.flush()
+    except OSError:
+        _Output.lost()
+
+
+def never_wait(descriptor: int = 1) -> None:
+    """Have writes to standard output fail where they would wait for its reader; children inherit that.
+
+    A pipe is opened once more for it, since whoever else writes to it has not asked for that; a socket (journald's) is
+    this service's own. Both get as much room as the system gives. What else there is, is left as it is: a file makes
+    nobody wait for a reader, and a terminal is for whoever sits at it. So is a pipe that we may not open.
+    """
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISSOCK(mode):
+            os.set_blocking(descriptor, False)
+        if not stat.S_ISFIFO(mode):
+            return
+        own = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    os.dup2(own, descriptor)
+    os.close(own)
+    with contextlib.suppress(OSError):  # beyond pipe(7)'s pipe-user-pages-soft
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, MAX_WAITING)
+
+
 def when_lost(tell: Callable[[], None]) -> None:
     """Call ``tell`` for each line that is lost from now on."""
     _Output.lost = staticmethod(tell)
@@ -226,7 +314,8 @@ def configure(format_: str = "logfmt", level: str = "info", syslog: Path | None 
     """Send all further lines in ``format_`` (``json`` or ``logfmt``) from ``level`` on to standard output, or to the
     datagram socket ``syslog``."""
     _Syslog.end()
-    output = _Output(sys.stdout) if syslog is None else _Syslog(syslog)
+    _Output.current = stdout = _Output(sys.stdout)
+    output = stdout if syslog is None else _Syslog(syslog)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -12,6 +12,7 @@ a supervisor gives sockets and policy, step by step (``mailguard.children.worker
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import socket
 import time
@@ -125,6 +126,8 @@ class Worker:
         self._listeners: list[SmtpListener] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._draining = False
+        self._stopped = asyncio.Event()
+        self._owed: asyncio.Timeout | None = None
         self._deadline = math.inf
         self._switch = Switch(time.time)
         self._aside = Aside("reload")
@@ -305,23 +308,41 @@ class Worker:
 
         It takes ``drain`` and ``limits.close_timeout`` at the most: who has not read his 421 by then is cut, and for
         what stands between content and reply at a backend nobody waits longer either. Called again meanwhile, it takes
-        no longer than the shorter of both.
+        no longer than the shorter of both; whichever call returns, all is done, and the journal is closed.
         """
         loop, first = asyncio.get_running_loop(), not self._draining
         self._draining = True
         self._deadline = min(self._deadline, loop.time() + drain + self._settings.limits.close_timeout)
+        if self._owed is not None and not self._owed.expired():
+            self._owed.reschedule(self._deadline)
         await asyncio.gather(*(listener.drain(drain) for listener in self._listeners))
         if not first:
+            await self._stopped.wait()
             return
+        try:
+            await self._finish()
+        finally:
+            self._stopped.set()
+
+    async def _finish(self) -> None:
+        """All but the listeners."""
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
-        if unanswered := await self._services.relay.finish(max(0.0, self._deadline - loop.time())):
+        if unanswered := await self._replies_owed():
             logger.warning("messages without a reply", count=unanswered)
         if self._admin is not None:
             await self._admin.stop()
         if self._journal is not None:
             await asyncio.to_thread(self._journal.stop)
+
+    async def _replies_owed(self) -> int:
+        """Wait until the deadline, which may come nearer, for what backends owe; how many replies are missing."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._deadline) as self._owed:
+                await self._services.relay.finish()
+        self._owed = None
+        return await self._services.relay.finish(0.0)
 
 
 async def _bound(setting: str, address: str, starting: Awaitable[Started]) -> Started:

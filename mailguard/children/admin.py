@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mailguard import log
 from mailguard.admin.health import Health
 from mailguard.admin.server import Admin
 from mailguard.admin.tree import health_of
@@ -43,6 +44,7 @@ class Pages:
         await self._pages.start(self._bound)
         self._tell(Kind.READY)
         while not self._ended.is_set():
+            log.flush()
             self._tell(Kind.STATE)
             try:
                 await asyncio.wait_for(self._ended.wait(), self._settings.processes.heartbeat_interval)
@@ -76,8 +78,6 @@ class Pages:
 
 def main() -> None:
     """Serve the pages until the supervisor is gone, or says so."""
-    from mailguard import log
-
     channel = start.inherited()
     try:
         begin = start.first(channel)

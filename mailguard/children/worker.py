@@ -19,7 +19,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from mailguard import metric_store
+from mailguard import log, metric_store
 from mailguard.channel import Channel, ChannelClosed, Kind, Message
 from mailguard.children import start
 
@@ -51,6 +51,8 @@ class Attendant:
         self._prepared: tuple[int, Any] | None = None
         self._policy: int = begin.fields["policy"]
         self._accepting = False
+        self._alone = False
+        self._stops = 0
 
     async def run(self) -> None:
         """Until the worker has drained.
@@ -64,12 +66,15 @@ class Attendant:
         loop.add_reader(self._channel.fileno(), self._heard)
         self._tell(Kind.READY)
         while not self._ended.is_set():
+            log.flush()
             self._tell(Kind.STATE)
             try:
                 await asyncio.wait_for(self._ended.wait(), self._settings.processes.heartbeat_interval)
             except TimeoutError:
                 continue
         self._tell(Kind.STATE)
+        if not self._alone:
+            loop.remove_reader(self._channel.fileno())  # what comes now comes too late
 
     def _tell(self, kind: Kind, **more: Any) -> None:
         """Say ``kind``, with how the worker is; a supervisor that is gone is noticed here too."""
@@ -86,6 +91,9 @@ class Attendant:
             self._orphaned()
 
     def _orphaned(self) -> None:
+        if self._alone:
+            return
+        self._alone = True
         asyncio.get_running_loop().remove_reader(self._channel.fileno())
         self._drain(self._settings.limits.drain_timeout)
 
@@ -145,7 +153,8 @@ class Attendant:
             return
         finally:
             os.close(descriptor)
-        self._prepared = (number, policy)
+        if self._prepared is None or self._prepared[0] < number:  # else one that was given up comes late
+            self._prepared = (number, policy)
         self._tell(Kind.PREPARED, number=number)
 
     def _commit(self, number: int) -> None:
@@ -160,6 +169,7 @@ class Attendant:
     def _drain(self, seconds: float) -> None:
         """Stop; called again, the shorter time holds."""
         self._accepting = False
+        self._stops += 1
         task = asyncio.create_task(self._worker.stop(seconds))
         self._tasks.add(task)
         task.add_done_callback(self._stopped)
@@ -170,7 +180,9 @@ class Attendant:
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._ended.set()
+        self._stops -= 1
+        if not self._stops:
+            self._ended.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
 
@@ -178,7 +190,6 @@ class Attendant:
 def _run(channel: Channel, begin: Message) -> None:
     import uvloop
 
-    from mailguard import log
     from mailguard.net.certificates import BadCertificate
     from mailguard.net.local import CannotListen
     from mailguard.positions import Problems

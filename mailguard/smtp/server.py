@@ -285,8 +285,10 @@ class Connection(SMTP):
                     raise ConnectionResetError("before the PROXY header")
                 header = reader.feed(octets)
         except ProxyError as error:
+            self._linger = True  # the rest of what it sends is still to come: unread it would reset the connection
             raise TurnedAway(Why.PROXY, reply("proxy_error").because(str(error))) from error
         except TimeoutError as error:
+            self._linger = True  # the header may be under way
             late = reply("shutting_down" if self._draining else "proxy_error")
             raise TurnedAway(Why.PROXY, late.because("too slow")) from error
         self._spoke_early = bool(reader.rest)

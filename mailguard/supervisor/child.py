@@ -1,7 +1,13 @@
-"""A child process: a fresh interpreter, the channel to it, and what it last said."""
+"""A child process: a fresh interpreter, the channel to it, and what it last said.
+
+One that cannot be started, for want of processes or memory, or while an upgrade replaces the interpreter, has ended at
+once: whoever wanted it hears that as of any other, and tries again later.
+"""
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -63,20 +69,20 @@ class Child:
         self.failure: tuple[int, str] | None = None
         self.killed = ""
         self._channel, theirs = channel.pair()
-        module = f"mailguard.children.{role}"
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603  our own modules, by this interpreter
-                [sys.executable, *_safe_path(), "-m", module, str(theirs.fileno()), *arguments],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                process_group=0,  # Ctrl-C on the terminal is for the supervisor alone, which drains
-            )
-        reactor.watch(self._channel, self._readable)
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            with theirs:
+                self._process = _started(role, theirs, arguments)
+        except OSError as error:
+            self.failure = (os.EX_OSERR, f"it cannot be started: {error.strerror}")
+            reactor.after(0.0, self._end)
+        else:
+            reactor.watch(self._channel, self._readable)
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
-        return self._process.pid
+        """The number of the process; 0 where it could not be started."""
+        return self._process.pid if self._process is not None else 0
 
     @property
     def alive(self) -> bool:
@@ -86,11 +92,11 @@ class Child:
     @property
     def status(self) -> int:
         """How it ended: an exit status, or a signal's number negated."""
-        return self._process.returncode if self._process.returncode is not None else 0
+        return (self._process.returncode or 0) if self._process is not None else os.EX_OSERR
 
     def send(self, kind: Kind, descriptors: Sequence[int] = (), **fields: Any) -> None:
         """Tell it something; one that does not listen is killed."""
-        if not self.alive:
+        if not self.alive or self._process is None:
             return
         try:
             self._channel.send(kind, descriptors, **fields)
@@ -131,24 +137,32 @@ class Child:
 
     def kill(self, why: str) -> None:
         """End it now."""
-        if self.alive and self._process.poll() is None:
+        if self._process is not None and self._lives():
             self.killed = self.killed or why
             self._process.kill()
         self.reap()
 
     def terminate(self, number: int) -> None:
         """Send it the signal ``number``."""
-        if self.alive and self._process.poll() is None:
+        if self._process is not None and self._lives():
             self._process.send_signal(number)
 
     def wait(self) -> None:
         """Wait for its end, behind :meth:`kill`."""
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
         self.reap()
 
     def reap(self) -> None:
         """Notice its end, if it has ended."""
-        if not self.alive or self._process.poll() is None:
+        if self.alive and not self._lives():
+            self._end()
+
+    def _lives(self) -> bool:
+        return self.alive and self._process is not None and self._process.poll() is None
+
+    def _end(self) -> None:
+        if not self.alive:
             return
         self._drain_channel()
         self.state = State.ENDED
@@ -175,6 +189,20 @@ class Child:
         if self.failure is not None:
             return self.failure[1]
         return f"signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
+
+
+def _started(role: Role, theirs: socket.socket, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    """The process, which inherits its end of the channel.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    return subprocess.Popen(  # noqa: S603  our own modules, by this interpreter
+        [sys.executable, *_safe_path(), "-m", f"mailguard.children.{role}", str(theirs.fileno()), *arguments],
+        stdin=subprocess.DEVNULL,
+        pass_fds=[theirs.fileno()],
+        process_group=0,  # Ctrl-C on the terminal is for the supervisor alone, which drains
+    )
 
 
 def _safe_path() -> list[str]:

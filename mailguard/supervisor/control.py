@@ -110,7 +110,7 @@ class _Asking:
             command = json.loads(self._read)
             name = command["command"]
             do = _COMMANDS[name]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):  # the last: too many brackets
             self.answer(Outcome(os.EX_USAGE, ["this is no command: is it another version of mailguard?"]))
             return
         do(self._control.supervisor, command, self.answer)
@@ -144,7 +144,7 @@ def _drain(supervisor: Supervisor, _command: Mapping[str, Any], answer: Answer) 
 
 def _observe(supervisor: Supervisor, command: Mapping[str, Any], answer: Answer) -> None:
     seconds, most = command.get("seconds"), supervisor.settings.processes.max_observe * _DAY
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not math.isfinite(seconds) or seconds < 0:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= math.inf:
         answer(Outcome(os.EX_USAGE, ["observe: for how long?"]))
     elif seconds > most:
         answer(Outcome(os.EX_USAGE, [f"observe: {most / _DAY:g} days at the most (`processes.max_observe`)"]))

@@ -123,9 +123,8 @@ class Reload:
             self._policy_refused(fields["problems"], os.EX_CONFIG)
             return
         settings = Settings.model_validate(fields["settings"])
-        number = self._supervisor.policy.number + 1
         self._policy = Policy(
-            number,
+            self._supervisor.next_number(),
             message.descriptors[0],
             fields["path"],
             fields["digest"],
@@ -219,8 +218,11 @@ class Reload:
         self._call_off()
         self._committing = True
         self._supervisor.take(self._policy)
-        for worker in list(self._prepared):
-            worker.send(Kind.COMMIT, policy=self._policy.number)
+        for worker in self._supervisor.crew.workers:
+            if worker in self._prepared:
+                worker.send(Kind.COMMIT, policy=self._policy.number)
+            elif worker.state is State.ACCEPTING:  # only since the others were asked
+                self._supervisor.bring_up_to_date(worker)
         self._within(self._supervisor.settings.processes.heartbeat_timeout, self._all_committed_by_now)
         self._all_committed()
 
@@ -246,7 +248,7 @@ class Reload:
     # --- 3: new workers --------------------------------------------------------------------------------------------
 
     def _start_generation(self, settings: Settings, changed: list[str], version: str) -> None:
-        if len(self._supervisor.crews) > 1:
+        if not self._supervisor.has_room():
             sessions = sum(worker.said.get("connections", 0) for worker in self._supervisor.crews[0].workers)
             self._refuse(
                 f"the generation before still drains ({sessions} sessions), and there are two at the most: try again",

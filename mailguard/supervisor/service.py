@@ -42,6 +42,7 @@ def serve(configuration: Path, fitted: Callable[[Settings], Settings]) -> int:
     document, written = read_settings(configuration)
     settings = absolute(written, configuration.parent.absolute())
     log.configure(settings.log.format, settings.log.level, settings.log.syslog)
+    log.never_wait()
     notifier = Notifier(os.environ, os.getpid())
     handed = handed_over(os.environ, os.getpid())
     with RunDir(settings.run_dir) as folder:
@@ -93,14 +94,17 @@ def _supervise(
         return wanted.model_copy(update={"limits": wanted.limits.model_copy(update=limit)})
 
     supervisor = Supervisor(configuration, settings, given, resources, reactor, notifier)
+    begun = False
     supervisor.hatch()
     try:
         with Control(folder, group, supervisor, reactor):
             _check(document, written)
             supervisor.begin(_first_policy(settings))
+            begun = True
             return supervisor.run()
     finally:
-        supervisor.abandon()
+        if not begun:  # from then on children that are left drain by themselves, whatever becomes of this process
+            supervisor.abandon()
         log.logger.info("stopped")
 
 

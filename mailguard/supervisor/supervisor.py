@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mailguard import __version__, metric_store, metrics, policy_loads
+from mailguard import __version__, log, metric_store, metrics, policy_loads
 from mailguard.channel import PROTOCOL, Kind, Message
 from mailguard.config import Settings
 from mailguard.log import logger
@@ -94,6 +94,7 @@ class Supervisor:
         self._told = ""
         self._unstarted: list[Child] = []
         self.observing_until = 0.0
+        self._policies = 0
         self._started_policy: Policy | None = None
         self.crew = Crew(reactor, self, 1, settings, settings.workers or cores())
         self.crews = [self.crew]
@@ -106,6 +107,11 @@ class Supervisor:
         if self._started_policy is None:
             raise RuntimeError("no policy yet")
         return self._started_policy
+
+    def next_number(self) -> int:
+        """A number for a policy; none comes twice, so that nobody is misheard who still compiles one given up."""
+        self._policies = max(self._policies, self.policy.number) + 1
+        return self._policies
 
     def hatch(self) -> None:
         """Start the first processes; they wait for the policy, and meanwhile import what they need."""
@@ -224,6 +230,11 @@ class Supervisor:
             os.close(self._started_policy.descriptor)
         self._started_policy = policy
 
+    def has_room(self) -> bool:
+        """Whether there are slots for another generation: the last has gone, to its last process."""
+        workers = [child for child in self._children if child.role is Role.WORKER]
+        return len(self.crews) == 1 and len(workers) + len(self.crew.seats) <= self._resources.slots
+
     def crew_failed(self, crew: Crew, status: int, why: str) -> None:
         """A generation does not start."""
         if crew is self.crew:
@@ -255,6 +266,8 @@ class Supervisor:
     # --- what children say, and their ends -------------------------------------------------------------------------
 
     def _heard(self, child: Child, message: Message) -> None:
+        if child.role is Role.ADMIN:
+            child.state = State.READY
         if child.role is not Role.WORKER:
             return
         crew = self._crew_of(child)
@@ -262,14 +275,16 @@ class Supervisor:
             crew.ready(child)
         elif message.kind is Kind.PREPARED and message.fields["number"] == self.policy.number:
             child.send(Kind.COMMIT, policy=self.policy.number)  # it was behind, and has caught up
+        elif message.kind is Kind.REFUSED and message.fields["number"] == self.policy.number:
+            child.kill(f"it could not compile the policy that the others run: {message.fields['why']}")
         if self._reload is not None:
             self._reload.heard(child, message)
-        self._bring_up_to_date(child, message)
+        if message.kind is Kind.READY and child.generation == self.crew.number:
+            self.bring_up_to_date(child)
 
-    def _bring_up_to_date(self, worker: Child, message: Message) -> None:
-        """A worker that started while a policy was taken has the one before it."""
-        behind = worker.said.get("policy", 0) < self.policy.number
-        if message.kind is Kind.READY and behind and worker.generation == self.crew.number:
+    def bring_up_to_date(self, worker: Child) -> None:
+        """A worker that was not ready when all were asked to compile a policy has the one before it."""
+        if worker.said.get("policy", 0) < self.policy.number:
             worker.send(Kind.PREPARE, [self.policy.descriptor], policy=self.policy.number)
 
     def _crew_of(self, worker: Child) -> Crew | None:
@@ -330,11 +345,12 @@ class Supervisor:
         self.reactor.after(self.settings.processes.heartbeat_interval, self._tick)
 
     def _tick_now(self) -> None:
+        log.flush()
         now, bounds = self.reactor.clock(), self.settings.processes
         for child in list(self._children):
             bound = bounds.start_timeout if child.state is State.STARTING else bounds.heartbeat_timeout
             silent = now - (child.started if child.state is State.STARTING else child.last_heard)
-            if silent > bound and child.role is Role.WORKER and not child.killed:
+            if silent > bound and not child.killed:
                 self._abort(child, silent)
         if self.observing_until and time.time() >= self.observing_until:
             self.observe(0.0)
@@ -377,6 +393,11 @@ class Supervisor:
         """Begin the next reload, for all who wait for one."""
         if self._reload is not None or not self._waiting:
             return
+        if self._phase != "running":
+            waiting, self._waiting = self._waiting, []
+            for _, each in waiting:
+                each(Outcome(os.EX_TEMPFAIL, [f"mailguard is {self._phase}"]))
+            return
         force = any(forced for forced, _ in self._waiting)
         asked = [done for _, done in self._waiting]
         self._waiting.clear()
@@ -385,7 +406,8 @@ class Supervisor:
 
         def done(outcome: Outcome) -> None:
             self._reload = None
-            self._notifier.tell(READY=1, STATUS=self._summary())
+            if self._phase == "running":
+                self._notifier.tell(READY=1, STATUS=self._summary())
             for each in asked:
                 each(outcome)
             self._tick_now()

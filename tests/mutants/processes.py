@@ -6,6 +6,7 @@ from tests.mutants.mutant import BAD_POLICY, NO_LOSS, SHARED, Mutant
 
 _PROCESSES = "tests/unit/supervisor/test_processes.py"
 _RELOADING = "tests/unit/supervisor/test_reloading.py"
+_ALL_OR_NONE = "tests/unit/supervisor/test_all_or_none.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -15,6 +16,30 @@ MUTANTS: tuple[Mutant, ...] = (
         "return fixed is not None and fixed(old) != fixed(new)",
         "return False",
         (f"{_RELOADING}::test_settings_that_take_a_restart_are_refused",),
+    ),
+    Mutant(
+        BAD_POLICY,
+        "some-take-what-one-refuses",
+        "mailguard/supervisor/reload.py",
+        """self._worker_refused(f"worker {worker.slot}: {message.fields['why']}", os.EX_CONFIG)""",
+        "self.lost(worker)",
+        (f"{_ALL_OR_NONE}::test_where_one_worker_refuses_all_keep_what_they_have",),
+    ),
+    Mutant(
+        BAD_POLICY,
+        "a-number-comes-twice",
+        "mailguard/supervisor/supervisor.py",
+        "        return self._policies\n",
+        "        return self.policy.number + 1\n",
+        (f"{_ALL_OR_NONE}::test_a_policy_that_was_given_up_is_not_taken_for_the_next_one",),
+    ),
+    Mutant(
+        BAD_POLICY,
+        "who-gets-ready-late-keeps-the-old",
+        "mailguard/supervisor/reload.py",
+        "elif worker.state is State.ACCEPTING:",
+        "elif False:",
+        (f"{_ALL_OR_NONE}::test_a_worker_that_gets_ready_while_others_compile_is_brought_up_to_date",),
     ),
     Mutant(
         BAD_POLICY,
@@ -39,6 +64,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "        self._drain(self._settings.limits.drain_timeout)\n\n    def _heard",
         "        self._drain(0.0)\n\n    def _heard",
         (f"{_PROCESSES}::test_where_the_supervisor_is_killed_messages_end_and_then_all_processes",),
+    ),
+    Mutant(
+        NO_LOSS,
+        "told-again-to-stop-it-does-not-finish",
+        "mailguard/worker.py",
+        "            await self._stopped.wait()\n",
+        "",
+        ("tests/unit/session/test_session.py::test_told_again_to_stop_it_ends_sooner_and_not_before_all_is_done",),
+    ),
+    Mutant(
+        NO_LOSS,
+        "a-drain-resets-who-sends-a-proxy-header",
+        "mailguard/smtp/server.py",
+        "            self._linger = True  # the header may be under way\n",
+        "",
+        ("tests/unit/smtp/test_server.py::test_draining_resets_no_client_whose_proxy_header_is_under_way",),
     ),
     Mutant(
         NO_LOSS,

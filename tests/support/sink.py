@@ -182,6 +182,15 @@ class Sink:
         """Once, in the next content of which ``octets`` octets have arrived, do ``steps``."""
         self._mid = (octets, steps)
 
+    def forget(self) -> None:
+        """Do as at the beginning, as though nothing had been seen."""
+        self._always.clear()
+        self._next.clear()
+        self._mid = None
+        for connection in self.connections:
+            connection.messages.clear()
+            connection.commands.clear()
+
     # -- what was seen
 
     @property

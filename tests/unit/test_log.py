@@ -4,6 +4,7 @@ import ast
 import errno
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -180,3 +181,53 @@ def test_the_level_is_heeded(capsys: pytest.CaptureFixture[str]) -> None:
     log.logger.info("message")
     log.logger.warning("dnsbl ill", zone="zen")
     assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == ["dnsbl ill"]
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, list[None]]]:
+    """Standard output is a pipe that nobody reads: its other end, and the lines that are lost."""
+    reading, writing = os.pipe()
+    with open(writing, "w") as file:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", file)
+        log.never_wait(writing)
+        log.configure()
+        lost: list[None] = []
+        log.when_lost(lambda: lost.append(None))
+        yield reading, lost
+        log.when_lost(lambda: None)
+        os.close(reading)
+
+
+def _read(reading: int) -> bytes:
+    """What stands in the pipe, and what comes while that is taken."""
+    os.set_blocking(reading, False)
+    taken = b""
+    while True:
+        log.flush()
+        try:
+            taken += os.read(reading, 65536)
+        except BlockingIOError:
+            return taken
+
+
+@pytest.mark.parametrize("length", [200, 6000])
+def test_nobody_waits_for_the_reader_of_the_log(unread: tuple[int, list[None]], length: int) -> None:
+    reading, lost = unread
+    written = 4 * log.MAX_WAITING // length
+    for number in range(written):
+        log.logger.info("message", ref=f"{number:{length}}")
+    assert lost
+    lines = _read(reading).decode().splitlines()
+    assert len(lines) == written - len(lost)  # the oldest, each of them whole
+    assert [int(line.partition('ref="')[2].rstrip('"')) for line in lines] == list(range(len(lines)))
+    log.logger.info("message", ref="again")
+    assert _read(reading).endswith(b"ref=again\n")
+
+
+def test_who_shares_the_pipe_waits_as_before() -> None:
+    reading, writing = os.pipe()
+    shared = os.dup(writing)
+    log.never_wait(writing)
+    assert (os.get_blocking(writing), os.get_blocking(shared)) == (False, True)
+    for each in (reading, writing, shared):
+        os.close(each)

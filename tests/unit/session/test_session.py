@@ -316,6 +316,22 @@ async def test_drain_ends_idle_sessions_at_once_and_lets_a_message_finish(servic
     assert outcome.content.startswith(b"250 ")
 
 
+async def test_told_again_to_stop_it_ends_sooner_and_not_before_all_is_done(start: Start) -> None:
+    service = await start(limits={"close_timeout": 0.3})
+    stall = Stall()
+    service.sink.once("content", stall, b"250 2.0.0 taken")
+    with capture_logs() as lines:
+        async with await service.connect() as client, asyncio.timeout(20):
+            sending = asyncio.create_task(submit(client, mail().octets))
+            await stall.reached.wait()
+            first = asyncio.create_task(service.worker.stop(drain=60))
+            await asyncio.sleep(0.05)
+            await service.worker.stop()
+            assert [line["count"] for line in lines if line["event"] == "messages without a reply"] == [1]
+            await first
+            await asyncio.gather(sending, return_exceptions=True)
+
+
 async def test_a_reload_is_for_new_sessions_and_a_bad_policy_changes_nothing(service: Service, tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     before = service.worker.health().details["policy"]

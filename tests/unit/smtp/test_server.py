@@ -495,6 +495,21 @@ async def test_draining_during_the_greeting_wait(server: Server) -> None:
     assert await ended(server.stories[0]) is End.SHUTDOWN
 
 
+async def test_draining_resets_no_client_whose_proxy_header_is_under_way(server: Server) -> None:
+    listener, loop = await server.start(proxy_from=LOOPBACK), asyncio.get_running_loop()
+    with socket.create_connection(("127.0.0.1", listener.port)) as client:
+        client.setblocking(False)
+        await loop.sock_sendall(client, b"PROXY TCP4 198.18.1.10")
+        await asyncio.sleep(0.05)
+        draining = asyncio.create_task(listener.drain(20.0))
+        assert (await loop.sock_recv(client, 4096)).startswith(b"421 4.3.2 ")
+        for octets in (b" 198.18.0.1", b" 4711 25\r\n"):
+            await loop.sock_sendall(client, octets)  # BrokenPipeError, were the first of them answered by a reset
+            await asyncio.sleep(0.05)
+        assert await loop.sock_recv(client, 4096) == b""
+    await draining
+
+
 # --- clients that vanish --------------------------------------------------------------------------------------------
 
 

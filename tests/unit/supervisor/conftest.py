@@ -1,19 +1,27 @@
-"""``mailguard serve`` with two workers, asked over its control socket as an administrator would."""
+"""``mailguard serve`` with two workers, asked over its control socket as an administrator would.
+
+To start it takes seconds of processor time, so tests of one module share one, :func:`running`: it is put back behind
+each, and a new one is started where a test has ended or harmed it. So they share one event loop, too.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
+import pytest_asyncio
 import yaml
 
+from mailguard.supervisor.run_dir import connect
 from tests.support.client import Client
 from tests.support.mail import mail, transaction
 from tests.support.sink import Sink
@@ -37,6 +45,7 @@ class Running:
 
     def __init__(self, place: Place, served: Served, sink: Sink) -> None:
         self.place, self.served, self.sink = place, served, sink
+        self._settings = self.configuration.read_text()
         self.admin = served.log.partition('event="admin listening" address=')[2].split()[0]
 
     @property
@@ -60,11 +69,42 @@ class Running:
         assert process.returncode is not None
         return process.returncode, said.decode()
 
+    async def say(self, command: str, **more: Any) -> dict[str, Any]:
+        """Send a command to the control socket; the answer. No interpreter is started for it."""
+
+        def spoken() -> dict[str, Any]:
+            with connect(self.place.folder / "run", 3 * BOUND) as asking, asking.makefile("rb") as answer:
+                asking.sendall(json.dumps({"command": command, **more}).encode() + b"\n")
+                found: dict[str, Any] = json.loads(answer.readline())
+                return found
+
+        return await asyncio.to_thread(spoken)
+
     async def status(self) -> dict[str, Any]:
-        status, said = await self.ask("status", "--json")
-        assert status == os.EX_OK, said
-        found: dict[str, Any] = json.loads(said)
+        found: dict[str, Any] = (await self.say("status"))["report"]
         return found
+
+    async def whole(self) -> bool:
+        """Whether one generation serves, with both its workers."""
+        return [worker["state"] for worker in await self.processes("worker")] == ["accepting"] * 2
+
+    async def put_back(self) -> bool:
+        """Make it as it was at the beginning; whether that can be done."""
+        if self.served.process.returncode is not None or not self.place.listens():
+            return False
+        self.sink.forget()
+        shutil.rmtree(self.place.folder / "policy.d", ignore_errors=True)
+        self.place.policy(POLICY)
+        self.configuration.write_text(self._settings)
+        try:
+            await self.say("observe", seconds=0)
+            await until(self.whole)
+            answer = await self.say("reload")
+            await until(self.whole)
+        except (OSError, ValueError, TimeoutError):
+            return False
+        await self.served.log_so_far()
+        return bool(answer["status"] == os.EX_OK)
 
     async def processes(self, role: str) -> list[dict[str, Any]]:
         return [each for each in (await self.status())["processes"] if each["role"] == role]
@@ -92,23 +132,51 @@ class Running:
             return done.content or done.rcpt[-1]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def sink() -> AsyncIterator[Sink]:
     """The backend."""
     async with Sink() as sink:
         yield sink
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def place(tmp_path: Path, sink: Sink) -> AsyncIterator[Place]:
     made = Place(tmp_path, sink, POLICY)
     yield made
     await made.close()
 
 
-@pytest.fixture
-async def running(place: Place, sink: Sink) -> Running:
+async def start(folder: Path, stack: AsyncExitStack) -> Running:
     """Two workers that serve; they tell how they are ten times a second."""
+    sink = await stack.enter_async_context(Sink())
+    place = Place(folder, sink, POLICY)
+    stack.push_async_callback(place.close)
     served = await place.serve(workers=2, processes={"heartbeat_interval": 0.1})
     await served.until("event=listening")
+    await served.until('event="policy loaded"')
     return Running(place, served, sink)
+
+
+@dataclass
+class Shared:
+    """The service that the tests of a module share, while it is whole."""
+
+    stack: AsyncExitStack
+    running: Running | None = None
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[Shared]:
+    async with AsyncExitStack() as stack:
+        yield Shared(stack)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def running(shared: Shared, tmp_path: Path) -> AsyncIterator[Running]:
+    """A service as it begins, behind two workers."""
+    if shared.running is None:
+        shared.running = await start(tmp_path, shared.stack)
+    yield shared.running
+    if not await shared.running.put_back():
+        shared.running = None
+        await shared.stack.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import sys
@@ -16,7 +17,7 @@ from tests.support.sink import Sink
 from tests.unit.session.serving import BOUND, Place
 from tests.unit.supervisor.conftest import Running
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 LAUNCHER = str(Path(__file__).with_name("launcher.py"))
 
@@ -60,11 +61,21 @@ async def test_status_is_a_table(running: Running) -> None:
     assert said.count("worker ") >= 2
     assert "accepting" in said
     assert max(map(len, said.splitlines())) <= 80
+    status, said = await running.ask("status", "--json")
+    assert (status, json.loads(said)["processes"][0]["role"]) == (os.EX_OK, "worker")
 
 
 async def test_nothing_that_is_said_there_ends_the_service(running: Running) -> None:
     folder = running.place.folder / "run"
-    for octets in (b"nonsense\n", b"[]\n", b'{"command": "x"}\n', b'{"command": []}\n', b'{"command": "observe"}\n'):
+    for octets in (
+        b"nonsense\n",
+        b"[]\n",
+        b'{"command": "x"}\n',
+        b'{"command": []}\n',
+        b'{"command": "observe"}\n',
+        b"[" * 4000 + b"\n",
+        b'{"command": "observe", "seconds": 1' + b"0" * 400 + b"}\n",
+    ):
         with connect(folder, BOUND) as asking:
             asking.sendall(octets)
             assert b'"status": 64' in await asyncio.to_thread(asking.recv, 4096)

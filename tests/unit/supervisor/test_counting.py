@@ -15,7 +15,7 @@ from tests.support.sink import Sink
 from tests.unit.session.serving import Place
 from tests.unit.supervisor.conftest import Running, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 COUNTED = ("_total", "_count", "_bucket", "_sum")
 MOST = 30

@@ -19,7 +19,7 @@ from tests.unit.session.conftest import POLICY
 from tests.unit.session.serving import Place
 from tests.unit.supervisor.conftest import Running, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 def _alive(pid: int) -> bool:

@@ -15,7 +15,7 @@ from tests.unit.session.conftest import POLICY
 from tests.unit.session.serving import Place
 from tests.unit.supervisor.conftest import Running, mark, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 async def _refused(running: Running, sender: str) -> list[bool]:
