@@ -57,8 +57,8 @@ def make_root(disk: Path, visible: list[str]) -> Path:
         folder.mkdir()
     run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={upper},workdir={work}", str(root))
     run("mount", "-t", "proc", "proc", f"{root}/proc")
-    for folder in ("sys", "dev"):
-        run("mount", "--rbind", f"/{folder}", f"{root}/{folder}")
+    for name in ("sys", "dev"):
+        run("mount", "--rbind", f"/{name}", f"{root}/{name}")
     run("mount", "-t", "tmpfs", "-o", "mode=1777", "shm", f"{root}/dev/shm")
     run("mount", "-t", "tmpfs", "-o", "mode=755", "run", f"{root}/run")
     for path in visible:

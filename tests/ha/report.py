@@ -47,7 +47,10 @@ _FOOT = """
 What makes up the seconds of a failover: 3 s of silence until the token counts as lost and 3.6 s until the others agree
 on it (`token` in corosync.conf), fencing (here at once, of a real management board some seconds), the address (0.1 s),
 then mailguard's start, which is two seconds of an idle core and as many more as other work takes of it. A process that
-died is noticed at the next monitor operation, up to 10 s later.
+died is noticed at the next monitor operation, up to 10 s later. A node without the mail network drains sessions that
+have lost their clients, for all of `drain`. Without fencing a node that was cut off may still have the address when it
+comes back: Pacemaker then stops both and starts one. Two or three seconds where nothing failed over are the machine's
+own: a probe that is not connected within 0.5 s counts.
 """
 
 

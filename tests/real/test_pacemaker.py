@@ -1,0 +1,285 @@
+"""The files of ``deploy/pacemaker``, read by the very programs that they are for; no cluster runs.
+
+The agent's actions are run as Pacemaker does, one process each, on a real mailguard; what has to be root or to become
+``mx1`` is done in namespaces of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mailguard.lab.folders import free_port
+from mailguard.lab.guardian import session_members
+from mailguard.lab.process import wait_until
+from tests.bench.subjects import small_policy
+from tests.ha.layout import DEPLOYED, PLACES
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(bool(os.geteuid()), reason="the tools of a cluster want root"),
+]
+
+AGENT = DEPLOYED / "mailguard"
+SUCCESS, GENERIC, ARGS, UNIMPLEMENTED, INSTALLED, CONFIGURED, NOT_RUNNING = 0, 1, 2, 3, 5, 6, 7
+NODES = "".join(f"node {number}: {place.name}\n" for number, place in enumerate(PLACES, 1))
+TIMEOUT = 120.0
+AS_MX1 = (
+    "hostname mx1 && ip link set lo up && ip addr add 198.51.100.11/32 dev lo && ip addr add 192.0.2.11/32 dev lo "
+    '&& exec "$@"'
+)
+"""A shell's words before a command that wants to be on that node."""
+
+
+def said_by(*command: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Exit status and output."""
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=TIMEOUT,
+        env={**os.environ, **(environment or {})},
+    )
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+class Resource:
+    """One resource of the agent's kind: ``act`` runs an action; parameters may be changed in ``parameters``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.configuration = folder / "mailguard.yaml"
+        self.policy = folder / "policy.yaml"
+        self.settings = {
+            "hostname": "mx.example.com",
+            "relay_domains": ["example.com"],
+            "listen": [{"address": f"127.0.0.1:{free_port()}"}],
+            "backends": [{"address": f"127.0.0.1:{free_port()}"}],
+            "dns": {"servers": [f"127.0.0.1:{free_port()}"]},
+            "policy": "policy.yaml",
+            "run_dir": str(folder / "run"),
+            "admin": {"address": f"127.0.0.1:{free_port()}"},
+            "workers": 1,
+        }
+        self.policy.write_text(yaml.safe_dump(small_policy(names=True), sort_keys=False))
+        self.configuration.write_text(yaml.safe_dump(self.settings))
+        self.parameters = {
+            "config": str(self.configuration),
+            "binary": str(Path(sys.executable).with_name("mailguard")),
+            "log": str(folder / "log"),
+            "drain": "5",
+        }
+
+    def act(self, action: str, level: str = "0") -> tuple[int, str]:
+        """Exit status and output of an action."""
+        parameters = {f"OCF_RESKEY_{name}": value for name, value in self.parameters.items()}
+        environment = {
+            "OCF_ROOT": "/usr/lib/ocf",
+            "OCF_RESOURCE_INSTANCE": "mailguard",
+            "OCF_CHECK_LEVEL": level,
+            "OCF_RESKEY_CRM_meta_timeout": "90000",
+            "HA_RSCTMP": str(self.folder),
+        }
+        return said_by(str(AGENT), action, environment=environment | parameters)
+
+    def pid(self) -> int:
+        """The supervisor."""
+        return int((self.folder / "mailguard-mailguard.pid").read_text().split()[0])
+
+
+@pytest.fixture
+def resource(tmp_path: Path) -> Iterator[Resource]:
+    made = Resource(tmp_path)
+    yield made
+    made.act("stop")
+
+
+def test_the_agent_passes_ocf_tester(resource: Resource) -> None:
+    given = [word for name, value in resource.parameters.items() for word in ("-o", f"{name}={value}")]
+    Path("/run/resource-agents").mkdir(exist_ok=True)
+    status, said = said_by("ocf-tester", "-n", f"test-{os.getpid()}", *given, str(AGENT))
+    assert (status, said.splitlines()[-1]) == (0, f"{AGENT} passed all tests"), said
+
+
+def test_shellcheck_finds_nothing() -> None:
+    assert said_by("shellcheck", "--shell=sh", str(AGENT)) == (0, "")
+
+
+def test_from_start_to_stop(resource: Resource) -> None:
+    resource.parameters["greeting"] = resource.settings["listen"][0]["address"]  # type: ignore[index]
+    assert resource.act("monitor") == (NOT_RUNNING, "")
+    assert resource.act("validate-all")[0] == SUCCESS
+    status, said = resource.act("start")
+    assert status == SUCCESS, said
+    pid = resource.pid()
+    assert resource.act("start")[0] == SUCCESS
+    assert resource.pid() == pid
+    # nobody answers at the backend or the resolver, and yet there is nothing to fail over for
+    assert [resource.act("monitor", level)[0] for level in ("0", "10")] == [SUCCESS, SUCCESS]
+    assert resource.act("reload") == (SUCCESS, "")
+    assert resource.act("reload-agent")[0] == SUCCESS
+    resource.policy.write_text("rules: 5\n")
+    assert resource.act("reload")[0] == GENERIC
+    assert resource.act("monitor")[0] == SUCCESS
+    assert resource.act("stop")[0] == SUCCESS
+    assert not Path(f"/proc/{pid}").exists()
+    assert resource.act("monitor") == (NOT_RUNNING, "")
+    assert resource.act("stop")[0] == SUCCESS
+
+
+def test_nothing_is_left_of_a_killed_supervisor_once_it_is_stopped(resource: Resource) -> None:
+    assert resource.act("start")[0] == SUCCESS
+    pid = resource.pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: pid not in session_members(pid), "the supervisor is dead")
+    assert resource.act("monitor")[0] == NOT_RUNNING
+    assert resource.act("stop")[0] == SUCCESS
+    assert said_by("pgrep", "-s", str(pid), "-f", "mailguard.children") == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("drain", "soon"), ("config", "mailguard.yaml"), ("binary", "mailguard"), ("log", "log"), ("greeting", "25")],
+)
+def test_parameters_that_are_wrong_everywhere(resource: Resource, name: str, value: str) -> None:
+    resource.parameters[name] = value
+    status, said = resource.act("start")
+    assert status == CONFIGURED
+    assert name in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("binary", "/nonexistent/mailguard", INSTALLED),
+        ("config", "/nonexistent/mailguard.yaml", INSTALLED),
+        ("user", "nobody-of-that-name", INSTALLED),
+    ],
+)
+def test_what_is_missing_on_this_node_alone(resource: Resource, name: str, value: str, status: int) -> None:
+    resource.parameters[name] = value
+    assert resource.act("start")[0] == status
+    assert resource.act("validate-all")[0] == status
+
+
+def test_settings_that_are_wrong_on_this_node_alone(resource: Resource) -> None:
+    resource.configuration.write_text(yaml.safe_dump(resource.settings | {"hostnam": "mx"}))
+    for action in ("start", "validate-all"):
+        status, said = resource.act(action)
+        assert status == ARGS
+        assert "hostnam" in said
+    assert resource.act("monitor")[0] == NOT_RUNNING
+
+
+def test_a_stranger_in_its_place_is_not_taken_for_it(resource: Resource) -> None:
+    assert resource.act("start")[0] == SUCCESS
+    pid_file = resource.folder / "mailguard-mailguard.pid"
+    ours = pid_file.read_text()
+    pid_file.write_text(f"{os.getpid()} 1\n")  # that number, but of a process that began at another time
+    assert resource.act("monitor")[0] == NOT_RUNNING
+    pid_file.write_text(ours)
+
+
+def test_an_unknown_action(resource: Resource) -> None:
+    assert resource.act("dance")[0] == UNIMPLEMENTED
+
+
+# --- the cluster's configuration ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["service", "guest"])
+def cib(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A CIB with the shipped configuration, all nodes up, and what the cluster would then have done."""
+    shutil.copy(DEPLOYED / f"{request.param}.crm", tmp_path)
+    shutil.copy(DEPLOYED / "fencing.crm", tmp_path)
+    (tmp_path / "nodes.crm").write_text(NODES)
+    made, settled = tmp_path / "cib.xml", tmp_path / "settled.xml"
+    made.write_text(said_by("cibadmin", "--empty")[1])
+    for name in ("nodes", "fencing", request.param):
+        status, said = said_by(
+            "crm", "-F", "configure", "load", "update", f"{tmp_path}/{name}.crm", environment={"CIB_file": str(made)}
+        )
+        assert status == 0, said
+    settle(made, settled, *(word for place in PLACES for word in ("--node-up", place.name)), "--quorum=1")
+    if request.param == "guest":
+        prefer_disks(settled)
+        settle(settled, settled)
+    return settled
+
+
+def settle(before: Path, after: Path, *changes: str) -> None:
+    """Have the cluster of one CIB do all that it would, and keep what is then."""
+    status, said = said_by("crm_simulate", "-x", str(before), *changes, "-S", "-O", f"{after}.new")
+    assert status == 0, said
+    Path(f"{after}.new").rename(after)
+
+
+def prefer_disks(cib: Path) -> None:
+    """Say what DRBD's agent says of a disk that is as it should be: without it none is promoted."""
+    for node in ("mx1", "mx2"):
+        score = ["--name", "master-guest-disk", "--update", "10000", "--lifetime", "reboot"]
+        status, said = said_by("crm_attribute", "--node", node, *score, environment={"CIB_file": str(cib)})
+        assert status == 0, said
+
+
+def where(said: str) -> dict[str, str]:
+    """Each primitive that runs, and on which node, as crm_simulate shows it at the end."""
+    lines = said[said.rindex("Revised Cluster Status") :].splitlines() if "Revised" in said else said.splitlines()
+    shown = (line.replace("*", " ").split() for line in lines if "):" in line)
+    return {words[0]: words[-1] for words in shown if "Started" in words}
+
+
+def test_crm_verify_finds_nothing(cib: Path) -> None:
+    assert said_by("crm_verify", "-V", "-x", str(cib)) == (0, "")
+
+
+def test_after_the_loss_of_a_node_the_other_serves_and_never_the_tie_breaker(cib: Path) -> None:
+    main = "guest" if "guest-disks" in cib.read_text() else "mailguard"
+    before = where(said_by("crm_simulate", "-x", str(cib), "-S")[1])
+    assert before[main] in ("mx1", "mx2")
+    after = said_by("crm_simulate", "-x", str(cib), "--node-fail", before[main], "-S")[1]
+    assert f"Fencing {before[main]}" in after
+    assert where(after)[main] == ({"mx1", "mx2"} - {before[main]}).pop()
+    both = said_by("crm_simulate", "-x", str(cib), "--node-fail", "mx1", "--node-fail", "mx2", "-S", "--quorum=1")[1]
+    assert main not in where(both)
+
+
+def test_without_a_quorum_nothing_runs(cib: Path) -> None:
+    main = "guest" if "guest-disks" in cib.read_text() else "mailguard"
+    assert main in where(said_by("crm_simulate", "-x", str(cib), "-S")[1])
+    cib.write_text(cib.read_text().replace('have-quorum="1"', 'have-quorum="0"'))
+    assert main not in where(said_by("crm_simulate", "-x", str(cib), "-S")[1])
+
+
+def test_drbd_8_4_reads_the_resource(tmp_path: Path) -> None:
+    dump = ["/lib/drbd/drbdadm-84", "-c", str(DEPLOYED / "guest.res"), "dump", "guest"]
+    status, said = said_by("unshare", "--uts", "--net", "sh", "-c", AS_MX1, "sh", *dump)
+    assert status == 0, said
+    assert "fencing          resource-and-stonith;" in said
+    wrong = tmp_path / "wrong.res"
+    wrong.write_text((DEPLOYED / "guest.res").read_text().replace("protocol C", "protocl C"))
+    dump[2] = str(wrong)
+    assert said_by("unshare", "--uts", "--net", "sh", "-c", AS_MX1, "sh", *dump)[0] != 0
+
+
+def test_corosync_reads_its_configuration(tmp_path: Path) -> None:
+    key = tmp_path / "authkey"
+    key.write_bytes(os.urandom(256))
+    key.chmod(0o400)
+    file = tmp_path / "corosync.conf"
+    text = (DEPLOYED / "corosync.conf").read_text()
+    file.write_text(text.replace("version: 2\n", f"version: 2\n  keyfile: {key}\n", 1))
+    examined = ["unshare", "--uts", "--net", "sh", "-c", AS_MX1, "sh", "corosync", "-t", "-c", str(file)]
+    status, said = said_by(*examined)
+    assert status == 0, said
+    file.write_text(file.read_text().replace("nodeid: 2", "nodeid: 1"))
+    assert said_by(*examined)[0] != 0
