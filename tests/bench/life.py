@@ -13,7 +13,7 @@ from tests.bench.world import Bench
 
 STARTS = 5
 IDLE_SECONDS = 20.0
-PAIRS = 5
+PAIRS = 3
 SETTLED = 2.0
 
 
@@ -65,7 +65,7 @@ def _start(mailguard: Mailguard) -> tuple[float, float]:
 def _second_worker(bench: Bench) -> list[tuple[float, float]]:
     load = next(load for load in LOADS if load.messages > 1)
     one, two = bench.mailguard(ONE_POOLED), bench.mailguard(POOLED)
-    return [_pair(bench, load.scaled(0.25), one, two) for _ in range(PAIRS)]
+    return [_pair(bench, load.scaled(0.15), one, two) for _ in range(PAIRS)]
 
 
 def _pair(bench: Bench, load: Load, one: Mailguard, two: Mailguard) -> tuple[float, float]:
