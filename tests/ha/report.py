@@ -13,7 +13,7 @@ from tests.bench.report import machine
 from tests.ha.account import Account
 from tests.ha.layout import ROOT
 
-PAGE: Final = ROOT / "docs" / "cluster" / "failover.md"
+PAGE: Final = ROOT / "docs/cluster/failover.md"
 
 _COLUMNS: Final = (
     "what happens",
