@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mailguard.facts import FACTS, FactType, Stage
+from mailguard.facts import FactType, Stage
+from mailguard.policy import texts
 from mailguard.policy.answers import ListTable
 from mailguard.policy.conditions import Scope, constant_type, parse_condition
 from mailguard.policy.expression import Condition, Holds, Literal, facts_of
@@ -56,8 +57,7 @@ class Rulebook:
             self.tags.add(entry.symbol)
         text = None
         if entry.text is not None:
-            known = tuple(name for name, spec in FACTS.items() if spec.stage <= stage)
-            text = text_template(self.document, (*path, "text"), entry.text, known, self.problems)
+            text = text_template(self.document, (*path, "text"), entry.text, texts.showable(stage), self.problems)
         return Rule(
             entry.name,
             entry.then,

@@ -6,7 +6,7 @@ for finding more mistakes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import combinations
 from typing import Final
 
@@ -73,7 +73,7 @@ def _table(
 
 
 def text_template(
-    document: Document, path: Path, text: str, known: tuple[str, ...], problems: list[Problem]
+    document: Document, path: Path, text: str, known: Collection[str], problems: list[Problem]
 ) -> texts.Template:
     """A text with facts in it; where it is written on one line, the column of a mistake is told."""
     template, faults = texts.parse(text, known)

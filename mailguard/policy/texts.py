@@ -40,6 +40,12 @@ class Template:
         return printable(text)[:MAX_REPLY_TEXT]
 
 
+def showable(stage: Stage) -> frozenset[str]:
+    """The facts that a reply text may show; the content's no recipient, for there is one reply for all of them."""
+    known = {name for name, spec in FACTS.items() if spec.stage <= stage}
+    return frozenset(known if stage is Stage.ENVELOPE else {name for name in known if not _of_recipient(name)})
+
+
 def parse(text: str, known: Collection[str]) -> tuple[Template, list[Fault]]:
     """The template that ``text`` is, and everything wrong with it; ``known`` are the facts that it may show."""
     pieces: list[tuple[bool, str]] = []
@@ -62,7 +68,13 @@ def parse(text: str, known: Collection[str]) -> tuple[Template, list[Fault]]:
 def _instead(name: str, known: Collection[str]) -> str:
     if name in FACTS and FACTS[name].stage is Stage.CONTENT:
         return "it is known only when the content has come"
+    if _of_recipient(name) and known == showable(Stage.CONTENT):
+        return "a message has one reply, whoever its recipients are; a rule of the envelope may show it"
     return did_you_mean(name, known, otherwise="these can")
+
+
+def _of_recipient(name: str) -> bool:
+    return name in FACTS and name.startswith("recipient.")
 
 
 def _unprintable(text: str) -> list[Fault]:
