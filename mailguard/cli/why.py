@@ -1,7 +1,8 @@
 """``mailguard why REF``: the whole story of a refusal, or of a message, by the reference that its sender was told.
 
 First a letter, in words that a postmaster can send to whoever asks; then notes for the postmaster alone. Exit status
-(sysexits.h): 0; 64 no reference; 66 no journal that can be read; 69 nothing is known of it; 78 configuration.
+(sysexits.h): 0; 64 no reference; 65 a record of it is damaged; 66 no journal that can be read; 69 nothing is known of
+it; 78 configuration.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ def why(
         for record in found:
             typer.echo(json.dumps(record))
         return
-    typer.echo(_BETWEEN.join(_told(record, letter_only) for record in found))
+    try:
+        story = _BETWEEN.join(_told(record, letter_only) for record in found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # a disk's fault in a line that still is JSON
+        fail(f"a record of {reference} is damaged ({error!r}): --json shows what is left of it", os.EX_DATAERR)
+    typer.echo(story)
 
 
 def _told(record: Record, letter_only: bool) -> str:

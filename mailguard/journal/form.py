@@ -87,6 +87,12 @@ FIELDS: Final[Mapping[str, str]] = {
 """Every field and what it means. An unknown is ``{"unknown": why, "cause": "down" or "unscannable"}``."""
 
 
+_TEXTS: Final = ("time", "event", "ref")
+"""What every record has."""
+_ASKED_FOR: Final = ("verdict", "sender", "recipient")
+"""What a record can be asked for by, where it has it; besides, its client and its recipients."""
+
+
 def encode(record: Record) -> bytes:
     """``record`` as a line, its end included; what UTF-8 cannot hold becomes ``?``."""
     try:
@@ -101,8 +107,21 @@ def decode(line: bytes) -> Record | None:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    whole = isinstance(record, dict) and all(isinstance(record.get(name), str) for name in ("time", "event", "ref"))
-    return record if whole and isinstance(record.get("v"), int) else None
+    return record if isinstance(record, dict) and _is_ours(record) else None
+
+
+def _is_ours(record: Record) -> bool:
+    """Whether all that a record is found by is of its type: one that is not would end every search and all sealing."""
+    client, recipients = record.get("client") or {}, record.get("recipients", [])
+    return (
+        isinstance(record.get("v"), int)
+        and all(isinstance(record.get(name), str) for name in _TEXTS)
+        and all(isinstance(record.get(name) or "", str) for name in _ASKED_FOR)
+        and isinstance(client, dict)
+        and isinstance(client.get("ip", ""), str)
+        and isinstance(recipients, list)
+        and all(isinstance(each, str) for each in recipients)
+    )
 
 
 def stamp(now: datetime) -> str:

@@ -172,6 +172,15 @@ def test_why_tells_letter_and_notes(kept: Kept, run: Run) -> None:
     assert json.loads(run("why", REF, "--json").output) == REFUSED
 
 
+def test_why_of_a_damaged_record_says_so(kept: Kept, run: Run) -> None:
+    kept.write({**REFUSED, "reply": {"code": 554}})
+    result = run("why", REF)
+    assert result.exit_code == 65
+    assert "is damaged (KeyError(" in result.output
+    assert "--json shows what is left of it" in result.output
+    assert run("why", REF, "--json").exit_code == 0
+
+
 def test_why_of_a_connection_tells_of_all_its_transactions(kept: Kept, run: Run) -> None:
     kept.write(REFUSED, FILED | {"ref": "7XK2M9QBD-3"})
     result = run("why", "7XK2M9QBD", "--letter")

@@ -151,3 +151,26 @@ def test_an_index_names_every_block_that_holds_a_term(blocks: list[list[int]], w
         if str(wanted) in term or term.startswith("ref:"):
             assert found == holding
     assert index.records == sum(map(len, blocks))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"sender": 1},
+        {"recipient": ["b@example.com"]},
+        {"recipients": None},
+        {"recipients": "b@example.com"},
+        {"recipients": [1]},
+        {"verdict": {"a": 1}},
+        {"client": "198.18.0.1"},
+        {"client": {"ip": 1}},
+    ],
+)
+def test_a_line_that_is_json_and_no_record_is_torn_and_holds_up_neither_searches_nor_sealing(
+    kept: Kept, damage: dict[str, Any]
+) -> None:
+    stem = segment(kept, 0, encode(record(0, **damage)) + encode(record(1)))
+    for _sealed in (False, seal(kept.folder, stem)):
+        reader = Reader(kept.folder)
+        assert reader.search(Query(terms=[[verdict_term("reject")]])) == [record(1)]
+        assert reader.torn == 1
