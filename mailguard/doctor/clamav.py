@@ -68,6 +68,10 @@ async def _report(patient: Patient, address: str, notes: Notes) -> None:
     except ScannerDown as error:
         notes.failed("pyclamd", f"PING, VERSION and STATS fail: {error}", _START)
         return
+    except TimeoutError:
+        told = f"PING, VERSION and STATS are not answered in {seconds * _QUESTIONS:g} s"
+        notes.failed("pyclamd", told, _START)
+        return
     queue = re.search(r"^QUEUE: (\d+) items", report.stats, re.MULTILINE)
     waiting = int(queue[1]) if queue else 0
     notes.ok("", f"{report.version.split('/')[0]}, {waiting} in its queue", [Measure("clamd_queue", waiting)])

@@ -135,10 +135,10 @@ def microseconds(now: datetime) -> int:
 
 
 def written(record: Record) -> int:
-    """When ``record`` was written, in microseconds from 1970; 0 where that is no time."""
+    """When ``record`` was written, in microseconds from 1970; 0 where that is no time, or one before that."""
     try:
-        return microseconds(datetime.fromisoformat(record["time"]))
-    except ValueError:
+        return max(0, microseconds(datetime.fromisoformat(record["time"])))
+    except (ValueError, OverflowError):  # the latter: of a year that no clock of this machine has
         return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 
 from mailguard.cli import app, doctor_report
 from mailguard.config import Settings
-from mailguard.doctor import clock, lists, resolver, tls
+from mailguard.doctor import clamav, clock, lists, resolver, tls
 from mailguard.doctor.clamav import made_at
 from mailguard.doctor.examination import beside, each, examination
 from mailguard.doctor.kernel_clock import ClockState, clock_state
@@ -107,6 +108,21 @@ async def test_things_of_one_part_stand_in_order_and_each_has_its_bound() -> Non
         ("slow", "not done within 0.18 s"),
         ("wrong", "ValueError: wrong"),
         ("quick", "found"),
+    ]
+
+
+async def test_a_clamd_that_never_ends_its_answer_is_told_of_with_the_time_that_was_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(clamav, "probe", lambda _address, _seconds: ended.wait(10))
+    notes = Notes("clamav")
+    try:
+        await clamav._report(patient(clamav={"timeout": 0.2}), "127.0.0.1:1", notes)
+    finally:
+        ended.set()
+    assert [(each.about, each.told) for each in notes.findings] == [
+        ("pyclamd", "PING, VERSION and STATS are not answered in 0.2 s")
     ]
 
 

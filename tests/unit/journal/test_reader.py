@@ -174,3 +174,11 @@ def test_a_line_that_is_json_and_no_record_is_torn_and_holds_up_neither_searches
         reader = Reader(kept.folder)
         assert reader.search(Query(terms=[[verdict_term("reject")]])) == [record(1)]
         assert reader.torn == 1
+
+
+@pytest.mark.parametrize("time", ["1026-11-21T10:00:00.000000Z", "0001-01-01T00:00:00+14:00", "0001-01-01", "x"])
+def test_a_time_that_a_flipped_bit_put_before_1970_holds_up_no_sealing(kept: Kept, time: str) -> None:
+    damaged = record(0, time=time)
+    stem = segment(kept, 0, encode(damaged) + encode(record(1)))
+    assert seal(kept.folder, stem)
+    assert kept.reader.search(Query()) == [damaged, record(1)]
