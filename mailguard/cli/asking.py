@@ -77,7 +77,8 @@ class Asked:
 
     def unreadable(self, error: OSError) -> NoReturn:
         """End the command: the journal cannot be read."""
-        fail(f"there is no journal to read in {self.folder}: {(error.strerror or str(error)).lower()}", os.EX_NOINPUT)
+        where = self.folder / str(error.filename or "")  # the folder itself, or a file that stands in its way
+        fail(f"there is no journal to read in {where}: {(error.strerror or str(error)).lower()}", os.EX_NOINPUT)
 
     def pseudonyms(self) -> Pseudonyms | None:
         """What addresses may be written as; None where there is no key. Ends the command where it cannot be read."""
