@@ -88,6 +88,10 @@ class Running:
         """Whether one generation serves, with both its workers."""
         return [worker["state"] for worker in await self.processes("worker")] == ["accepting"] * 2
 
+    async def replaced(self, pid: int) -> bool:
+        """Whether another worker serves in the place of ``pid``, whose death the supervisor has noticed by then."""
+        return await self.whole() and pid not in [worker["pid"] for worker in await self.processes("worker")]
+
     async def put_back(self) -> bool:
         """Make it as it was at the beginning; whether that can be done."""
         if self.served.process.returncode is not None or not self.place.listens():
@@ -126,10 +130,13 @@ class Running:
         return client
 
     async def passes(self, sender: str = "someone@example.org") -> bytes:
-        """The last reply to a message of ``sender`` on a connection of its own."""
-        async with await self.greeted() as client:
+        """The last reply to a message of ``sender`` on a connection of its own; that which ended it, where one did."""
+        async with await self.place.client() as client:
+            for reply in (await client.reply(), await client.command(b"EHLO mail.example.org")):
+                if reply and reply[-1].startswith(b"421"):
+                    return reply[-1]
             done = await transaction(client, mail().octets, sender=sender)
-            return done.content or done.rcpt[-1]
+            return done.content or done.rcpt[-1] or done.mail
 
 
 @pytest_asyncio.fixture(loop_scope="module")
