@@ -7,10 +7,9 @@ The rules are the shipped ones; those that Prometheus evaluates here have a seco
 from __future__ import annotations
 
 import asyncio
-import functools
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +27,11 @@ from tests.support.mail import EICAR, GTUBE, mail, submit, transaction
 from tests.support.webhook import Webhook
 
 DEFAULT = Path(__file__).parents[2] / "policies" / "default.yaml"
-WAIT = 30.0
+WAIT = 60.0
 SAMPLE = "sample: {share: 0.5, folder: Junk}\n"
 """Half of the clients that are to be refused are let in, so that there are refusals and measured ones."""
-LISTED_TWICE = [f"198.18.67.{last}" for last in range(1, 7)]
+LISTED_TWICE = [f"198.18.67.{last}" for last in range(1, 25)]
+"""So many that some are in the sample and some are not, whatever the policy's digest."""
 UNMATCHED = "198.18.7.99"
 """Its code stands in no table."""
 
@@ -72,7 +72,6 @@ def monitored() -> Iterator[Monitored]:
         targets = [f"127.0.0.1:{service.admin_port}"]
         prometheus = lab.server("prometheus", Prometheus, lambda folder: _prometheus(folder, targets, manager.address))
         asyncio.run(_traffic(watched := Monitored(lab, service, prometheus, webhook)))
-        _until(functools.partial(_settled, prometheus), "Prometheus has seen the traffic")
         yield watched
 
 
@@ -96,8 +95,10 @@ def _prometheus(folder: Path, targets: list[str], manager: str) -> Prometheus:
 
 
 async def _traffic(watched: Monitored) -> None:
-    """Mail of each kind, again and again, so that rates have something to go by."""
-    for _ in range(3):
+    """Mail of each kind, again and again, until rates and records over it are there."""
+    deadline = time.monotonic() + WAIT
+    while not await asyncio.to_thread(_settled, watched.prometheus):
+        assert time.monotonic() < deadline, "Prometheus has seen the traffic"
         await asyncio.gather(
             *(_send(watched, address) for address in LISTED_TWICE),
             _send(watched, "198.18.1.201", EICAR),
@@ -129,7 +130,7 @@ async def _encrypted(watched: Monitored, address: str) -> None:
         await client.command(b"QUIT")
 
 
-def _until(true: functools.partial[bool], what: str) -> None:
+def _until(true: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + WAIT
     while not true():
         assert time.monotonic() < deadline, what
@@ -138,7 +139,13 @@ def _until(true: functools.partial[bool], what: str) -> None:
 
 def _settled(prometheus: Prometheus) -> bool:
     """Whether rates and records over this traffic are there."""
-    asked = ("rate(mailguard_scans_total[1m])", "job:mailguard_recipients_rejected:ratio15m")
+    asked = (
+        "rate(mailguard_scans_total[1m])",
+        "sum(rate(mailguard_backend_replies_total[5m])) > 0",
+        "job:mailguard_recipients_rejected:ratio15m",
+        "job_rule:mailguard_false_positives:ratio7d",
+        "job_zone:mailguard_false_positives:ratio7d",
+    )
     return all(prometheus.query(expression) for expression in asked)
 
 

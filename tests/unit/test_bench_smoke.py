@@ -31,6 +31,8 @@ from tests.bench.sections import PAGE, heading, keeping, split, with_section
 from tests.bench.sink import Sink, Taken, listen
 from tests.bench.subjects import Mailguard
 
+pytestmark = pytest.mark.slow
+
 SERVERS = len(REAL_PEERS) + 3
 """In turn: two shapes of mailguard, and the peer of stock parts, besides the real ones."""
 SMALL = Load("small", connections=6, at_once=3, messages=2, size=4096)

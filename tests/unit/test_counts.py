@@ -15,6 +15,8 @@ import pytest
 
 from tests.bench.counts import LOADS, MEMORY, counted
 
+pytestmark = pytest.mark.slow
+
 Counts = dict[str, dict[str, float]]
 
 FIGURES: Counts = {

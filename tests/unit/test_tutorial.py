@@ -16,6 +16,8 @@ from mailguard.positions import Problems
 from tests.support.consoles import Shown, run, shown
 from tests.support.pages import ROOT, Block, blocks, sections, table
 
+pytestmark = pytest.mark.slow
+
 FOLDER = ROOT / "docs/policy"
 PAGE = (FOLDER / "README.md").read_text()
 SECTIONS = sections(PAGE)

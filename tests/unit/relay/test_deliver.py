@@ -146,6 +146,7 @@ async def test_an_early_refusal_is_ours(both: Setup, sink: Sink, second: Sink, f
     assert second.connections == []
 
 
+@pytest.mark.slow
 async def test_a_backend_that_stops_reading_fails_in_time(sink: Sink) -> None:
     sink.on("DATA", b"354 go on", Stall(deaf=True))
     sink.on("chunk", Stall(deaf=True))

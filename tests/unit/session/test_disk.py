@@ -28,7 +28,10 @@ def _may_mount() -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(not _may_mount(), reason="nothing may be mounted here (it wants root)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not _may_mount(), reason="nothing may be mounted here (it wants root)"),
+]
 
 
 def long(octets: int) -> bytes:

@@ -19,6 +19,8 @@ from tests.support.sink import Sink
 from tests.unit.session.conftest import POLICY
 from tests.unit.session.serving import BOUND, Place
 
+pytestmark = pytest.mark.slow
+
 
 async def test_sigterm_drains_and_ends_with_0(place: Place) -> None:
     served = await place.serve()

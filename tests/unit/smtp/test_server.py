@@ -591,6 +591,7 @@ async def test_content_cut_off_is_no_message(server: Server) -> None:
     assert "end_of_data" not in server.stories[0].log
 
 
+@pytest.mark.slow
 async def test_a_client_that_does_not_read_is_cut(server: Server) -> None:
     await server.start(command_timeout=0.5, close_timeout=0.2, max_commands_without_mail=10**6)
     client = await server.connect()
