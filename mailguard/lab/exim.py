@@ -10,6 +10,7 @@ the laboratory asks nobody outside.
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -74,6 +75,10 @@ tls_privatekey = {folder}/key.pem"""
 _AMPLE_LIMITS = """\
 smtp_accept_queue_per_connection = 0
 smtp_accept_max_per_connection = 0"""
+
+_QUEUE_ONLY = """\
+queue_only
+split_spool_directory"""
 
 _ACL = """\
 begin acl
@@ -153,6 +158,7 @@ class Exim(Server):
         macros: lines of macros before the parts of ``deploy``.
         lmtp: Dovecot's socket, where the mailboxes are not Exim's own but Dovecot's (``deploy/dovecot``).
         certificate: PEM files of a certificate and its key, which are copied; without them there is no STARTTLS.
+        queue_only: take messages without delivering them, which is most of Exim's work, until :meth:`run_queue`.
     """
 
     program, package, user = "exim4", "exim4-daemon-heavy", "Debian-exim"
@@ -169,8 +175,10 @@ class Exim(Server):
         macros: Iterable[str] = (),
         lmtp: Path | None = None,
         certificate: tuple[Path, Path] | None = None,
+        queue_only: bool = False,
     ) -> None:
         super().__init__(folder)
+        self._queue_only = queue_only
         self.users = tuple(users)
         self.port, self.proxy_port = free_port(), free_port()
         self.mail = make_folder(folder / "mail", self.run_as)
@@ -184,6 +192,7 @@ class Exim(Server):
         for part in (*shipped("deploy/exim").glob("*.conf"), *shipped("deploy/dovecot").glob("exim-*.conf")):
             shutil.copy(part, deployed)
         tls = self._own_certificate(*certificate) if certificate else _NO_TLS
+        macros = [*macros, _QUEUE_ONLY] if queue_only else macros
         main = self._main_part(default_limits, relay_hosts, lmtp, tls, macros)
         deliveries = self._own_mailboxes(junk_router) if lmtp is None else self._dovecots_mailboxes()
         configuration = folder / "exim.conf"
@@ -203,12 +212,41 @@ class Exim(Server):
 
     @override
     def command(self) -> list[str]:
-        return [self.binary, "-C", str(self.folder / "exim.conf"), "-bdf", "-q5s"]
+        runner = [] if self._queue_only else ["-q5s"]
+        return [*self._exim, "-bdf", *runner]
 
     @override
     def answers(self) -> bool:
         """Whether it greets."""
         return greets(("127.0.0.1", self.port), b"220 ", b"QUIT\r\n")
+
+    @property
+    def _exim(self) -> list[str]:
+        return [self.binary, "-C", str(self.folder / "exim.conf")]
+
+    @property
+    def queued(self) -> int:
+        """How many messages are in its queue."""
+        return sum(1 for _ in (self.folder / "spool" / "input").rglob("*-[HJ]"))
+
+    def run_queue(self, timeout: float, runners: int = 2) -> None:
+        """Deliver what is in the queue; ``runners``: processes that do so side by side.
+
+        Raises:
+            subprocess.TimeoutExpired: they have not ended within ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        running = [
+            subprocess.Popen([*self._exim, "-q"])  # noqa: S603  its own binary
+            for _ in range(runners)
+        ]
+        try:
+            for runner in running:
+                runner.wait(max(deadline - time.monotonic(), 0))
+        finally:
+            for runner in running:
+                runner.kill()
+                runner.wait()
 
     def mailbox(self, user: str) -> Iterator[Delivered]:
         """Every message delivered to ``user``, in all folders."""

@@ -39,17 +39,16 @@ class Maildirs:
         self._exim = exim
         self.found: Counter[str] = Counter()
 
-    async def settled(self, bound: float = 300.0) -> Counter[str]:
-        """How often each Message-ID was delivered, once Exim's queue is empty.
+    async def settled(self, bound: float = 900.0) -> Counter[str]:
+        """Have Exim deliver what it has taken; how often each Message-ID was delivered then.
 
         Raises:
-            SoakFailed: it is not within ``bound`` seconds.
+            SoakFailed: its queue is not empty within ``bound`` seconds.
         """
         deadline = time.monotonic() + bound
-        spool = self._exim.folder / "spool" / "input"
-        while queued := len(list(spool.glob("*-[HJ]"))):
+        while queued := self._exim.queued:
             require(time.monotonic() < deadline, f"{queued} messages are still in Exim's queue after {bound:g} s")
-            await asyncio.sleep(0.1)
+            await asyncio.to_thread(self._exim.run_queue, max(deadline - time.monotonic(), 1))
         await asyncio.to_thread(self._collect)
         return self.found
 

@@ -53,7 +53,7 @@ class Place:
         """Start all but mailguard."""
         lab = self._lab
         self._dns = lab.dns()
-        self.exim = lab.exim(macros=[f"MAILGUARD_CONNECTIONS = {_EXIM_CONNECTIONS}"])
+        self.exim = lab.exim(macros=[f"MAILGUARD_CONNECTIONS = {_EXIM_CONNECTIONS}"], queue_only=True)
         self.maildirs = Maildirs(self.exim)
         self.serving = Serving(lab.scratch / "mailguard")
         self.policy = self.serving.folder / "policy.yaml"

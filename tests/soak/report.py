@@ -28,13 +28,14 @@ of them and only prints what it finds, `make soak ARGS=PART` one. `make test` ru
 first thing that is not as it must be, so whatever stands here held for every message.
 
 *How.* `mailguard serve` with two workers, a journal, and the shipped policy without its rules about content (no scanner
-runs: SpamAssassin would take all there is), before an Exim that delivers into Maildirs. Each message has an id of its
-own, and none is sent twice ([why](decisions/0175-what-a-soak-counts.md)). Each connection is of a new client, so lists,
-reverse name, EHLO name and sender are asked about. At the end every id is looked for in the Maildirs and in the
-journal: what was answered 250 is in the Maildirs exactly once and has its record exactly once; what was answered 4yz is
-not there; what was not answered is there once at the most.
+runs: SpamAssassin would take all there is), before an Exim that takes messages while the load lasts and delivers them
+into Maildirs after it. Each message has an id of its own, and none is sent twice
+([why](decisions/0175-what-a-soak-counts.md)). Each connection is of a new client, so lists, reverse name, EHLO name and
+sender are asked about. At the end every id is looked for in the Maildirs and in the journal: what was answered 250 is
+in the Maildirs exactly once and has its record exactly once; what was answered 4yz is not there; what was not answered
+is there once at the most.
 
-Everything shares the machine's cores: mailguard, Exim with processes for each message, resolver, DNS lists, the
+Everything shares the machine's cores: mailguard, Exim, resolver, DNS lists, the
 senders, and whatever else runs, which the load average shows. The rates are what was left, not what mailguard can do:
 that is [performance.md](performance.md).
 """
