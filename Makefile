@@ -101,7 +101,7 @@ test-mutants: venv
 test-dashboards: venv
 	@command -v npm >/dev/null || sh $(setup)/packages.sh nodejs npm
 	@mkdir -p build/dashboards && cp deploy/grafana/schema/package.json deploy/grafana/schema/package-lock.json build/dashboards
-	npm ci --prefix build/dashboards --no-audit --no-fund
+	cd build/dashboards && npm ci --no-audit --no-fund
 	$(bin)/python -m deploy.grafana.source.typed >build/dashboards/dashboards.ts
 	cd build/dashboards && node_modules/.bin/tsc --noEmit --strict --skipLibCheck --module nodenext --target es2022 dashboards.ts
 

@@ -102,6 +102,9 @@ class Dnsbl:
             item = self._lists.get(name)
             # A list that is asked no more is no alarm; multiprocess metrics cannot be taken back.
             metrics.DNSBL_HEALTHY.labels(zone=name).set(0 if item and item.ill else 1)
+        for name in self._lists:
+            metrics.from_the_start(metrics.DNSBL_QUERIES, *((name, outcome) for outcome in Outcome))
+            metrics.from_the_start(metrics.DNSBL_UNMATCHED, (name,))
         self._changed.set()
 
     async def ask(

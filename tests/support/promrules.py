@@ -14,6 +14,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 RULE_FILES = (PROMETHEUS / "mailguard.recording.yml", PROMETHEUS / "mailguard.alerts.yml")
 TESTS = PROMETHEUS / "tests" / "alerts.test.yml"
+EDGES = PROMETHEUS / "tests" / "edges.test.yml"
 GRAFANA = DEPLOY / "grafana"
 
 _DURATION = re.compile(r"(\[|\boffset )(\d+)([mhd])\b")

@@ -14,6 +14,7 @@ import structlog.testing
 
 from mailguard import metrics
 from mailguard.checks.dnsbl import JITTER, Dnsbl
+from mailguard.checks.dnsbl_answers import Outcome
 from mailguard.checks.dnsbl_names import query_name
 from mailguard.dns import Resolver
 from mailguard.facts import Answer, ClientAddress, Codes, DnsblZone, Known, Unknown
@@ -321,6 +322,19 @@ async def test_other_lists_after_a_reload_and_known_ones_as_they_were() -> None:
     assert (set(answers), type(answers["zen"]), answers["new"]) == ({"zen", "new"}, Unknown, NOT_LISTED)
     world.dnsbl.reconfigure([COP])
     assert metric("dnsbl_healthy", zone="zen") == 1
+
+
+async def test_what_is_counted_of_a_list_is_there_before_it_is_asked() -> None:
+    """Or the first code that no table knows, the first question without answer, would be no increase."""
+    World(DnsblZone("fresh", "fresh.example"))
+    found = {
+        key
+        for each in metrics.REGISTRY.collect()
+        for sample in each.samples
+        for key in [(sample.name, *sample.labels.values())]
+    }
+    assert ("mailguard_dnsbl_unmatched_codes_total", "fresh") in found
+    assert {("mailguard_dnsbl_queries_total", "fresh", outcome) for outcome in Outcome} <= found
 
 
 async def test_two_lists_of_one_name_change_nothing() -> None:
