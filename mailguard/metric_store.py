@@ -1,10 +1,11 @@
 """The metrics of several processes as one: a few files a process that others read, and one exposition of them all.
 
 Each process that counts has a *slot*, a number that no other living process has. Its values lie in files of that number
-which it maps into memory (multiprocess mode of prometheus_client): to count costs no system call, and what was counted
-outlives the process. Whoever takes the slot next counts on from there, so counters and histograms never go back, and
-there are never more files than slots, however many processes came and went. Gauges tell of a living process alone: all
-have one of the ``live`` modes (:mod:`mailguard.metrics`), and their files go when it ends (:func:`slot_ended`).
+which it maps into memory, in the format of prometheus_client's multiprocess mode: to count is to add to a number there,
+without a system call, and what was counted outlives the process. Whoever takes the slot next counts on from there, so
+counters and histograms never go back, and there are never more files than slots, however many processes came and went.
+Gauges tell of a living process alone: all have one of the ``live`` modes (:mod:`mailguard.metrics`), and their files go
+when it ends (:func:`slot_ended`).
 
 Failure: a process that is killed leaves what it last wrote. A new entry counts once it is whole, so that nothing is
 torn but a file that was just being made, which is empty. A file that cannot be read for whatever reason is left out of
@@ -19,14 +20,15 @@ import json
 import os
 import struct
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, values
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
-from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
@@ -41,12 +43,14 @@ ROOM: Final = {
     "gauge_livemostrecent": 1 << 16,
 }
 """Octets taken for the file of each kind at first; a label set of a histogram takes some 3 KB."""
-_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Where prometheus_client looks for the folder, in the environment."""
-_mapped: Final[Callable[[Callable[[], int]], Any]] = values.MultiProcessValue
+_key: Final[Callable[..., str]] = mmap_key
 _gauges_gone: Final[Callable[[int, str], None]] = mark_process_dead
 _merge: Final[Callable[[list[str]], Iterable[Metric]]] = MultiProcessCollector.merge
 _entries: Final[Callable[[str], Iterable[tuple[str, float, float, int]]]] = MmapedDict.read_all_values_from_file
+_CELLS: Final = 16
+"""Octets of a number and its time."""
+_LOCK: Final = threading.Lock()
+"""Of all values: threads count too."""
 _UNREADABLE: Final = (OSError, RuntimeError, ValueError, TypeError, struct.error)
 """What prometheus_client raises of a file that is gone, cut, or holds something else."""
 
@@ -78,8 +82,74 @@ def open_slot(directory: Path, slot: int) -> None:
             file.unlink()
     for kind, room in ROOM.items():
         _take_room(directory / f"{kind}_{slot}.db", room)
-    os.environ[_FOLDER] = str(directory)
-    values.ValueClass = _mapped(lambda: slot)
+    values.ValueClass = _Files(directory, slot).value
+
+
+class _Files:
+    """The files of one slot. A process that has them forks no other that counts: both would count in the same place."""
+
+    def __init__(self, directory: Path, slot: int) -> None:
+        self._directory = directory
+        self._slot = slot
+        self._files: dict[str, _File] = {}
+
+    def value(
+        self,
+        kind: str,
+        metric: str,
+        series: str,
+        names: Sequence[str],
+        labels: Sequence[str],
+        help_: str,
+        multiprocess_mode: str = "",
+    ) -> _Value:
+        """The value of one series: what prometheus_client makes of its ``ValueClass`` for each."""
+        file = f"{kind}_{multiprocess_mode}" if multiprocess_mode else kind
+        with _LOCK:
+            if file not in self._files:
+                self._files[file] = _File(self._directory / f"{file}_{self._slot}.db")
+            return _Value(self._files[file].cells(_key(metric, series, names, labels, help_)))
+
+
+class _File(MmapedDict):
+    """One file, mapped."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))  # type: ignore[no-untyped-call]
+
+    def cells(self, key: str) -> memoryview[float]:
+        """The number of ``key`` and its time, of doubles; the entry is made where it is missing.
+
+        A file that outgrows its room is mapped anew; what was given before stays as good, for it is the same pages.
+        """
+        self.read_value(key)  # type: ignore[no-untyped-call]
+        position = self._positions[key]
+        return memoryview(self._m)[position : position + _CELLS].cast("d")
+
+
+class _Value:
+    """One number in a file. Other processes read it at any time: a double is written whole, as it is aligned."""
+
+    __slots__ = ("_cells",)
+
+    def __init__(self, cells: memoryview[float]) -> None:
+        self._cells = cells
+
+    def inc(self, amount: float) -> None:
+        with _LOCK:
+            self._cells[0] += amount
+
+    def set(self, value: float, timestamp: float | None = None) -> None:
+        """``timestamp``: when, for gauges of which the latest counts."""
+        with _LOCK:
+            self._cells[0] = value
+            self._cells[1] = timestamp or 0.0
+
+    def get(self) -> float:
+        return self._cells[0]
+
+    def get_exemplar(self) -> None:
+        """None: they are not kept."""
 
 
 def _take_room(file: Path, room: int) -> None:

@@ -1,7 +1,7 @@
 """Every metric, declared once: name, unit, labels and their bounded values, help (operations.md, "Metrics").
 
-No label ever holds an address, a host name or free text. Code that counts imports the metric from here and keeps
-the label child where it counts often. ``docs/reference/metrics.md`` is generated from :data:`METRICS`.
+No label ever holds an address, a host name or free text. Code that counts imports the metric from here.
+``docs/reference/metrics.md`` is generated from :data:`METRICS`.
 
 Where there are several processes (:mod:`mailguard.metric_store`), counters and histograms are added up, of dead ones
 too; a gauge says here which of the living processes' values is shown. So each is set by whoever knows it, when it
@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final, Literal, TypeAlias
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
+
+from mailguard.metric_kinds import Counter, Histogram
 
 _disable_created: Final[Callable[[], None]] = disable_created_metrics
 _disable_created()  # when a series began says nothing where processes take over each other's

@@ -19,12 +19,14 @@ import sys
 from pathlib import Path
 from mailguard import metric_store
 metric_store.open_slot(Path(sys.argv[1]), int(sys.argv[2]))
+exec(sys.argv[4])
 from mailguard import metrics
 exec(sys.argv[3])
 print("counted", flush=True)
 sys.stdin.read()
 """
-"""Counts by the statements of its third argument, says so, and lives until its standard input ends."""
+"""Counts by the statements of its third argument, says so, and lives until its standard input ends; the fourth's come
+before there are metrics."""
 
 
 @pytest.fixture
@@ -34,9 +36,9 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def process(folder: Path, slot: int, statements: str) -> subprocess.Popen[str]:
+def process(folder: Path, slot: int, statements: str, before: str = "") -> subprocess.Popen[str]:
     started = subprocess.Popen(
-        [sys.executable, "-c", COUNTING, str(folder), str(slot), statements],
+        [sys.executable, "-c", COUNTING, str(folder), str(slot), statements, before],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -110,6 +112,50 @@ def test_a_killed_process_leaves_its_counters_and_no_gauges(folder: Path) -> Non
     found = shown(folder)
     assert found["connections_total{end=quit}"] == 10
     assert not [name for name in found if name.startswith(("sessions_in_flight", "backend_up", "policy_load_"))]
+
+
+FIXED_TIME = """
+import time
+time.time = lambda: 1795262400.25
+"""
+THEIRS = (
+    FIXED_TIME
+    + """
+import os
+from prometheus_client import values
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
+values.ValueClass = values.MultiProcessValue(lambda: int(sys.argv[2]))
+"""
+)
+"""Has prometheus_client keep the values."""
+
+EVERYTHING = """
+for turn in range(300):
+    metrics.CONNECTIONS.labels("quit").inc()
+    metrics.MESSAGES.labels("reject", f"rule {turn}").inc(turn / 7)
+    metrics.DNSBL_SECONDS.labels(f"list {turn % 250}").observe(turn / 100)
+    metrics.SESSIONS.inc(3)
+    metrics.SESSIONS.dec()
+    metrics.BACKEND_UP.labels("a:25").set(turn % 2)
+    metrics.POLICY_FINGERPRINT.set(turn)
+metrics.POLICY_LOADED.set_to_current_time()
+"""
+
+
+@pytest.mark.parametrize("turns", [[EVERYTHING], [ONE, EVERYTHING, EVERYTHING]])
+def test_files_are_as_prometheus_client_writes_them(tmp_path: Path, turns: list[str]) -> None:
+    """To the octet, of a slot's first process and of later ones; one of the files outgrows its room."""
+    theirs, ours = (_written(tmp_path / str(len(before)), turns, before) for before in (THEIRS, FIXED_TIME))
+    assert theirs.keys() == ours.keys()
+    assert [name for name in theirs if theirs[name] != ours[name]] == []
+    assert len(ours["histogram_3.db"]) > metric_store.ROOM["histogram"]
+
+
+def _written(directory: Path, turns: list[str], before: str) -> dict[str, bytes]:
+    metric_store.prepare(directory)
+    for statements in turns:
+        ended(process(directory, 3, statements, before))
+    return {file.name: file.read_bytes() for file in directory.iterdir()}
 
 
 def test_generations_leave_no_files_behind(folder: Path) -> None:

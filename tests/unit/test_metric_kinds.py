@@ -1,0 +1,53 @@
+"""Our counters and histograms count what prometheus_client's count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import prometheus_client
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+
+from mailguard.metric_kinds import Counter, Histogram
+
+BUCKETS = (0.001, 0.5, 1, 10)
+LABELS = st.sampled_from(["a", "b", "c"])
+AMOUNTS = st.sampled_from([*BUCKETS, float("inf")]) | st.floats(0, 20)
+
+
+def shown(counter: Any, histogram: Any, events: list[tuple[str, float]]) -> bytes:
+    """What a scrape sees after ``events``."""
+    registry = CollectorRegistry()
+    counted = counter("counted", "", ["label"], registry=registry)
+    plain = counter("plain", "", registry=registry)
+    observed = histogram("observed", "", ["label"], registry=registry, buckets=BUCKETS)
+    for label, amount in events:
+        counted.labels(label).inc()
+        counted.labels(label=label).inc(amount)
+        plain.inc(amount)
+        observed.labels(label).observe(amount)
+    return b"".join(line for line in generate_latest(registry).splitlines(keepends=True) if b"_created" not in line)
+
+
+@given(st.lists(st.tuples(LABELS, AMOUNTS), max_size=30))
+def test_a_scrape_sees_the_same(events: list[tuple[str, float]]) -> None:
+    theirs = shown(prometheus_client.Counter, prometheus_client.Histogram, events)
+    assert shown(Counter, Histogram, events) == theirs
+
+
+def test_a_child_is_made_once() -> None:
+    counter = Counter("counter", "", ["label"], registry=None)
+    assert counter.labels("a") is counter.labels(label="a") is counter.labels("a")
+    assert counter.labels(1) is counter.labels("1")
+
+
+def test_mistakes_are_told() -> None:
+    counter = Counter("counter", "", ["label"], registry=None)
+    with pytest.raises(ValueError, match="grows"):
+        counter.labels("a").inc(-1)
+    with pytest.raises(ValueError, match="label"):
+        counter.labels("a", "b")
+    with pytest.raises(ValueError, match="label"):
+        Counter("plain", "", registry=None).labels("a")
