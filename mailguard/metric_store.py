@@ -165,14 +165,15 @@ def slot_ended(directory: Path, slot: int) -> None:
     _gauges_gone(slot, str(directory))
 
 
-def exposition(directory: Path | None) -> bytes:
-    """All metrics in Prometheus' text format: of all slots of ``directory``, or without one those of this process."""
+def exposition(directory: Path | None, *more: Collector) -> bytes:
+    """All metrics in Prometheus' text format: of all slots of ``directory``, and ``more``; or those of this process."""
     if directory is None:
         from mailguard.metrics import REGISTRY
 
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
-    registry.register(_Slots(directory))
+    for collector in (_Slots(directory), *more):
+        registry.register(collector)
     return generate_latest(registry)
 
 

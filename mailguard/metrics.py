@@ -267,6 +267,23 @@ OBSERVING = _gauge(
 RESTARTS = _counter("process_restarts_total", "Processes that died and were replaced.", role="worker, admin")
 
 
+def _looked_up(kind: str, name: str, help_: str, **labels: str) -> MetricSpec:
+    """A metric that nobody counts: its values are found when somebody asks."""
+    _declare(kind, name, help_, labels, "each")
+    return METRICS[-1]
+
+
+_PROCESS = {"role": "supervisor, admin, worker, loader", "slot": "of a worker: 0 to twice `workers`"}
+
+PROCESS_MEMORY = _looked_up(
+    "gauge",
+    "process_resident_memory_bytes",
+    "Memory of a process that is not swapped out; what processes share counts in each.",
+    **_PROCESS,
+)
+PROCESS_SECONDS = _looked_up("counter", "process_cpu_seconds_total", "Processor time of a process.", **_PROCESS)
+
+
 def from_the_start(counter: Counter, *series: tuple[str, ...]) -> None:
     """Show ``series``, each by its labels' values, before they count: `increase()` does not see a series' first value.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from mailguard.admin.health import Health
 from mailguard.metric_store import exposition
@@ -16,14 +17,18 @@ from mailguard.metric_store import exposition
 class Admin:
     """Serves the pages on ``host``:``port`` (0: a free one) between ``start`` and ``stop``.
 
-    ``metrics``: the folder of :mod:`mailguard.metric_store`; None for those of this process.
+    ``metrics``: the folder of :mod:`mailguard.metric_store`; None for those of this process. ``more``: what /metrics
+    shows besides those of the folder.
     """
 
-    def __init__(self, host: str, port: int, health: Callable[[], Health], metrics: Path | None = None) -> None:
+    def __init__(
+        self, host: str, port: int, health: Callable[[], Health], metrics: Path | None = None, *more: Collector
+    ) -> None:
         self._host = host
         self._port = port
         self._health = health
         self._folder = metrics
+        self._more = more
         self._runner: web.AppRunner | None = None
 
     async def start(self, bound: socket.socket | None = None) -> int:
@@ -54,7 +59,7 @@ class Admin:
             self._runner = None
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=exposition(self._folder), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=exposition(self._folder, *self._more), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         health = self._health()

@@ -1,7 +1,8 @@
 """The admin pages as a process: ``python -m mailguard.children.admin CHANNEL METRICS``.
 
-Serves /metrics from the files of all workers, and /healthz and /readyz from what the supervisor passes on of them. It
-touches no mail: where it dies, the supervisor starts it again, and mail goes on. It ends with the supervisor.
+Serves /metrics from the files of all workers and from /proc, /healthz and /readyz from what the supervisor passes on
+of them. It touches no mail: where it dies, the supervisor starts it again, and mail goes on. It ends with the
+supervisor.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from mailguard import log
 from mailguard.admin.health import Health
+from mailguard.admin.processes import Processes
 from mailguard.admin.server import Admin
 from mailguard.admin.tree import health_of
 from mailguard.channel import Channel, ChannelClosed, Kind, Message
@@ -30,8 +32,8 @@ class Pages:
         self._channel = channel
         self._settings: Settings = start.settings_of(begin.fields)
         self._bound = socket.socket(fileno=begin.descriptors[0])
-        self._pages = Admin("", 0, self.health, metrics)
         self._status: dict[str, Any] = {}
+        self._pages = Admin("", 0, self.health, metrics, Processes(lambda: self._status))
         self._heard_at = 0.0
         self._ended = asyncio.Event()
 

@@ -160,6 +160,36 @@ _CAPACITY = Row(
             alert="MailguardOverloaded",
         ),
         Panel(
+            "Memory of each process",
+            "Resident; what processes share counts in each. A worker takes some 80 MB, and `max_message_memory` for "
+            "each message that it holds. One that only grows: a fault of mailguard's; `mailguard reload --all` gives "
+            "it a new process.",
+            "lines",
+            (
+                Query(
+                    gauge("process_resident_memory_bytes", "instance,role,slot"),
+                    "{{instance}}: {{role}} {{slot}}",
+                ),
+            ),
+            unit="bytes",
+            alert="MailguardMemory",
+        ),
+        Panel(
+            "Processor time of each process",
+            "Of one processor: a worker at 100 % has no more to give. One alone for long: a message or a condition "
+            "that takes long; all: more workers, up to the number of processors, or another node.",
+            "lines",
+            (
+                Query(
+                    rate("process_cpu_seconds_total", "instance,role,slot"),
+                    "{{instance}}: {{role}} {{slot}}",
+                ),
+            ),
+            unit="percentunit",
+            steps=at_least(0.8, 0.95),
+            alert="MailguardLoopLag",
+        ),
+        Panel(
             "Duration of connections",
             "Long ones take slots: slow senders, or waiting for scanners and backend.",
             "lines",
