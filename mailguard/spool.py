@@ -190,8 +190,14 @@ class Content:
         Raises:
             SpoolLost: the file cannot be read back.
         """
-        yield from (self._head[i : i + size] for i in range(0, len(self._head), size))
-        for position in range(self._start, self._end, size):
+        # What is left of the head goes with the beginning of the body: a short message is one piece, and one write.
+        whole = len(self._head) // size * size
+        yield from (self._head[i : i + size] for i in range(0, whole, size))
+        rest = self._head[whole:]
+        first = min(self._end - self._start, size - len(rest))
+        if rest or first:
+            yield rest + self._body().read(self._start, first) if first else rest
+        for position in range(self._start + first, self._end, size):
             yield self._body().read(position, min(size, self._end - position))
 
     def prefix(self, count: int) -> bytes:

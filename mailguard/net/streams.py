@@ -14,10 +14,11 @@ text is a private cause for the log. After any failure the stream is good for :m
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
-from collections.abc import Callable
 from typing import Final, cast
 
+from mailguard.net.alarm import Alarm
 from mailguard.net.encryption import Encryption, TlsError
 
 HIGH_WATER: Final = 65_536
@@ -40,6 +41,8 @@ class _Wire(asyncio.Protocol):
     """What has come, and how the connection stands; wakes the one task that waits."""
 
     def __init__(self) -> None:
+        self.alarm = Alarm()
+        self.kernel = select.poll()
         self.buffer = bytearray()
         self.ended = ""
         """Why nothing more will come; empty while the peer may speak."""
@@ -49,13 +52,14 @@ class _Wire(asyncio.Protocol):
         self.arrived = False
         """Whether something came since this was last made False."""
         self._reading = True
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         # Writing pauses while anything is queued: what was drained is with the kernel, the rest can still be taken
         # back.
         self.transport.set_write_buffer_limits(high=0)
+        self.kernel.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         self.arrived = True
@@ -99,28 +103,31 @@ class _Wire(asyncio.Protocol):
         self.writable = True
         self._wake()
 
-    def _wake(self) -> None:
+    def _wake(self, in_time: bool = True) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._waiter.set_result(in_time)
 
-    async def until(self, ready: Callable[[], bool], deadline: float) -> None:
-        """Wait until ``ready()``.
+    def _too_late(self) -> None:
+        self._wake(False)
+
+    async def change(self, deadline: float) -> None:
+        """Wait until something has come, or ended, or can be written again.
 
         Raises:
-            StreamTimeout: not before ``deadline``.
+            StreamTimeout: nothing of it before ``deadline``.
         """
-        while not ready():
-            if not self._reading and not self.ended:
-                self._reading = True
-                self.transport.resume_reading()
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._waiter
-            except TimeoutError:
-                raise StreamTimeout("no answer in time") from None
-            finally:
-                self._waiter = None
+        if not self._reading and not self.ended:
+            self._reading = True
+            self.transport.resume_reading()
+        alarm = self.alarm
+        self._waiter = waiter = alarm.loop.create_future()
+        alarm.set(deadline, self._too_late)
+        try:
+            if not await waiter:
+                raise StreamTimeout("no answer in time")
+        finally:
+            self._waiter = None
+            alarm.clear()
 
 
 async def _open(address: str) -> _Wire:
@@ -134,10 +141,17 @@ async def _open(address: str) -> _Wire:
 
 
 class Stream:
-    """One connection that we opened; made by :meth:`connect`."""
+    """One connection that we opened; made by :meth:`connect`.
+
+    Attributes:
+        alarm: rings while nobody waits on this stream, if its user sets it; every wait here clears it.
+        time: the clock of deadlines.
+    """
 
     def __init__(self, wire: _Wire) -> None:
         self._wire = wire
+        self.alarm = wire.alarm
+        self.time = wire.alarm.loop.time
 
     @classmethod
     async def connect(cls, address: str, deadline: float) -> Stream:
@@ -170,6 +184,11 @@ class Stream:
         """The peer's certificate in DER; empty without TLS."""
         return self._wire.encryption.certificate if self._wire.encryption else b""
 
+    @property
+    def quiet(self) -> bool:
+        """Whether the peer has neither ended nor said anything that was not read yet."""
+        return not (self._wire.ended or self._wire.buffer)
+
     async def start_tls(self, context: ssl.SSLContext, name: str | None, deadline: float) -> None:
         """Shake hands; all that follows is encrypted. ``name``: see :class:`~mailguard.net.encryption.Encryption`.
 
@@ -187,7 +206,8 @@ class Stream:
             while not encryption.shake_hands():
                 wire.arrived = False
                 self._write_raw(encryption.to_send())
-                await wire.until(lambda: wire.arrived or bool(wire.ended), deadline)
+                while not (wire.arrived or wire.ended):
+                    await wire.change(deadline)
         except TlsError as error:
             wire.transport.write(encryption.to_send())
             raise StreamError(f"TLS: {error}") from error
@@ -203,8 +223,8 @@ class Stream:
             StreamClosed: the peer closed, and all that it said was read.
         """
         wire = self._wire
-        if not wire.buffer:
-            await wire.until(lambda: bool(wire.buffer) or bool(wire.ended), deadline)
+        while not (wire.buffer or wire.ended):
+            await wire.change(deadline)
         if not wire.buffer:
             raise StreamClosed(wire.ended)
         octets = bytes(wire.buffer)
@@ -235,7 +255,13 @@ class Stream:
             StreamTimeout: none of these before ``deadline``.
         """
         wire = self._wire
-        await wire.until(lambda: wire.writable or bool(wire.buffer) or bool(wire.ended), deadline)
+        while not (wire.writable or wire.buffer or wire.ended):
+            await wire.change(deadline)
+
+    @property
+    def stirs(self) -> bool:
+        """Whether the kernel has something of the peer's for us, or its end, that the loop has not handed over yet."""
+        return not self._wire.ended and bool(self._wire.kernel.poll(0))
 
     async def catch_up(self) -> None:
         """Let the loop take in what has arrived, so that :attr:`ended` and :attr:`pending` are of this moment."""
@@ -244,6 +270,7 @@ class Stream:
 
     def close(self) -> None:
         """Close without waiting; what the kernel does not take at once is dropped."""
+        self.alarm.close()
         if self._wire.encryption and not self._wire.transport.is_closing():
             self._wire.transport.write(self._wire.encryption.goodbye())
         if self._wire.transport.get_write_buffer_size():
@@ -253,5 +280,6 @@ class Stream:
 
     def abort(self) -> None:
         """Close at once: what is queued is not sent, and a waiting call raises :class:`StreamClosed`."""
+        self.alarm.close()
         self._wire.ended = self._wire.ended or "closed by us"
         self._wire.transport.abort()

@@ -12,7 +12,6 @@ comes this far.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -23,7 +22,8 @@ MAX_LINE: Final = 2048
 MAX_LINES: Final = 100
 _MAX_LINES_PASSED_ON: Final = 10
 
-_LINE: Final = re.compile(rb"([2-5][0-5][0-9])(?:([ -])(.*))?", re.DOTALL)
+_LINE: Final = re.compile(rb"([2-5][0-5][0-9])(?:([ -])([^\n]*?))?\r?\n")
+"""A reply line: code, ``-`` where another follows, text."""
 _ENHANCED: Final = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?= |$)")
 
 OK: Final = frozenset((250, 251, 252))
@@ -74,35 +74,13 @@ class Answer:
         return printable(f"{self.code} {b' '.join(self.lines).decode(errors='replace')}")
 
 
-def parse_line(line: bytes) -> tuple[int, bool, bytes]:
-    """One reply line, with its line end, as code, whether it is the last, and text.
-
-    Raises:
-        NoReply: it is no reply line.
-    """
-    match = _LINE.fullmatch(line.removesuffix(b"\n").removesuffix(b"\r"))
-    if match is None:
-        raise NoReply(f"no reply line: {line[:80]!r}")
-    return int(match[1]), match[2] != b"-", match[3] or b""
-
-
-def parse_reply(lines: Sequence[bytes]) -> Answer:
-    """All lines of a reply, of which :func:`parse_line` called the last one the last.
-
-    Raises:
-        NoReply: too many lines, or lines of different codes.
-    """
-    parsed = [parse_line(line) for line in lines]
-    if len({code for code, _, _ in parsed}) != 1:
-        raise NoReply(f"lines of different codes: {lines[0][:80]!r}, {lines[-1][:80]!r}")
-    return Answer(parsed[0][0], tuple(text for _, _, text in parsed))
-
-
 class Replies:
     """Finds whole replies in what comes in."""
 
     def __init__(self) -> None:
-        self._octets = bytearray()
+        self._octets = b""
+        self._code = b""
+        """Of the lines so far of a reply that is not whole; empty before its first."""
         self._lines: list[bytes] = []
 
     @property
@@ -120,24 +98,34 @@ class Replies:
         Raises:
             NoReply: this will be none.
         """
-        while (line := self._next_line()) is not None:
-            self._lines.append(line)
-            if parse_line(line)[1]:
+        if not self._octets:
+            return None
+        while (match := _LINE.match(self._octets, 0, MAX_LINE)) is not None:
+            code, mark, text = match.groups(b"")
+            if self._lines and code != self._code:
+                raise NoReply(f"lines of different codes: {self._code!r}, {match[0][:80]!r}")
+            self._octets = self._octets[match.end() :]
+            self._lines.append(text)
+            if mark != b"-":
                 lines, self._lines = self._lines, []
-                return parse_reply(lines)
+                return Answer(int(code), tuple(lines))
             if len(self._lines) == MAX_LINES:
                 raise NoReply(f"a reply of over {MAX_LINES} lines")
+            self._code = code
+        self._check()
         return None
 
-    def _next_line(self) -> bytes | None:
-        end = self._octets.find(b"\n", 0, MAX_LINE) + 1
-        if not end:
-            if len(self._octets) >= MAX_LINE:
-                raise NoReply(f"a line of over {MAX_LINE} octets")
-            return None
-        line = bytes(self._octets[:end])
-        del self._octets[:end]
-        return line
+    def _check(self) -> None:
+        """What is here may become a line.
+
+        Raises:
+            NoReply: it is one already, but none of a reply; or it is too long.
+        """
+        line, end, _ = self._octets[:MAX_LINE].partition(b"\n")
+        if end:
+            raise NoReply(f"no reply line: {line[:80]!r}")
+        if len(line) == MAX_LINE:
+            raise NoReply(f"a line of over {MAX_LINE} octets")
 
 
 def passed_on(answer: Answer, *, silent: str) -> Reply:

@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from functools import cache
 from typing import Final
+
+from prometheus_client import Counter, Histogram
 
 from mailguard import config, metrics
 from mailguard.commands import MailFrom, RcptTo
@@ -45,6 +48,7 @@ class Dialogue:
         self.address = address
         self.transactions = 0
         self.on_end: Callable[[], None] | None = None
+        self._content_ended = 0.0
         self._stream = stream
         self._talk = talk
         self._limits = limits
@@ -77,7 +81,7 @@ class Dialogue:
 
     async def _begin(self, tls: BackendTls | None, patience: float) -> None:
         while not self._talk.open:
-            await self._answer(patience)
+            await self._answer(patience, self._stream.time())
             if self._talk.handshake_due and tls is not None:
                 await self._secure(tls, patience)
 
@@ -97,12 +101,20 @@ class Dialogue:
     @property
     def alive(self) -> bool:
         """Whether the backend still waits for us: it has not closed, nor said something unasked (like 421)."""
-        return not (self._stream.ended or self._stream.pending or self._talk.pending)
+        return self._stream.quiet and not self._talk.pending
 
     @property
     def reusable(self) -> bool:
         """Whether another transaction may be begun on it."""
-        return self.alive and self._talk.idle
+        return self._stream.quiet and self._talk.idle
+
+    def rest(self, seconds: float, ring: Callable[[], None]) -> None:
+        """Nobody speaks for now: ``ring`` is called where that lasts for ``seconds``, that is until :meth:`rouse`."""
+        self._stream.alarm.set(_after(seconds), ring)
+
+    def rouse(self) -> None:
+        """Somebody speaks again, or the connection is given up."""
+        self._stream.alarm.clear()
 
     async def envelope(self, mail: MailFrom, recipients: Collection[RcptTo]) -> tuple[Answer, list[Answer]]:
         """MAIL and RCPT for each of ``recipients``; a refused MAIL ends the dialogue, with no answers to RCPT.
@@ -132,13 +144,18 @@ class Dialogue:
             answer = await self._next("data")
             if answer.code != 354:
                 return answer
+        in_pieces = False
         for piece in content.chunks():
             check()
             if not self.alive:
                 return await self._next("content")
-            await self._send(self._talk.content(piece))
-        # A backend that died or refused meanwhile is noticed here: after the end that would be a doubtful delivery.
-        await self._stream.catch_up()
+            if octets := self._talk.content(piece):
+                in_pieces = True
+                await self._send(octets)
+        # A backend that died or refused meanwhile is noticed here: after the end that would be a doubtful delivery. Of
+        # content that is one piece nothing was awaited since the loop last looked at the sockets (decision 0176).
+        if in_pieces or self._stream.stirs:
+            await self._stream.catch_up()
         check()
         return None if self.alive else await self._next("content")
 
@@ -149,10 +166,11 @@ class Dialogue:
             BackendFailed: the connection was gone before, and the backend cannot have seen them.
         """
         self._write(self._talk.end())
+        self._content_ended = self._stream.time()
 
     async def final(self) -> Answer:
-        """The reply to the content: taken or refused."""
-        return await self._answer(self._limits.backend_final_timeout)
+        """The reply to the content: taken or refused. Where a call was cancelled, the next goes on waiting for it."""
+        return await self._answer(self._limits.backend_final_timeout, self._content_ended)
 
     def quit(self) -> None:
         """QUIT without waiting for the answer, which concerns nobody; in the middle of content a cut."""
@@ -184,8 +202,7 @@ class Dialogue:
             raise BackendFailed(str(error)) from error
 
     async def _send(self, octets: bytes) -> None:
-        if octets:
-            self._write(octets)
+        self._write(octets)
         try:
             await self._stream.drain(_after(self._limits.backend_reply_timeout))
         except StreamError as error:
@@ -194,13 +211,11 @@ class Dialogue:
     async def _next(self, command: Command) -> Answer:
         """The answer to ``command``, those to commands before it passed over."""
         while self._talk.expects != command:
-            await self._answer(self._limits.backend_reply_timeout)
-        return await self._answer(self._limits.backend_reply_timeout)
+            await self._answer(self._limits.backend_reply_timeout, self._stream.time())
+        return await self._answer(self._limits.backend_reply_timeout, self._stream.time())
 
-    async def _answer(self, seconds: float) -> Answer:
-        """Send what may be sent, and read the next answer."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+    async def _answer(self, seconds: float, began: float) -> Answer:
+        """Send what may be sent, and read the next answer, which may take ``seconds`` from ``began`` on."""
         if octets := self._talk.octets():
             self._write(octets)
         command = self._talk.expects or "content"
@@ -212,7 +227,7 @@ class Dialogue:
             raise
         _count(self.address, command, str(answer.code // 100))
         if command in _TIMED:
-            metrics.BACKEND_SECONDS.labels(command).observe(loop.time() - began)
+            _seconds(command).observe(self._stream.time() - began)
         return answer
 
     async def _read(self, command: Command, deadline: float) -> Answer:
@@ -226,4 +241,14 @@ class Dialogue:
 
 
 def _count(address: str, command: Command, class_: str) -> None:
-    metrics.BACKEND_REPLIES.labels(address, command, class_).inc()
+    _counter(address, command, class_).inc()
+
+
+@cache
+def _counter(address: str, command: Command, class_: str) -> Counter:
+    return metrics.BACKEND_REPLIES.labels(address, command, class_)
+
+
+@cache
+def _seconds(command: Command) -> Histogram:
+    return metrics.BACKEND_SECONDS.labels(command)

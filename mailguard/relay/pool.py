@@ -7,7 +7,7 @@ out; what is not seen even then shows at its first command, before anything was 
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from mailguard.relay.backend import Dialogue
 
@@ -17,13 +17,13 @@ class Pool:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._waiting: dict[Dialogue, asyncio.TimerHandle] = {}
+        self._waiting: dict[Dialogue, None] = {}
 
     def take(self) -> Dialogue | None:
         """One that lives; None where there is none."""
         while self._waiting:
-            dialogue, timer = self._waiting.popitem()
-            timer.cancel()
+            dialogue, _ = self._waiting.popitem()
+            dialogue.rouse()
             if dialogue.reusable:
                 return dialogue
             dialogue.quit()
@@ -31,14 +31,13 @@ class Pool:
 
     def put(self, dialogue: Dialogue) -> None:
         """Let ``dialogue``, which is :attr:`~mailguard.relay.backend.Dialogue.reusable`, wait."""
-        timer = asyncio.get_running_loop().call_later(self._seconds, self._expire, dialogue)
-        self._waiting[dialogue] = timer
+        self._waiting[dialogue] = None
+        dialogue.rest(self._seconds, partial(self._expire, dialogue))
 
     def close(self) -> None:
         """End them all."""
         while self._waiting:
-            dialogue, timer = self._waiting.popitem()
-            timer.cancel()
+            dialogue, _ = self._waiting.popitem()
             dialogue.quit()
 
     def _expire(self, dialogue: Dialogue) -> None:

@@ -21,8 +21,7 @@ Never a 250 that no backend gave. Never an exception for a failing backend: that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from mailguard import config, metrics
@@ -36,8 +35,8 @@ from mailguard.relay.shares import Shares
 from mailguard.replies import Reply, reply
 from mailguard.spool import Content
 
-Finishing: TypeAlias = "set[asyncio.Task[Reply]]"
-"""Deliveries under way: held here, so that none is lost while it waits for a final reply."""
+Finishing: TypeAlias = "set[asyncio.Task[None]]"
+"""Those who wait for a final reply that nobody else waits for any more: held here, so that none is lost."""
 
 
 class ClientGone(Exception):
@@ -83,7 +82,6 @@ class Transaction:
         self._member: Member | None = None
         self._causes: list[str] = []
         self._share = False
-        self._idle: asyncio.TimerHandle | None = None
         self._busy = False
         self._ended = False
         self._aborted = False
@@ -113,14 +111,13 @@ class Transaction:
     def _begin_call(self) -> None:
         self._busy = True
         self._causes = []
-        if self._idle is not None:
-            self._idle.cancel()
+        if self._dialogue is not None:
+            self._dialogue.rouse()
 
     def _end_call(self) -> None:
         self._busy = False
         if self._dialogue is not None:
-            loop = asyncio.get_running_loop()
-            self._idle = loop.call_later(self._limits.backend_idle_timeout, self._leave)
+            self._dialogue.rest(self._limits.backend_idle_timeout, self._leave)
 
     async def _ask(self, command: RcptTo) -> Answer | None:
         """The answer to ``command`` of the open dialogue, else of the first backend that gives one."""
@@ -165,72 +162,91 @@ class Transaction:
         """
         if not self._taken or self._ended:
             raise ValueError("no recipient was taken, or the message was sent already")
-        task = asyncio.create_task(self._deliver(content, gone))
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if self._ended:
-                task.add_done_callback(self._log_unheard)
-            else:
-                task.cancel()
-                await asyncio.wait((task,))
-            raise
-
-    async def _deliver(self, content: Content, gone: asyncio.Event) -> Reply:
         self._begin_call()
         try:
-            async with aclosing(self._dialogues()) as dialogues:
-                async for dialogue in dialogues:
-                    self._check(gone)
-                    try:
-                        return await self._send(dialogue, content, gone)
-                    except BackendFailed as failure:
-                        self._lost(failure)
-                        if self._ended:
-                            self.doubtful = failure.fault != "closing"  # a 421 says that nothing was taken
-                            break
+            answer = await self._deliver(content, gone)
         except _Deferred as deferred:
             return deferred.reply
+        except asyncio.CancelledError:
+            if self._ended:
+                self._hear_out()
+            else:
+                self._cut()
+            raise
         except BaseException:
             self._cut()
             raise
         finally:
             self._busy = False
-        if self._aborted:
+        if answer is None and self._aborted:
             raise ClientGone("given up")
-        return self._none_left()
+        return answer or self._none_left()
 
-    async def _dialogues(self) -> AsyncGenerator[Dialogue, None]:
-        """The open dialogue where it still lives, then a replay to each backend in turn."""
+    async def _deliver(self, content: Content, gone: asyncio.Event) -> Reply | None:
+        """The final reply, from the open dialogue where it still lives, or after a replay to each backend in turn."""
         if (dialogue := self._live()) is not None:
-            yield dialogue
+            self._check(gone)
+            if answer := await self._send(dialogue, content, gone):
+                return answer
         for member in self._admitted():
-            try:
-                replayed = await self._replay(member)
-            except BackendFailed as failure:
-                self._lost(failure)
-            else:
-                if replayed is not None:
-                    yield replayed
+            if (dialogue := await self._replay(member)) is not None:
+                self._check(gone)
+                if answer := await self._send(dialogue, content, gone):
+                    return answer
         metrics.BACKEND_REPLAYS.labels("failed").inc()
+        return None
 
     async def _replay(self, member: Member) -> Dialogue | None:
-        """The envelope again; None where the transaction was given up meanwhile."""
-        self._require(*await self._speak(member, self._taken))
+        """The envelope again; None where the backend failed, or the transaction was given up meanwhile."""
+        try:
+            self._require(*await self._speak(member, self._taken))
+        except BackendFailed as failure:
+            self._lost(failure)
+            return None
         metrics.BACKEND_REPLAYS.labels("ok").inc()
         return self._dialogue
 
-    async def _send(self, dialogue: Dialogue, content: Content, gone: asyncio.Event) -> Reply:
-        # The client's last chance to be gone is right before the last piece: with that RFC 1047's window opens.
-        answer = await dialogue.content(content, lambda: self._check(gone))
+    async def _send(self, dialogue: Dialogue, content: Content, gone: asyncio.Event) -> Reply | None:
+        """The final reply; None where the backend was lost before the end of data."""
+        try:
+            # The client's last chance to be gone is right before the last piece: with that RFC 1047's window opens.
+            answer = await dialogue.content(content, lambda: self._check(gone))
+            if answer is None:
+                dialogue.end_content()
+                self._ended = True
+        except BackendFailed as failure:
+            self._lost(failure)
+            return None
         if answer is None:
-            dialogue.end_content()
-            self._ended = True
-            answer = await dialogue.final()
+            return await self._final(dialogue)
         self._leave()
         return passed_on(answer, silent="data_ok")
+
+    async def _final(self, dialogue: Dialogue) -> Reply:
+        """The reply to the content, or what stands for it where the backend is lost now: nothing is sent again."""
+        try:
+            answer = await dialogue.final()
+        except BackendFailed as failure:
+            self._lost(failure)
+            self.doubtful = failure.fault != "closing"  # a 421 says that nothing was taken
+            return self._none_left()
+        self._leave()
+        return passed_on(answer, silent="data_ok")
+
+    def _hear_out(self) -> None:
+        """Nobody waits for the final reply any more: a task of its own does."""
+        if self._dialogue is not None:
+            task = asyncio.create_task(self._unheard(self._dialogue))
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
+
+    async def _unheard(self, dialogue: Dialogue) -> None:
+        try:
+            said = await self._final(dialogue)
+        except BaseException:
+            self._cut()
+            raise
+        logger.warning("final reply unheard", backend=self.backend, reply=str(said))
 
     def _check(self, gone: asyncio.Event) -> None:
         if gone.is_set() or self._aborted:
@@ -312,15 +328,6 @@ class Transaction:
 
     def _released(self) -> None:
         self._dialogue = None
-        if self._idle is not None:
-            self._idle.cancel()
         if self._share:
             self._share = False
             self._shares.give_back(self._identity.address)
-
-    def _log_unheard(self, task: asyncio.Task[Reply]) -> None:
-        if task.cancelled():
-            return
-        error = task.exception()
-        said = "" if error else str(task.result())
-        logger.warning("final reply unheard", backend=self.backend, reply=said, error=error and repr(error))

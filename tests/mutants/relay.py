@@ -40,12 +40,10 @@ MUTANTS: tuple[Mutant, ...] = (
         NO_LOSS,
         "lost-after-the-end-is-sent-again",
         "mailguard/relay/transaction.py",
-        """
-                            break
-""",
-        """
-                            continue
-""",
+        """            self.doubtful = failure.fault != "closing"  # a 421 says that nothing was taken
+            return self._none_left()""",
+        """            self.doubtful = failure.fault != "closing"
+            return None""",
         _DELIVER,
     ),
     Mutant(
@@ -70,9 +68,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "cancelled-after-the-end-is-cut",
         "mailguard/relay/transaction.py",
         """            if self._ended:
-                task.add_done_callback""",
+                self._hear_out()""",
         """            if False:
-                task.add_done_callback""",
+                self._hear_out()""",
         _DELIVER,
     ),
     Mutant(
@@ -119,8 +117,8 @@ MUTANTS: tuple[Mutant, ...] = (
         SHARED,
         "a-silent-client-keeps-its-backend",
         "mailguard/relay/transaction.py",
-        "loop.call_later(self._limits.backend_idle_timeout, self._leave)",
-        "loop.call_later(86_400.0, self._leave)",
+        "rest(self._limits.backend_idle_timeout, self._leave)",
+        "rest(86_400.0, self._leave)",
         _SHARES,
     ),
     Mutant(
@@ -135,10 +133,8 @@ MUTANTS: tuple[Mutant, ...] = (
         NO_LOSS,
         "a-lost-reply-is-a-250",
         "mailguard/relay/transaction.py",
-        """            raise ClientGone("given up")
-        return self._none_left()""",
-        """            raise ClientGone("given up")
-        return reply("data_ok")""",
+        "return answer or self._none_left()",
+        'return answer or reply("data_ok")',
         _DELIVER,
     ),
     Mutant(

@@ -8,24 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailguard.relay.answers import Answer, NoReply, parse_line, parse_reply, passed_on
+from mailguard.relay.answers import MAX_LINE, MAX_LINES, Answer, NoReply, Replies, passed_on
+
+
+def said(octets: bytes) -> Answer | None:
+    replies = Replies()
+    replies.receive(octets)
+    return replies.next()
 
 
 @pytest.mark.parametrize(
-    ("line", "parsed"),
+    ("octets", "answer"),
     [
-        (b"250 ok\r\n", (250, True, b"ok")),
-        (b"250-more\r\n", (250, False, b"more")),
-        (b"250\r\n", (250, True, b"")),
-        (b"250 \r\n", (250, True, b"")),
-        (b"250-\r\n", (250, False, b"")),
-        (b"554 5.7.1 no\n", (554, True, b"5.7.1 no")),
-        (b"550 \xff\x00\x1b[2J\r\n", (550, True, b"\xff\x00\x1b[2J")),
-        (b"250 a\rb\r\n", (250, True, b"a\rb")),
+        (b"250 ok\r\n", Answer(250, (b"ok",))),
+        (b"250-more\r\n250 ok\r\n", Answer(250, (b"more", b"ok"))),
+        (b"250\r\n", Answer(250, (b"",))),
+        (b"250 \r\n", Answer(250, (b"",))),
+        (b"250-\r\n250\r\n", Answer(250, (b"", b""))),
+        (b"554 5.7.1 no\n", Answer(554, (b"5.7.1 no",))),
+        (b"550 \xff\x00\x1b[2J\r\n", Answer(550, (b"\xff\x00\x1b[2J",))),
+        (b"250 a\rb\r\n", Answer(250, (b"a\rb",))),
+        (b"250 a\r\r\n", Answer(250, (b"a\r",))),
     ],
 )
-def test_lines(line: bytes, parsed: tuple[int, bool, bytes]) -> None:
-    assert parse_line(line) == parsed
+def test_replies(octets: bytes, answer: Answer) -> None:
+    assert said(octets) == answer
 
 
 @pytest.mark.parametrize(
@@ -44,17 +51,53 @@ def test_lines(line: bytes, parsed: tuple[int, bool, bytes]) -> None:
         b"\xb2\xb5\xb0 ok\r\n",
         b"EHLO x\r\n",
         b"2 0 ok\r\n",
+        b"250\r\r\n",
     ],
 )
-def test_no_lines(line: bytes) -> None:
-    with pytest.raises(NoReply):
-        parse_line(line)
+def test_no_replies(line: bytes) -> None:
+    with pytest.raises(NoReply, match="no reply line"):
+        said(line)
+    with pytest.raises(NoReply, match="no reply line"):
+        said(b"250-ok\r\n" + line)
 
 
 def test_lines_of_one_reply_bear_one_code() -> None:
-    assert parse_reply([b"250-a\r\n", b"250 b\r\n"]) == Answer(250, (b"a", b"b"))
     with pytest.raises(NoReply, match="different codes"):
-        parse_reply([b"250-a\r\n", b"550 b\r\n"])
+        said(b"250-a\r\n550 b\r\n")
+
+
+def test_a_line_has_its_bound() -> None:
+    longest = b"250 " + b"x" * (MAX_LINE - 6) + b"\r\n"
+    assert said(longest) == Answer(250, (longest[4:-2],))
+    assert said(longest[:-1]) is None
+    for too_long in (b"250 x" + longest[4:], b"x" * MAX_LINE):
+        with pytest.raises(NoReply, match="over 2048 octets"):
+            said(too_long)
+
+
+def test_a_reply_has_its_bound() -> None:
+    assert said(b"250-x\r\n" * (MAX_LINES - 1) + b"250 x\r\n") == Answer(250, (b"x",) * MAX_LINES)
+    with pytest.raises(NoReply, match="over 100 lines"):
+        said(b"250-x\r\n" * MAX_LINES)
+
+
+@given(
+    st.lists(st.sampled_from([b"250 ok\r\n", b"250-a\r\n250 b\r\n", b"354\n", b"550 \r\r\n"]), max_size=4),
+    st.lists(st.integers(1, 9)),
+)
+def test_however_they_are_cut_the_replies_are_the_same(lines: list[bytes], cuts: list[int]) -> None:
+    whole, cut, found = Replies(), Replies(), []
+    octets = b"".join(lines)
+    whole.receive(octets)
+    for size in [*cuts, len(octets)]:
+        cut.receive(octets[:size])
+        octets = octets[size:]
+        while (answer := cut.next()) is not None:
+            found.append(answer)
+    assert found == [whole.next() for _ in lines]
+    assert len(found) == len(lines)
+    assert not cut.pending
+    assert not whole.pending
 
 
 @pytest.mark.parametrize(
@@ -78,7 +121,9 @@ def test_lines_of_one_reply_bear_one_code() -> None:
     ],
 )
 def test_passed_on(lines: list[bytes], ours: bytes) -> None:
-    assert passed_on(parse_reply(lines), silent="rcpt_ok").encode() == ours
+    parsed = said(b"".join(line + b"\r\n" for line in lines))
+    assert parsed is not None
+    assert passed_on(parsed, silent="rcpt_ok").encode() == ours
 
 
 @given(

@@ -328,7 +328,7 @@ async def test_cancelled_at_every_turn_of_the_loop(setup: Setup, sink: Sink) -> 
     number = 0
     while await _cancelled_at(number, sink, setup):
         number += 1
-    assert number > 15, "the transaction takes some turns of the loop"
+    assert number > 10, "the transaction takes some turns of the loop"
     await sink.until(lambda sink: all(connection.end for connection in sink.connections))
     for connection in sink.connections:
         if connection.messages:
