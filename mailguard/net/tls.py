@@ -1,6 +1,6 @@
 """TLS on a connection that we accepted in plain text (RFC 3207).
 
-The octets that came before the handshake cannot get behind it: a connection in TLS has a reader of its own, which never
+The octets that came before the handshake cannot get behind it: a connection in TLS has a wire of its own, which never
 held any. asyncio knows no half-closed TLS: once the client has said ``close_notify``, or ended without it, nothing more
 reaches it. Units: seconds. Failure: :class:`TlsFailed`, after which the connection is cut.
 """
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailguard.facts import TlsSession
+from mailguard.net.wire import Wire
 
 
 class TlsFailed(Exception):
@@ -23,26 +24,27 @@ class TlsFailed(Exception):
 class Secured:
     """A connection in TLS."""
 
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
+    wire: Wire
     facts: TlsSession
 
 
-class _Protocol(asyncio.StreamReaderProtocol):
-    """Feeds the reader of a connection in TLS; ``ended`` is called once the client will send no more."""
+class _Inner(Wire):
+    """The wire of a connection in TLS; ``over`` is called once the client will send no more."""
 
-    def __init__(self, reader: asyncio.StreamReader, ended: Callable[[], None]) -> None:
-        super().__init__(reader, loop=asyncio.get_running_loop())
-        self._ended = ended
+    __slots__ = ("_over",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, over: Callable[[], None]) -> None:
+        super().__init__(loop)
+        self._over = over
 
     def eof_received(self) -> bool:
         super().eof_received()
-        self._ended()
+        self._over()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
-        self._ended()
+        self._over()
 
 
 async def secure(
@@ -50,7 +52,6 @@ async def secure(
     context: ssl.SSLContext,
     ended: Callable[[], None],
     *,
-    limit: int,
     handshake: float,
     shutdown: float,
 ) -> Secured:
@@ -58,7 +59,6 @@ async def secure(
 
     Args:
         ended: called, perhaps twice, once the client will send no more.
-        limit: octets that the reader holds before the client must wait, as in ``asyncio.StreamReader``.
         handshake: bound of the handshake; a caller with a bound of its own gives a larger one.
         shutdown: bound of the exchange of ``close_notify``.
 
@@ -69,12 +69,11 @@ async def secure(
     if transport.is_closing():
         raise TlsFailed("the client left")
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit)
-    protocol = _Protocol(reader, ended)
+    wire = _Inner(loop, ended)
     try:
         upgraded = await loop.start_tls(
             transport,
-            protocol,
+            wire,
             context,
             server_side=True,
             ssl_handshake_timeout=handshake,
@@ -91,8 +90,8 @@ async def secure(
     session = upgraded.get_extra_info("ssl_object") if upgraded is not None else None
     if upgraded is None or session is None:  # lost between the handshake and now
         raise TlsFailed("the client left")
-    protocol.connection_made(upgraded)
-    return Secured(reader, asyncio.StreamWriter(upgraded, protocol, reader, loop), _facts(session))
+    wire.connection_made(upgraded)
+    return Secured(wire, _facts(session))
 
 
 def _facts(session: ssl.SSLObject) -> TlsSession:

@@ -1,18 +1,17 @@
 """The SMTP face on the network: aiosmtpd's ``SMTP``, subclassed, an adapter without decisions.
 
 What octets mean is for ``smtp.conversation``, what to answer is for the story (``smtp.story``), how long to wait is for
-``smtp.patience``. Here are sockets, tasks and timers, and nothing else. Of aiosmtpd its connection is used: transport,
-streams, the handler's task. None of its parsing of commands and addresses is reachable, for the whole of
+``smtp.patience``. Here are sockets, tasks and timers, and nothing else. A connection is one of aiosmtpd's, whose octets
+go by a ``net.wire`` (decision 0182). None of its parsing of commands and addresses is reachable, for the whole of
 ``_handle_client`` is ours and the table of its ``smtp_*`` methods is empty (decision 0011).
 
 A client that vanishes cancels nothing: ``Peer.gone`` is set, and the call that the story is in goes on to its end, so
 that a transaction at a backend is never cut behind its final dot. Only a drain that runs out of time cancels.
 
-While the story is busy nothing is taken from the stream reader; it stops reading at 2 x :data:`READ_SIZE` octets, which
-one last read of the loop (256 KiB) may exceed, and the kernel's window closes. So a connection's memory is bounded.
+While the story is busy nothing is taken from the wire, which stops reading then: a connection's memory is bounded.
 
 STARTTLS and XCLIENT end a conversation, and the connection goes on with a new one (decision 0084). Behind STARTTLS the
-streams are new too, so that nothing which came before the handshake can be read after it (RFC 3207 4.2; CVE-2011-0411
+wire is new too, so that nothing which came before the handshake can be read after it (RFC 3207 4.2; CVE-2011-0411
 was that). Behind XCLIENT the story is new, for it is of another client; what was pipelined behind it is kept.
 """
 
@@ -22,7 +21,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import cache
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from prometheus_client import Counter
@@ -33,6 +32,7 @@ from mailguard.facts import Answer, ClientAddress, Known, TlsSession, Unknown
 from mailguard.log import logger
 from mailguard.net.proxy_protocol import Header, HeaderReader, ProxyError
 from mailguard.net.tls import Secured, TlsFailed, secure
+from mailguard.net.wire import Wire
 from mailguard.reference import new_reference
 from mailguard.replies import Reply, reply
 from mailguard.smtp.admission import Endpoint, Held, TurnedAway, Why, behind, endpoint, is_trusted, renamed
@@ -47,60 +47,55 @@ from mailguard.smtp.teller import Bug, Teller
 if TYPE_CHECKING:
     from mailguard.smtp.listener import SmtpListener
 
-READ_SIZE: Final = 65536
-"""Octets taken from a connection at once."""
 _BATCHED: Final = (MailGiven, RcptGiven, TransactionDropped)
 """Events whose replies may wait for those of the next (RFC 2920 3.2); before any other all replies are sent."""
 
 
-class Connection(SMTP):
-    """One connection from accept to close."""
+class Connection(Wire, SMTP):
+    """One connection from accept to close; the wire of its own socket."""
 
-    __slots__ = (  # with more than 30 attributes in its dictionary an object would take 1 KB more
+    __slots__ = (  # of which none is in a dictionary, that would take 1 KB more
         "_before_story",
         "_began",
         "_client",
         "_conversation",
-        "_cut",
         "_draining",
         "_gone",
-        "_half_closed",
+        "_handler_coroutine",
+        "_handshake_bound",
         "_handshaking",
         "_held",
         "_limits",
         "_linger",
         "_listener",
-        "_reader",
+        "_listening",
         "_refusals",
         "_relayed",
         "_spoke_early",
         "_story",
         "_teller",
         "_tls",
-        "_waiting",
-        "_writer",
+        "_wire",
     )
 
-    line_length_limit = READ_SIZE
     loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
     _unused: tuple[Session, Envelope]
 
     def __init__(self, listener: SmtpListener, held: Held | None = None) -> None:
         """What aiosmtpd's constructor would find out again, in 115 us, its subclass by :func:`equipped` has."""
-        asyncio.StreamReaderProtocol.__init__(
-            self, asyncio.StreamReader(limit=READ_SIZE), client_connected_cb=self._cb_client_connected
-        )
+        Wire.__init__(self, self.loop)
         self._listener = listener
         self._limits: Limits = listener.settings.limits
         self._conversation = Conversation(self._limits, listener.settings.hostname)
         self._began = self.loop.time()
         self._gone = asyncio.Event()
         self._held = held
-        self._half_closed = False
         self._handshaking = False
+        self._handshake_bound: asyncio.Timeout | None = None
+        self._listening = False
         self._tls: TlsSession | None = None
         self._relayed = False
-        self._waiting: asyncio.Timeout | None = None
         self._draining = False
         self._spoke_early = False
         self._linger = False
@@ -112,24 +107,22 @@ class Connection(SMTP):
     # --- what asyncio calls; each override replaces aiosmtpd's, which cancels the handler or sets a timer -----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected: aiosmtpd starts our ``_handle_client`` as a task."""
+        """A client connected: our ``_handle_client`` begins, a task as aiosmtpd has it."""
         super().connection_made(transport)
-        if self._handler_coroutine is not None:
-            self._listener.entered(self, self._handler_coroutine)
+        self._wire: Wire = self
+        self._handler_coroutine = self.loop.create_task(self._handle_client())
+        self._listener.entered(self, self._handler_coroutine)
 
     def eof_received(self) -> bool | None:
         """The client sends no more. It is gone, unless it left commands to carry out: some send all and half-close."""
-        keep_open = asyncio.StreamReaderProtocol.eof_received(self)
-        self._half_closed = True
-        if self._reader.at_eof() and not self._conversation.command_waiting:
+        if self.silent and not self._conversation.command_waiting:
             self._gone.set()
-        return keep_open
+        return super().eof_received()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is closed or was reset; the handler finds out when it reads or writes next."""
         self._gone.set()
-        asyncio.StreamReaderProtocol.connection_lost(self, error)
-        self.transport = None
+        super().connection_lost(error)
 
     def _create_session(self) -> Any:
         """One for all connections: nothing reads it, and with an envelope it takes 0.7 KB."""
@@ -147,20 +140,28 @@ class Connection(SMTP):
     def drain(self) -> None:
         """Say 421 as soon as no transaction is open; at once, if the client is being waited for."""
         self._draining = True
-        if self._waiting is not None and not self._waiting.expired() and not self._conversation.in_transaction:
-            self._waiting.reschedule(self.loop.time())
+        if self._conversation.in_transaction:
+            return
+        if self._listening:
+            self._wire.give_up()
+        elif self._handshake_bound is not None and not self._handshake_bound.expired():
+            self._handshake_bound.reschedule(self.loop.time())
+
+    def _cut(self) -> None:
+        """Reset the connection. By its own transport: that of TLS may fail once it is closed."""
+        self.transport.abort()
 
     # --- from accept to close -----------------------------------------------------------------------------------
 
     async def _handle_client(self) -> None:
         """The connection: who it is, the greeting, the conversation, the end."""
-        self._cut = self._writer.transport.abort  # of the socket: that of a TLS transport may fail once it is closed
         accepted = self.loop.time()
         metrics.SESSIONS.inc()
         try:
             await self._attend_to_the_end()
         finally:
             self.let_slot_go()
+            del self._wire  # ourselves: nobody should have to look for that circle
             metrics.SESSIONS.dec()
             metrics.SESSION_SECONDS.observe(self.loop.time() - accepted)
 
@@ -270,7 +271,7 @@ class Connection(SMTP):
             held.give_back()
 
     def _endpoint(self, name: str) -> Endpoint:
-        found = self._writer.get_extra_info(name)
+        found = self.transport.get_extra_info(name)
         if not found:  # asked after the client was gone
             raise ConnectionResetError(name)
         return endpoint(found)
@@ -396,7 +397,7 @@ class Connection(SMTP):
             return False
         metrics.TLS_HANDSHAKES.labels("ok", secured.facts.version).inc()
         metrics.TLS_SECONDS.observe(self.loop.time() - began)
-        self._reader, self._writer, self._tls = secured.reader, secured.writer, secured.facts
+        self._wire, self._tls = secured.wire, secured.facts
         self._conversation = self._conversation.in_tls()
         self._conversation.hop = self._hop(peer)
         self._teller = Teller(self._teller.story, self._conversation, self._listener.recorder, self._client)
@@ -404,28 +405,28 @@ class Connection(SMTP):
         return True
 
     async def _handshake(self) -> Secured:
-        """Streams in TLS.
+        """A wire in TLS.
 
         Raises:
             TlsFailed: the client is gone, or takes nothing that we have.
             TimeoutError: it took too long, or a drain began.
         """
         identity, limits = self._listener.identity, self._limits
-        if identity is None or self._half_closed:
+        if identity is None or self.ended:
             raise TlsFailed("the client sends no more")
+        self.unwatched()
         self._handshaking = True
         try:
-            async with asyncio.timeout(limits.tls_handshake_timeout) as self._waiting:
+            async with asyncio.timeout(limits.tls_handshake_timeout) as self._handshake_bound:
                 secured = await secure(
-                    cast(asyncio.Transport, self._writer.transport),
+                    self.transport,
                     identity.context,
                     self._gone.set,
-                    limit=READ_SIZE,
                     handshake=2 * limits.tls_handshake_timeout,  # the bound that counts is the one above
                     shutdown=limits.close_timeout,
                 )
         finally:
-            self._waiting = None
+            self._handshake_bound = None
         self._handshaking = False
         return secured
 
@@ -457,11 +458,14 @@ class Connection(SMTP):
             TimeoutError: none came until ``deadline``, or a drain began.
             ConnectionError: the connection is lost.
         """
+        wire = self._wire
+        self._listening = True
         try:
-            async with asyncio.timeout_at(deadline) as self._waiting:
-                return await self._reader.read(READ_SIZE)
+            while wire.silent:
+                await wire.change(deadline)
         finally:
-            self._waiting = None
+            self._listening = False
+        return wire.take()
 
     async def _send_replies(self) -> bool:
         """Send what the conversation has to say; False: the client is gone."""
@@ -472,43 +476,43 @@ class Connection(SMTP):
         """Send replies in one write; False where the client is gone, or does not read them in time."""
         if not all_said:
             return True
-        self._write(all_said)
-        if self._writer.is_closing():
+        if not self._write(all_said):
             return False
-        if not self._writer.transport.get_write_buffer_size():  # mostly: the kernel has taken it
+        wire = self._wire
+        if not wire.congested:  # mostly: the kernel has taken it
             return True
         try:
-            async with asyncio.timeout(self._limits.command_timeout):
-                await self._writer.drain()
+            await wire.flushed(self.loop.time() + self._limits.command_timeout)
         except OSError:  # a timeout among them
             self._gone.set()
             return False
         return True
 
-    def _write(self, all_said: Sequence[Said]) -> None:
+    def _write(self, all_said: Sequence[Said]) -> bool:
+        """Give replies to the kernel; False where nobody would get them."""
         # No plain text in the middle of a handshake; and of a closed transport uvloop raises what asyncio passes over.
-        if self._handshaking or self._writer.is_closing():
-            return
+        if self._handshaking or self._wire.transport.is_closing():
+            return False
         for said in all_said:
             _replies(said.reply.code // 100, said.stage).inc()
-        self._writer.write(b"".join(said.reply.encode() for said in all_said))
+        self._wire.transport.write(b"".join(said.reply.encode() for said in all_said))
+        return True
 
     async def _hang_up(self, *, linger: bool) -> None:
         """Close; ``linger``: read the client's last octets first, else the kernel's reset may overtake our reply.
 
         TLS has no half-close in asyncio: there ``close_notify`` is said, and the client's awaited.
         """
-        if self._handshaking:  # it failed: nobody would ever tell our streams that they are closed
+        if self._handshaking:  # it failed: nobody would ever tell our wire that it is closed
             self._cut()
             return
+        wire, bound = self._wire, self.loop.time() + self._limits.close_timeout
         try:
-            async with asyncio.timeout(self._limits.close_timeout):
-                if linger and not self._gone.is_set() and self._writer.can_write_eof():
-                    self._writer.write_eof()
-                    while await self._reader.read(READ_SIZE):
-                        continue
-                self._writer.close()
-                await self._writer.wait_closed()
+            if linger and not self._gone.is_set() and wire.transport.can_write_eof():
+                wire.transport.write_eof()
+                while await wire.read(bound):
+                    continue
+            await wire.closed(bound)
         except OSError:  # a timeout among them
             self._cut()
         except asyncio.CancelledError:
@@ -523,7 +527,7 @@ def equipped(settings: Settings) -> type[Connection]:
     """
     loop = asyncio.get_running_loop()
     made = SMTP(None, hostname=settings.hostname, ident="mailguard", loop=loop)
-    anew = vars(asyncio.StreamReaderProtocol(asyncio.StreamReader(), loop=loop))
+    anew = {*Wire.__slots__, *Connection.__slots__}
     of_all = {
         name: staticmethod(value) if isinstance(value, FunctionType) else value
         for name, value in vars(made).items()

@@ -13,6 +13,7 @@ _CONVERSATION = ("tests/unit/smtp/test_conversation.py",)
 _SERVER = ("tests/unit/smtp/test_server.py",)
 _PROXY = ("tests/unit/net/test_proxy_protocol.py",)
 _TLS = ("tests/unit/smtp/test_tls.py",)
+_WIRE = ("tests/unit/net/test_wire.py",)
 _XCLIENT = ("tests/unit/smtp/test_xclient.py",)
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -214,9 +215,25 @@ MUTANTS: tuple[Mutant, ...] = (
         NO_LOSS,
         "a-client-that-leaves-cuts-the-backend",
         "mailguard/smtp/server.py",
-        "        asyncio.StreamReaderProtocol.connection_lost(self, error)",
-        "        super().connection_lost(error)",
+        "        self._gone.set()\n        super().connection_lost(error)",
+        "        self._gone.set()\n        self._handler_coroutine.cancel()\n        super().connection_lost(error)",
         _SERVER,
+    ),
+    Mutant(
+        BUG,
+        "a-nearer-bound-waits-for-a-later-one",
+        "mailguard/net/wire.py",
+        "if self._alarm is None or bound < self._wakes_at:",
+        "if self._alarm is None:",
+        _WIRE,
+    ),
+    Mutant(
+        BUG,
+        "a-client-fills-our-memory",
+        "mailguard/net/wire.py",
+        "            self.transport.pause_reading()",
+        "            pass",
+        (*_WIRE, *_SERVER),
     ),
     Mutant(
         NO_LOSS,
@@ -230,7 +247,7 @@ MUTANTS: tuple[Mutant, ...] = (
         BUG,
         "a-closed-connection-is-written-to",
         "mailguard/smtp/server.py",
-        "if self._handshaking or self._writer.is_closing():",
+        "if self._handshaking or self._wire.transport.is_closing():",
         "if self._handshaking:",
         _SERVER,
     ),
@@ -246,16 +263,16 @@ MUTANTS: tuple[Mutant, ...] = (
         EXPLAINED,
         "our-own-refusals-are-not-logged",
         "mailguard/smtp/server.py",
-        'self._refused("command refused", answer)',
-        "pass",
+        'self._listener.recorder.refused("command refused", self._reference, self._client, answer)',
+        "True",
         _SERVER,
     ),
     Mutant(
         EXPLAINED,
         "who-is-turned-away-gets-no-reference",
-        "mailguard/smtp/server.py",
-        "Said(refusal.reply.with_reference(self._reference)",
-        "Said(refusal.reply",
+        "mailguard/smtp/listener.py",
+        "return refusal.reply.with_reference(reference) if recorded else refusal.reply",
+        "return refusal.reply",
         _SERVER,
     ),
 )

@@ -16,11 +16,11 @@ from mailguard.config import Limits
 from mailguard.facts import ClientAddress, Known, Unknown
 from mailguard.journal.recorder import Recorder
 from mailguard.net.local import BACKLOG
+from mailguard.net.wire import READ_SIZE
 from mailguard.replies import reply
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.events import End, EndOfData
 from mailguard.smtp.listener import SmtpListener
-from mailguard.smtp.server import READ_SIZE
 from mailguard.smtp.shared_counts import SharedCounts, Tally
 from tests.support.client import Client, proxy_v1, proxy_v2, proxy_v2_local
 from tests.support.story import RecordingStory
@@ -123,7 +123,7 @@ async def test_memory_is_bounded_while_the_story_is_busy(server: Server) -> None
                     client.writer.write(b"NOOP " + b"x" * 65536)
                     await client.writer.drain()
         connection = next(iter(listener._connections.values()))
-        assert len(connection._reader._buffer) <= 2 * READ_SIZE + 256 * 1024  # type: ignore[attr-defined]
+        assert len(connection._received) <= 2 * READ_SIZE + 256 * 1024
         client.reset()
 
 
@@ -682,7 +682,7 @@ async def test_accepted_sockets_have_no_delay(server: Server) -> None:
     listener = await server.start()
     async with await server.connect():
         connection = next(iter(listener._connections.values()))
-        accepted = connection._writer.get_extra_info("socket")
+        accepted = connection.transport.get_extra_info("socket")
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 

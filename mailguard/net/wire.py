@@ -1,0 +1,211 @@
+"""A connection that we accepted, as its handler sees it: octets in and out, and one bound for whatever it waits for.
+
+asyncio's streams have a coroutine, a future and a timer for each read and each write. Here nothing is made where octets
+are there already or the kernel takes them at once; where there is something to wait for, that is one future. There is
+one timer a connection, set for the first bound and moved only when it fires, or when a nearer bound is set: most bounds
+are later than the one before, and nothing ever comes of them.
+
+Memory: beyond :data:`READ_SIZE` octets twice that nobody has taken we stop reading, which one last read of the loop
+(256 KiB) may exceed; then the kernel's window closes. What is to be sent is bounded by whoever sends waiting for
+:meth:`Wire.flushed`. Units: seconds of the event loop's clock.
+
+Failure: whoever waits gets TimeoutError, or ConnectionError where the connection broke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, cast
+
+READ_SIZE: Final = 65536
+"""Octets taken at once."""
+
+
+class Wire(asyncio.Protocol):
+    """One end of a connection. One task at a time may wait, and nobody else does.
+
+    Attributes:
+        transport: set when the connection is made.
+        congested: more was written than the kernel takes now.
+        ended: the client will send no more.
+    """
+
+    __slots__ = (
+        "_alarm",
+        "_bound",
+        "_error",
+        "_event_loop",
+        "_lost",
+        "_received",
+        "_stopped",
+        "_taken",
+        "_waiter",
+        "_wakes_at",
+        "congested",
+        "ended",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._event_loop = loop
+        self._received = b""
+        self._taken = 0
+        self._stopped = True  # by nobody, but TLS may hand on octets before it tells us that the connection is there
+        self._error: Exception | None = None
+        self._lost = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._bound = 0.0
+        self._wakes_at = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self.congested = False
+        self.ended = False
+
+    # --- what the transport calls -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        self.transport = cast(asyncio.Transport, transport)
+        self._stopped = False
+
+    def data_received(self, data: bytes) -> None:
+        """Octets came."""
+        if self._received:
+            data = self._received[self._taken :] + data
+            self._taken = 0
+        self._received = data
+        if len(data) > 2 * READ_SIZE and not self._stopped:
+            self._stopped = True
+            self.transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool | None:
+        """The client sends no more; we may."""
+        self.ended = True
+        self._wake()
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Nothing comes and nothing goes any more."""
+        self.ended = self._lost = True
+        self._error = error
+        self._wake()
+        self.unwatched()
+
+    def pause_writing(self) -> None:
+        """The kernel takes no more for now."""
+        self.congested = True
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self.congested = False
+        self._wake()
+
+    # --- for the handler ----------------------------------------------------------------------------------------
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is here to be taken, nor the end."""
+        return not (self._received or self.ended)
+
+    def take(self) -> bytes:
+        """What is here, at most :data:`READ_SIZE` octets; none where nothing is, or nothing will be.
+
+        Raises:
+            ConnectionError: the connection broke.
+        """
+        if self._error is not None:
+            raise self._error
+        received, start = self._received, self._taken
+        if len(received) - start <= READ_SIZE:
+            self._received, self._taken = b"", 0
+            if self._stopped and not self._lost:
+                self._stopped = False
+                self.transport.resume_reading()
+            return received[start:] if start else received
+        self._taken = start + READ_SIZE
+        return received[start : self._taken]
+
+    def change(self, bound: float) -> asyncio.Future[None]:
+        """Done when something changes: octets came, or their end, writing is possible again, the connection is over.
+
+        What is waited for must be looked at then. TimeoutError at the time ``bound``.
+        """
+        self._bound = bound
+        if self._alarm is None or bound < self._wakes_at:
+            self._watch()
+        self._waiter = waiter = self._event_loop.create_future()
+        return waiter
+
+    def give_up(self) -> None:
+        """Who waits gets TimeoutError now."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(TimeoutError())
+
+    async def read(self, bound: float) -> bytes:
+        """The next octets, none at the end.
+
+        Raises:
+            TimeoutError: none came until ``bound``.
+            ConnectionError: the connection broke.
+        """
+        while self.silent:
+            await self.change(bound)
+        return self.take()
+
+    async def flushed(self, bound: float) -> None:
+        """Wait until the kernel has taken enough of what was written.
+
+        Raises:
+            TimeoutError: it did not until ``bound``.
+            ConnectionError: the connection is over.
+        """
+        while self.congested and not self._lost:
+            await self.change(bound)
+        if self._lost:
+            raise self._error or ConnectionResetError("the connection is over")
+
+    async def closed(self, bound: float) -> None:
+        """Close, and wait until what was written has been sent.
+
+        Raises:
+            TimeoutError: it was not until ``bound``.
+            ConnectionError: the connection broke.
+        """
+        self.transport.close()
+        while not self._lost:
+            await self.change(bound)
+        if self._error is not None:
+            raise self._error
+
+    def unwatched(self) -> None:
+        """No bound holds any more, for nobody will wait."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():  # its task may have been cancelled
+                waiter.set_result(None)
+
+    def _watch(self) -> None:
+        """Have the timer fire at the bound."""
+        self.unwatched()
+        self._wakes_at = self._bound
+        self._alarm = self._event_loop.call_at(self._bound, self._fired)
+
+    def _fired(self) -> None:
+        self._alarm = None
+        if self._waiter is None:
+            return
+        if self._bound > self._wakes_at:
+            self._watch()
+        else:
+            self.give_up()
