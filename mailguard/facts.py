@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Flag, IntEnum, StrEnum, auto
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -52,13 +53,19 @@ class ClientAddress:
     """The address of the connecting client, an IPv4-mapped IPv6 address made IPv4 (RFC 4291 2.5.5.2).
 
     This type is all that ``checks.dnsbl`` can be asked about: a header never becomes one (architecture.md, invariants).
+
+    Attributes:
+        ip: the address.
+        text: as it is written; log, journal and rules write it many times a session.
     """
 
     ip: IPv4Address | IPv6Address
+    text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.ip, IPv6Address) and self.ip.ipv4_mapped is not None:
             object.__setattr__(self, "ip", self.ip.ipv4_mapped)
+        object.__setattr__(self, "text", str(self.ip))
 
     @classmethod
     def parse(cls, text: str) -> ClientAddress:
@@ -67,12 +74,12 @@ class ClientAddress:
         Raises:
             ValueError: not an IPv4 or IPv6 address.
         """
-        return cls(ip_address(text.partition("%")[0]))
+        return _client_at(text.partition("%")[0])
 
     @property
     def literal(self) -> str:
         """As an RFC 5321 4.1.3 address literal: ``[198.18.1.10]``, ``[IPv6:2001:db8::1]``."""
-        return f"[{self.ip}]" if isinstance(self.ip, IPv4Address) else f"[IPv6:{self.ip}]"
+        return f"[{self.text}]" if isinstance(self.ip, IPv4Address) else f"[IPv6:{self.text}]"
 
     @property
     def client_key(self) -> int:
@@ -80,7 +87,13 @@ class ClientAddress:
         return int(self.ip) if isinstance(self.ip, IPv4Address) else (int(self.ip) >> 64) + (1 << 32)
 
     def __str__(self) -> str:
-        return str(self.ip)
+        return self.text
+
+
+@lru_cache(4096)
+def _client_at(text: str) -> ClientAddress:
+    """Parsed once for a client that comes again, and for all that names it within a session."""
+    return ClientAddress(ip_address(text))
 
 
 Codes: TypeAlias = frozenset[IPv4Address]

@@ -16,6 +16,8 @@ def helo_is_address(name: str) -> bool:
     """Whether ``name`` is an address and no name: in brackets (RFC 5321 4.1.3, sound or not), or bare."""
     if name.startswith("[") and name.endswith("]"):
         return True
+    if ":" not in name and not name[-1:].isdigit():
+        return False  # nearly every name: an address has a colon, or ends in a digit
     try:
         ip_address(name)
     except ValueError:

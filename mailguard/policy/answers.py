@@ -8,14 +8,14 @@ error, and in a reply, like anything outside 127/8, it voids the whole reply.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from ipaddress import IPv4Address, IPv4Network
 from operator import add
 from typing import Final
 
-from mailguard.facts import Answer, Codes, DnsblZone, Known, Unknown
+from mailguard.facts import NOT_ASKED, Answer, Codes, DnsblZone, Known, Unknown
 from mailguard.policy.texts import Template
 from mailguard.policy.truth import EMPTY, ZERO, Members, Range
 from mailguard.verdict import Weight
@@ -190,7 +190,30 @@ def _union(a: Members, b: Members) -> Members:
     return Members(a.certain | b.certain, a.possible | b.possible, a.settled | b.settled)
 
 
-def tally(tables: Iterable[ListTable], answers: Mapping[str, Answer[Codes]], missing: Unknown) -> Tally:
-    """The sum over all lists; one that is not in ``answers`` is ``missing``."""
-    found = (table.tally(answers.get(table.zone.name, missing)) for table in tables)
-    return reduce(add, (each for each in found if each is not NOTHING), NOTHING)
+@dataclass(frozen=True, slots=True)
+class Reckoned:
+    """What the answers of all lists about one client come to.
+
+    Attributes:
+        tally: their sum.
+        unknown: why the first of those gave no answer that gave none; None where all did.
+        unmatched: lists and the codes they answered that their tables do not know: they weigh nothing.
+        white: zone and answer of each list that was asked and can only speak for the client.
+    """
+
+    tally: Tally
+    unknown: Unknown | None
+    unmatched: tuple[tuple[str, IPv4Address], ...]
+    white: tuple[tuple[str, Answer[Codes]], ...]
+
+
+def reckon(tables: Sequence[ListTable], answers: Sequence[Answer[Codes]]) -> Reckoned:
+    """What ``answers``, one for each of ``tables``, come to."""
+    found = [(table, answer, usable(answer)) for table, answer in zip(tables, answers, strict=True)]
+    counted = [each for table, answer, _ in found if (each := table.tally(answer)) is not NOTHING]
+    return Reckoned(
+        reduce(add, counted, NOTHING),
+        next((used for _, _, used in found if isinstance(used, Unknown)), None),
+        tuple([(table.zone.name, code) for table, answer, _ in found for code in table.unmatched(answer)]),
+        tuple([(table.zone.zone, used) for table, answer, used in found if table.white and answer != NOT_ASKED]),
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mailguard.facts import Client, Envelope, Message
-from mailguard.policy.engine import CompiledPolicy, Watch, unwatched
+from mailguard.policy.engine import CompiledPolicy, Watch
 from mailguard.verdict import Action, Verdict
 
 
@@ -30,7 +30,7 @@ class Course:
     content: Verdict | None = None
 
 
-def course_of(policy: CompiledPolicy, facts: Facts, watch: Watch = unwatched) -> Course:
+def course_of(policy: CompiledPolicy, facts: Facts, watch: Watch | None = None) -> Course:
     """What ``policy`` makes of ``facts``: the envelope's verdict where that ends it, else the content's, if any came.
 
     Where the content's rules let through what a rule of the envelope had accepted, that rule is the one that decided.

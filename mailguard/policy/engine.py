@@ -26,15 +26,14 @@ Pure, and it raises nothing for facts of the declared types.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from mailguard.facts import (
-    NOT_ASKED,
     Answer,
     Client,
     Codes,
@@ -48,16 +47,16 @@ from mailguard.facts import (
     VirusResult,
 )
 from mailguard.policy.allowances import Allowed
-from mailguard.policy.answers import ListTable, usable
+from mailguard.policy.answers import ListTable, Reckoned
 from mailguard.policy.expression import Constant, Doubt, View
 from mailguard.policy.finding import Finding
 from mailguard.policy.reading import Reading, virus_kind
 from mailguard.policy.rules import Fallback, Profiles, Rule, World, always_reachable
 from mailguard.policy.sample import NO_SAMPLE, Sample
 from mailguard.policy.treatment import Treatment, Treatments
-from mailguard.policy.truth import Members, Truth, conjunction, negation
+from mailguard.policy.truth import EMPTY, Members, Truth, conjunction, negation
 from mailguard.positions import Problem
-from mailguard.replies import Origin, printable, reply
+from mailguard.replies import Origin, Reply, printable, reply
 from mailguard.verdict import Action, RuleOutcome, Trace, Verdict
 
 POSTMASTER: Final = "postmaster"
@@ -68,10 +67,6 @@ _CAREFUL: Final = {Action.DEFER: 0, Action.FILE: 1, Action.ACCEPT: 2}
 
 Watch: TypeAlias = Callable[[Rule, View], None]
 """Told of each rule as it is tried, with what its condition sees then: facts, constants, the tags given so far."""
-
-
-def unwatched(_rule: Rule, _view: View) -> None:
-    """Nobody watches."""
 
 
 class _Pass:
@@ -88,48 +83,55 @@ class _Pass:
         stage: Stage,
         reading: Reading,
         profile: Mapping[str, Constant],
-        watch: Watch = unwatched,
+        watch: Watch | None = None,
         *,
         free: bool = False,
     ) -> None:
         self._rules = world.stages[stage]
         self._watch = watch
         self._reading = reading
+        self._profile = profile
         self._free = free
         self._careful = View(reading, profile)
-        self._nothing = View(reading, profile, Doubt.NOTHING)
-        self._favourable = View(reading, profile, Doubt.FAVOURABLE)
         self._spared = False
         self.decided: Rule | None = None
         self.reach: Truth = True
         """Whether the rules below are reached: None where an accept or file above is in doubt and did not fire."""
         self.missed: set[Source] = set()
-        """Sources whose missing answer may have left a rule undecided."""
+        """Sources whose missing answer may have left a rule undecided, where only free rules count."""
         self.outcomes: list[RuleOutcome] = []
 
     def run(self) -> _Pass:
         """Try the rules in order; the pass itself is the result."""
         for position, rule in enumerate(self._rules.rules):
-            truth = self._truth(rule)
-            # Of a rule that Received evidence moves every source counts as missed: which ones truly left it undecided
-            # may depend on that evidence, and so would then who is deferred.
-            if truth is None or not rule.free:
-                self.missed |= self._rules.sources[rule.name]
-            if self._free and (rule.blocks or not rule.free):
+            truth = None if self._spared and rule.blocks else rule.condition.evaluate(self._careful)
+            if self._free and self._passes_over(rule, truth):
                 continue
-            if self._ends(rule, truth, position):
+            if truth is False:  # whatever it would do, it does nothing
+                if self.decided is None:
+                    self._note(rule, truth)
+            elif self._ends(rule, truth, position):
                 break
         return self
 
-    def _truth(self, rule: Rule) -> Truth:
-        return None if rule.blocks and self._spared else rule.condition.evaluate(self._careful)
+    def _passes_over(self, rule: Rule, truth: Truth) -> bool:
+        """Whether ``rule`` has no say where only free rules do; whose answer it lacks is noted all the same."""
+        # Of a rule that Received evidence moves every source counts as missed: which ones truly left it undecided
+        # may depend on that evidence, and so would then who is deferred.
+        if truth is None or not rule.free:
+            self.missed |= self._rules.sources[rule.name]
+        return rule.blocks or not rule.free
+
+    def _note(self, rule: Rule, fired: Truth) -> None:
+        if self._watch is not None:
+            self._watch(rule, self._careful)
+        self.outcomes.append(rule.outcome(fired))
 
     def _ends(self, rule: Rule, truth: Truth, position: int) -> bool:
         """Try ``rule``; True where nothing below matters any more: after a decision by doubt, its tags still do."""
         fired = self.decided is None and self._fires(rule, truth, position)
         if self.decided is None:
-            self._watch(rule, self._careful)
-            self.outcomes.append(RuleOutcome(rule.name, fired or truth))
+            self._note(rule, fired or truth)
         if not rule.decides:
             self._tag(rule, conjunction((self.reach if self.decided is None else None, truth)), fired)
         elif fired:
@@ -143,7 +145,8 @@ class _Pass:
         if truth is not None or rule.blocks:
             return truth is True
         spares = rule.action is Action.ACCEPT and position < self._rules.last_block
-        return rule.condition.evaluate(self._favourable if spares else self._nothing) is True
+        doubt = Doubt.FAVOURABLE if spares else Doubt.NOTHING
+        return rule.condition.evaluate(View(self._reading, self._profile, doubt)) is True
 
     def _tag(self, rule: Rule, truth: Truth, fired: bool) -> None:
         """Add the symbol of ``rule``: for certain, as possible, or as given where doubt weighs nothing."""
@@ -155,11 +158,20 @@ class _Pass:
         )
 
 
+class _Decided(NamedTuple):
+    """What is done, and by which rule."""
+
+    action: Action
+    rule: str = ""
+    reply: Reply | None = None
+    folder: str | None = None
+
+
 class _Decision:
     """The verdict of one pass."""
 
     def __init__(
-        self, world: World, stage: Stage, reading: Reading, profile: Mapping[str, Constant], watch: Watch
+        self, world: World, stage: Stage, reading: Reading, profile: Mapping[str, Constant], watch: Watch | None
     ) -> None:
         self._world = world
         self._stage = stage
@@ -167,61 +179,58 @@ class _Decision:
         self._profile = profile
         self._before = reading.tags
         self._pass = _Pass(world, stage, reading, profile, watch).run()
-        self._trace = Trace(
-            tuple(reading.evidence(name) for name in world.stages[stage].facts),
-            reading.weights,
-            tuple(self._pass.outcomes),
-        )
 
     def verdict(self, before: Verdict | None) -> Verdict:
         """What is done; ``before``: the envelope's verdict, where this is the content's."""
         result = self._merged(self._of_rules(), before)
-        if always_reachable(self._reading.envelope.recipient) and result.action is not Action.ACCEPT:
-            result = Verdict(Action.ACCEPT, POSTMASTER)
+        if result.action is not Action.ACCEPT and always_reachable(self._reading.envelope.recipient):
+            result = _Decided(Action.ACCEPT, POSTMASTER)
         tags = self._reading.tags
-        return replace(
-            result,
-            reply=result.reply.said_by(Origin.POLICY) if result.reply is not None else None,
-            tags=tuple(sorted(tags.settled)),
-            doubtful_tags=tuple(sorted((tags.possible | tags.settled) - tags.certain)),
-            trace=self._trace,
-        )
+        doubtful = (tags.possible | tags.settled) - tags.certain
+        return Verdict(*result, _in_order(tags.settled), _in_order(doubtful), self._trace())
+
+    def _trace(self) -> Trace:
+        reading, names = self._reading, self._world.stages[self._stage].facts
+        facts = tuple([reading.evidence(name) for name in names])
+        return Trace(facts, reading.weights, tuple(self._pass.outcomes))
 
     @staticmethod
-    def _merged(result: Verdict, before: Verdict | None) -> Verdict:
+    def _merged(result: _Decided, before: Verdict | None) -> _Decided:
         """What the envelope filed stays filed there, whatever the content's rules let through or file."""
         if before is None or before.action is not Action.FILE or result.action.blocks:
             return result
-        return Verdict(Action.FILE, before.rule, folder=before.folder)
+        return _Decided(Action.FILE, before.rule, folder=before.folder)
 
-    def _of_rules(self) -> Verdict:
+    def _of_rules(self) -> _Decided:
         rule = self._pass.decided
         if rule is not None and rule.blocks:
             return self._blocked(rule)
         missing = self._unavailable()
         if rule is None:
-            return missing or Verdict(Action.ACCEPT)
+            return missing or _Decided(Action.ACCEPT)
         if missing is not None and missing.action is Action.DEFER:
             return missing
-        return Verdict(rule.action, rule.name, folder=rule.folder)
+        return _Decided(rule.action, rule.name, folder=rule.folder)
 
-    def _blocked(self, rule: Rule) -> Verdict:
+    def _blocked(self, rule: Rule) -> _Decided:
         if rule.action is Action.REJECT and self._pass.reach is None:
-            cause = "a rule above may have let it through, had no answer been missing"
-            return Verdict(Action.DEFER, rule.name, reply("unavailable").because(cause))
-        said = rule.reply or reply("policy_reject" if rule.action is Action.REJECT else "policy_defer")
-        if rule.text is not None:
-            said = replace(said, lines=(rule.text.render(self._reading.shown),))
-        return Verdict(rule.action, rule.name, said)
+            return _Decided(
+                Action.DEFER,
+                rule.name,
+                _unavailable("a rule above may have let it through, had no answer been missing"),
+            )
+        said = rule.said
+        if said is not None and rule.text is not None:
+            said = Reply(said.code, said.enhanced, (rule.text.render(self._reading.shown),), origin=said.origin)
+        return _Decided(rule.action, rule.name, said)
 
-    def _unavailable(self) -> Verdict | None:
+    def _unavailable(self) -> _Decided | None:
         """What ``unavailable`` says of the answers that were missed, the most careful first.
 
         None where none was missed, or where a rule that no Received evidence moves lets the message through: the same
         with that evidence and without.
         """
-        asked = self._world.stages[self._stage].asked
-        fallbacks = ((source, self._world.fallbacks[source]) for source in asked & self._world.fallbacks.keys())
+        fallbacks = self._world.fallbacks_of(self._stage)
         said = {s: (u, f) for s, f in fallbacks if (u := self._reading.unknown(s)) is not None}
         if not said:
             return None
@@ -234,11 +243,19 @@ class _Decision:
         return self._fallen_back(source, *said[source])
 
     @staticmethod
-    def _fallen_back(source: Source, unknown: Unknown, fallback: Fallback) -> Verdict:
+    def _fallen_back(source: Source, unknown: Unknown, fallback: Fallback) -> _Decided:
         action, name = fallback.action(unknown.cause), f"unavailable: {source}"
         if action is Action.DEFER:
-            return Verdict(action, name, reply("unavailable").because(printable(f"{source}: {unknown.why}")))
-        return Verdict(action, name, folder=fallback.folder if action is Action.FILE else None)
+            return _Decided(action, name, _unavailable(printable(f"{source}: {unknown.why}")))
+        return _Decided(action, name, folder=fallback.folder if action is Action.FILE else None)
+
+
+def _unavailable(cause: str) -> Reply:
+    return reply("unavailable").because(cause).said_by(Origin.POLICY)
+
+
+def _in_order(symbols: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted(symbols)) if symbols else ()
 
 
 @dataclass(frozen=True)
@@ -305,7 +322,7 @@ class CompiledPolicy:
         fallback = self.force.fallbacks.get(source)
         return source in self.force.sources and fallback is not None and fallback.down is Action.DEFER
 
-    def envelope(self, client: Client, envelope: Envelope, watch: Watch = unwatched) -> Verdict:
+    def envelope(self, client: Client, envelope: Envelope, watch: Watch | None = None) -> Verdict:
         """What the envelope's rules decide about one recipient; ``watch`` is told of the rules in force."""
         verdict = self._envelope(self.force, client, envelope, watch)
         if self.trial is None:
@@ -317,7 +334,7 @@ class CompiledPolicy:
         return self.sample.spared(verdict, client.address, self.digest)
 
     def content(
-        self, client: Client, envelope: Envelope, message: Message, before: Verdict, watch: Watch = unwatched
+        self, client: Client, envelope: Envelope, message: Message, before: Verdict, watch: Watch | None = None
     ) -> Verdict:
         """What is done with the message for one recipient; ``before``: the envelope's verdict, not a blocking one.
 
@@ -331,8 +348,8 @@ class CompiledPolicy:
             return verdict
         return _observed(verdict, self._content(self.trial, client, envelope, message, tried))
 
-    def _envelope(self, world: World, client: Client, envelope: Envelope, watch: Watch = unwatched) -> Verdict:
-        reading = Reading(world.scales, client, envelope, None, Members())
+    def _envelope(self, world: World, client: Client, envelope: Envelope, watch: Watch | None = None) -> Verdict:
+        reading = Reading(world.scales, client, envelope, None, EMPTY)
         return _Decision(world, Stage.ENVELOPE, reading, self.profiles.of(envelope.recipient), watch).verdict(None)
 
     def _content(
@@ -342,7 +359,7 @@ class CompiledPolicy:
         envelope: Envelope,
         message: Message,
         before: Verdict,
-        watch: Watch = unwatched,
+        watch: Watch | None = None,
     ) -> Verdict:
         reading = Reading(world.scales, client, envelope, message, _tags(before))
         return _Decision(world, Stage.CONTENT, reading, self.profiles.of(envelope.recipient), watch).verdict(before)
@@ -352,19 +369,16 @@ class CompiledPolicy:
         name = self.profile(recipient)
         return self.treatments.treatment(recipient, envelope_verdict, name, self.profiles.constants[name])
 
-    def unmatched(self, client: Client) -> list[tuple[str, IPv4Address]]:
+    def unmatched(self, client: Client) -> tuple[tuple[str, IPv4Address], ...]:
         """Lists and the codes they answered that their tables do not know: they weigh nothing, and are counted."""
-        return [(table.zone.name, code) for table, answer in self._asked(client) for code in table.unmatched(answer)]
+        return self._reckoned(client).unmatched
 
-    def white_lists(self, client: Client) -> list[tuple[str, Answer[Codes]]]:
+    def white_lists(self, client: Client) -> tuple[tuple[str, Answer[Codes]], ...]:
         """Zone and answer of each list that was asked about ``client`` and can only speak for it."""
-        return [(table.zone.zone, usable(answer)) for table, answer in self._asked(client) if table.white]
+        return self._reckoned(client).white
 
-    def _asked(self, client: Client) -> Iterator[tuple[ListTable, Answer[Codes]]]:
-        for table in self.tables:
-            answer = client.dnsbl.get(table.zone.name, NOT_ASKED)
-            if answer != NOT_ASKED:
-                yield table, answer
+    def _reckoned(self, client: Client) -> Reckoned:
+        return (self.trial or self.force).scales.reckoned(client.dnsbl)
 
 
 def _tags(verdict: Verdict) -> Members:

@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeAlias
 from mailguard.caseless import lowered
 from mailguard.facts import FACTS, FactType
 from mailguard.policy.lists import AddressList, Kind
-from mailguard.policy.truth import Members, Range, Truth, Value, conjunction, disjunction, negation, settled
+from mailguard.policy.truth import Members, Range, Truth, Value, disjunction, negation, settled
 
 Span: TypeAlias = tuple[int, int]
 Constant: TypeAlias = bool | float | str
@@ -35,10 +35,13 @@ class Doubt(Enum):
     """As what makes the condition true."""
 
 
+_NOTHING: Final = Doubt.NOTHING
+
+
 class Facts(Protocol):
     """Where the values come from."""
 
-    def value(self, name: str) -> Value | None:
+    def __getitem__(self, name: str, /) -> Value | None:
         """The value of the fact ``name`` or of ``tags``, None where there was no answer."""
 
 
@@ -52,8 +55,8 @@ class View:
 
     def value(self, name: str) -> Value | None:
         """The value of the fact ``name``, its doubt settled where that is asked for."""
-        value = self.facts.value(name)
-        return settled(value) if self.doubt is Doubt.NOTHING else value
+        value = self.facts[name]
+        return settled(value) if self.doubt is _NOTHING else value
 
     def judged(self, truth: Truth, wanted: bool, *values: Value | None) -> Truth:
         """``truth`` of a comparison of ``values``, or ``wanted`` where only an amount is in doubt and doubt favours."""
@@ -76,7 +79,8 @@ class FactRef:
 
     def read(self, view: View) -> Value | None:
         """Its value, None where there was no answer."""
-        return view.value(self.name)
+        value = view.facts[self.name]
+        return settled(value) if view.doubt is _NOTHING else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +159,18 @@ def _less(left: Value | None, right: Value | None) -> Truth:
     return left.less(right) if isinstance(left, Range) and isinstance(right, Range) else None
 
 
+def _at_least(left: Value | None, right: Value | None) -> Truth:
+    less = left.less(right) if isinstance(left, Range) and isinstance(right, Range) else None
+    return None if less is None else not less
+
+
 OPERATORS: Final[Mapping[str, Callable[[Value | None, Value | None], Truth]]] = {
     "==": _same,
     "!=": lambda left, right: negation(_same(left, right)),
     "<": _less,
     ">": lambda left, right: _less(right, left),
-    "<=": lambda left, right: negation(_less(right, left)),
-    ">=": lambda left, right: negation(_less(left, right)),
+    "<=": lambda left, right: _at_least(right, left),
+    ">=": _at_least,
 }
 """The comparisons of the language."""
 
@@ -206,13 +215,17 @@ class Comparison:
     right: Operand
     fold: bool
     span: Span
+    _compared: Callable[[Value | None, Value | None], Truth] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_compared", OPERATORS[self.operator])
 
     def evaluate(self, view: View, wanted: bool = True) -> Truth:
         """See :class:`Condition`."""
         left, right = self.left.read(view), self.right.read(view)
         if self.fold:
             left, right = _folded(left, fold=True), _folded(right, fold=True)
-        truth = OPERATORS[self.operator](left, right)
+        truth = self._compared(left, right)
         return truth if truth is not None else view.judged(truth, wanted, left, right)
 
     def parts(self) -> tuple[Condition | Operand, ...]:
@@ -228,12 +241,19 @@ class OneOf:
     items: tuple[Literal, ...]
     fold: bool
     span: Span
+    _values: frozenset[Value] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        constants = [item.constant for item in self.items]
+        values = [lowered(c) if self.fold and isinstance(c, str) else as_value(c) for c in constants]
+        object.__setattr__(self, "_values", frozenset(values))
 
     def evaluate(self, view: View, wanted: bool = True) -> Truth:
         """See :class:`Condition`."""
         value = _folded(self.operand.read(view), self.fold)
-        truth = disjunction(_same(value, _folded(item.read(view), self.fold)) for item in self.items)
-        return view.judged(truth, wanted, value)
+        if isinstance(value, str):  # nothing of a text is in doubt: the same and equal are one
+            return value in self._values
+        return view.judged(disjunction(_same(value, item) for item in self._values), wanted, value)
 
     def parts(self) -> tuple[Condition | Operand, ...]:
         """See :class:`Condition`."""
@@ -327,7 +347,14 @@ class And:
 
     def evaluate(self, view: View, wanted: bool = True) -> Truth:
         """See :class:`Condition`."""
-        return conjunction(part.evaluate(view, wanted) for part in self.inner)
+        truth: Truth = True
+        for part in self.inner:
+            one = part.evaluate(view, wanted)
+            if one is False:
+                return False
+            if one is None:
+                truth = None
+        return truth
 
     def parts(self) -> tuple[Condition | Operand, ...]:
         """See :class:`Condition`."""
@@ -343,7 +370,14 @@ class Or:
 
     def evaluate(self, view: View, wanted: bool = True) -> Truth:
         """See :class:`Condition`."""
-        return disjunction(part.evaluate(view, wanted) for part in self.inner)
+        truth: Truth = False
+        for part in self.inner:
+            one = part.evaluate(view, wanted)
+            if one:
+                return True
+            if one is None:
+                truth = None
+        return truth
 
     def parts(self) -> tuple[Condition | Operand, ...]:
         """See :class:`Condition`."""

@@ -65,11 +65,11 @@ class AddressList:
 
     def has_address(self, address: IPv4Address | IPv6Address) -> bool:
         """Whether ``address`` is in one of the networks."""
-        bits, number = address.max_prefixlen, int(address)
-        return any(
-            version == address.version and (number >> (bits - length)) in prefixes
-            for (version, length), prefixes in self.networks.items()
-        )
+        bits, mine, number = address.max_prefixlen, address.version, int(address)
+        for (version, length), prefixes in self.networks.items():
+            if version == mine and (number >> (bits - length)) in prefixes:
+                return True
+        return False
 
     def has_domain(self, domain: str) -> bool:
         """Whether ``domain`` is listed, or a domain above it with its subdomains."""

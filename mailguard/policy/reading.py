@@ -1,16 +1,16 @@
 """The facts of one decision, read from what is known of client, envelope and message.
 
 One function a fact, in one table (:data:`READERS`, the same names as ``facts.FACTS``). A fact whose answer is missing
-is None; a sum over lists, some of which did not answer, is a range. Sums are made once a decision.
+is None; a sum over lists, some of which did not answer, is a range. A fact is read once a decision, and only where a
+rule asks for it; what the same answers of the lists come to is kept from one decision to the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import Final, TypeVar
 
 from mailguard.facts import (
@@ -19,6 +19,7 @@ from mailguard.facts import (
     Answer,
     Cause,
     Client,
+    Codes,
     Envelope,
     Known,
     Message,
@@ -28,13 +29,15 @@ from mailguard.facts import (
     Unknown,
     VirusResult,
 )
-from mailguard.policy.answers import ListTable, Tally, tally, usable
+from mailguard.policy.answers import ListTable, Reckoned, Tally, reckon
 from mailguard.policy.expression import TAGS
 from mailguard.policy.truth import Members, Range, Value
 from mailguard.verdict import Evidence, Weight
 
 T = TypeVar("T")
 _UNOFFICIAL: Final = ".UNOFFICIAL"
+_RECKONED: Final = 1024
+"""Combinations of answers that are kept with what they come to: most clients share a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,16 @@ class Scales:
     lists: tuple[ListTable, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     official: tuple[str, ...] = ()
+    _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _reckon: Callable[[tuple[Answer[Codes], ...]], Reckoned] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_names", tuple([table.zone.name for table in self.lists]))
+        object.__setattr__(self, "_reckon", lru_cache(_RECKONED)(partial(reckon, self.lists)))
+
+    def reckoned(self, answers: Mapping[str, Answer[Codes]]) -> Reckoned:
+        """What ``answers`` of the lists come to; one that is not there was not asked."""
+        return self._reckon(tuple([answers.get(name, NOT_ASKED) for name in self._names]))
 
 
 def virus_kind(name: str, official: tuple[str, ...] = ()) -> str:
@@ -63,8 +76,8 @@ def virus_kind(name: str, official: tuple[str, ...] = ()) -> str:
     return "pua" if bare.startswith("PUA.") else "malware"
 
 
-class Reading:
-    """The facts of one decision: of one recipient, at one stage.
+class Reading(dict[str, Value | None]):
+    """The facts of one decision, of one recipient at one stage, by name; with ``tags``, and as far as they were read.
 
     Args:
         scales: how the policy weighs.
@@ -82,35 +95,49 @@ class Reading:
         self.message = message
         self.tags = tags
 
+    def __missing__(self, name: str) -> Value | None:
+        value = self[name] = None if name in self.envelope.hidden else READERS[name](self)
+        return value
+
+    @property
+    def tags(self) -> Members:
+        """Given so far."""
+        return self._tags
+
+    @tags.setter
+    def tags(self, tags: Members) -> None:
+        self._tags = self[TAGS] = tags
+
     def with_tags(self, tags: Members) -> Reading:
         """The same facts with other ``tags``."""
-        other = copy(self)
-        other.tags = tags
-        return other
+        return Reading(self.scales, self.client, self.envelope, self.message, tags)
 
     def value(self, name: str) -> Value | None:
         """The value of a fact or of ``tags``, None where there was no answer."""
-        if name in self.envelope.hidden:
-            return None
-        return self.tags if name == TAGS else READERS[name](self)
+        return self[name]
 
     def shown(self, name: str) -> str:
         """The value of a fact for a reply, the log or the journal."""
         if name == "dnsbl.help":
             return self.help
-        value = self.value(name)
+        value = self[name]
         if value is None:
             return "unknown"
         return str(value).lower() if isinstance(value, bool) else str(value)
 
     def evidence(self, name: str) -> Evidence:
         """A fact as the trace keeps it."""
-        return Evidence(name, self.shown(name), FACTS[name].provenance, self.value(name) is None)
+        return Evidence(name, self.shown(name), FACTS[name].provenance, self[name] is None)
 
     @cached_property
+    def reckoned(self) -> Reckoned:
+        """What the lists' answers come to."""
+        return self.scales.reckoned(self.client.dnsbl)
+
+    @property
     def tally(self) -> Tally:
         """What the lists count for."""
-        return tally(self.scales.lists, self.client.dnsbl, NOT_ASKED)
+        return self.reckoned.tally
 
     @property
     def help(self) -> str:
@@ -125,7 +152,7 @@ class Reading:
     @cached_property
     def weights(self) -> tuple[Weight, ...]:
         """Every weight that counted, the lists' first."""
-        true = (Weight(n, w) for n, w in self.scales.weights.items() if self.value(n) is True)
+        true = [Weight(name, weight) for name, weight in self.scales.weights.items() if self[name] is True]
         return (*self.tally.weights, *true)
 
     @cached_property
@@ -133,7 +160,7 @@ class Reading:
         """``client.score``: an unknown boolean may weigh all or nothing."""
         total = self.tally.score
         for name, weight in self.scales.weights.items():
-            value = self.value(name)
+            value = self[name]
             if value is None:
                 total += Range(min(0.0, weight), max(0.0, weight), 0.0)
             elif value is True:
@@ -143,8 +170,7 @@ class Reading:
     def unknown(self, source: Source) -> Unknown | None:
         """Why ``source`` gave no answer, or not all; None where it did."""
         if source is Source.DNSBL:
-            answers = (usable(self.client.dnsbl.get(t.zone.name, NOT_ASKED)) for t in self.scales.lists)
-            return next((a for a in answers if isinstance(a, Unknown)), None)
+            return self.reckoned.unknown
         answer = _ANSWERS[source](self)
         return answer if isinstance(answer, Unknown) else None
 

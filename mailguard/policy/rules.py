@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -13,9 +13,10 @@ from mailguard.facts import FACTS, Cause, Direction, Mailbox, Source, Stage
 from mailguard.policy.expression import Condition, Constant, facts_of
 from mailguard.policy.reading import Scales
 from mailguard.policy.texts import Template
+from mailguard.policy.truth import Truth
 from mailguard.positions import Path
-from mailguard.replies import Reply
-from mailguard.verdict import Action
+from mailguard.replies import Origin, Reply, reply
+from mailguard.verdict import Action, RuleOutcome
 
 ALWAYS_REACHABLE: Final = frozenset({"postmaster", "abuse"})
 """Local parts that policy never refuses nor files (RFC 5321 4.5.1, RFC 2142 4): reports carry samples."""
@@ -49,8 +50,9 @@ class Rule:
         blocks: whether the sender keeps the mail when it does.
         free: whether no Received evidence can tell whether it fires.
         facts: those that its condition names.
+        said: for reject and defer: the reply as the policy's, with ``text`` still to come where there is one.
 
-    The last four follow from the others, and are worked out once: each is asked for in every decision.
+    The last five follow from the others, and are worked out once: each is asked for in every decision.
     """
 
     name: str
@@ -68,12 +70,23 @@ class Rule:
     blocks: bool = field(init=False, repr=False, compare=False)
     free: bool = field(init=False, repr=False, compare=False)
     facts: frozenset[str] = field(init=False, repr=False, compare=False)
+    said: Reply | None = field(init=False, repr=False, compare=False)
+    _outcomes: Mapping[Truth, RuleOutcome] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decides", self.action is not Action.TAG)
         object.__setattr__(self, "blocks", self.action.blocks)
         object.__setattr__(self, "free", not self.direction)
         object.__setattr__(self, "facts", frozenset(fact.name for fact in facts_of(self.condition)))
+        object.__setattr__(self, "said", self._reply().said_by(Origin.POLICY) if self.blocks else None)
+        object.__setattr__(self, "_outcomes", {fired: RuleOutcome(self.name, fired) for fired in (True, False, None)})
+
+    def _reply(self) -> Reply:
+        return self.reply or reply("policy_reject" if self.action is Action.REJECT else "policy_defer")
+
+    def outcome(self, fired: Truth) -> RuleOutcome:
+        """That it was tried, and came out so."""
+        return self._outcomes[fired]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +150,11 @@ class World:
     scales: Scales
     stages: Mapping[Stage, RuleSet]
     fallbacks: Mapping[Source, Fallback]
+
+    def fallbacks_of(self, stage: Stage) -> Iterator[tuple[Source, Fallback]]:
+        """What is said of missing answers that rules of ``stage`` need."""
+        asked = self.stages[stage].asked
+        return ((source, fallback) for source, fallback in self.fallbacks.items() if source in asked)
 
     @property
     def sources(self) -> frozenset[Source]:

@@ -96,7 +96,7 @@ class _Recipient:
 
     mailbox: Mailbox
 
-    def value(self, name: str) -> Value | None:
+    def __getitem__(self, name: str, /) -> Value | None:
         return self.text(name) if name.startswith(_RECIPIENT) else None
 
     def text(self, name: str) -> str:

@@ -42,7 +42,7 @@ class _Listed:
     facts: Mapping[str, Value]
     symbols: frozenset[str] = frozenset()
 
-    def value(self, name: str) -> Value | None:
+    def __getitem__(self, name: str, /) -> Value | None:
         """What is known; None of what is not."""
         return self.facts.get(name)
 

@@ -126,7 +126,7 @@ def _demand(leaf: Condition, wanted: bool, constants: Mapping[str, Constant]) ->
 class _NoFacts:
     """For what asks no facts."""
 
-    def value(self, name: str) -> Value | None:
+    def __getitem__(self, name: str, /) -> Value | None:
         """None: there are none."""
         return None
 

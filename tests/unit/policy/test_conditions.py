@@ -43,7 +43,7 @@ FACTS_GIVEN: dict[str, Value | None] = {
 
 
 class Given:
-    def value(self, name: str) -> Value | None:
+    def __getitem__(self, name: str, /) -> Value | None:
         return FACTS_GIVEN[name]
 
 

@@ -486,7 +486,7 @@ def test_codes_that_no_table_knows_are_told() -> None:
         "elsewhere": Known(frozenset({IPv4Address("127.0.0.9")})),
     }
     client = Client(ClientAddress.parse("198.18.0.1"), dnsbl=answers)
-    assert compiled.unmatched(client) == [("black", IPv4Address("127.0.0.88"))]
+    assert compiled.unmatched(client) == (("black", IPv4Address("127.0.0.88")),)
 
 
 def test_conditions_see_addresses_without_their_quotes() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mailguard.facts import DnsblZone, Known, Unknown
 from mailguard.policy import lists
-from mailguard.policy.answers import BadCode, CodePattern, Listing, ListTable, tally
+from mailguard.policy.answers import BadCode, CodePattern, Listing, ListTable, reckon
 from mailguard.policy.lists import MAX_ENTRY, MAX_PROBLEMS, AddressList, BadEntry, from_text
 from mailguard.policy.reading import virus_kind
 from mailguard.policy.texts import parse
@@ -113,7 +113,7 @@ def test_an_impossible_answer_voids_the_whole_reply(codes: list[str]) -> None:
 
 
 def test_an_unknown_list_may_weigh_anything_in_its_table() -> None:
-    result = tally([TABLE, table(("127.0.0.2", -4.0, "GOOD"))], {}, Unknown("not asked"))
+    result = reckon([TABLE, table(("127.0.0.2", -4.0, "GOOD"))], [Unknown("not asked")] * 2).tally
     assert result.score == Range(-5.0, 4.5, 0.0)
     assert result.listed_by == Range(0.0, 1.0, 0.0)
     assert result.zones == Members(possible=frozenset({"l.example"}))
