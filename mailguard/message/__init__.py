@@ -5,8 +5,10 @@ from mailguard.message.fields import protocol
 from mailguard.message.filing import filing
 from mailguard.message.forged import strip_forged
 from mailguard.message.head import Head, parse_head
+from mailguard.message.sought import RECEIVED
 
 __all__ = [
+    "RECEIVED",
     "Head",
     "Transmission",
     "filing",

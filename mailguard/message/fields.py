@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Final
 
@@ -45,22 +46,31 @@ MAX_STARS: Final = 50
 MAX_RULES: Final = 500
 """Rule names of X-Spam-Status at the most."""
 
+_FOLD: Final = "\r\n\t"
 _NOT_A_DOMAIN: Final = re.compile(r"[^A-Za-z0-9._:\[\]-]")
+_CONTROLS: Final = bytes((*range(0x20), 0x7F))
 _NOT_A_WORD: Final = re.compile(r"[^!#-'*+\-./0-9:=@A-Z^-~]")
 _NOT_A_RULE: Final = re.compile(r"[^A-Za-z0-9_]")
 
 
-def _folded(name: str, *lines: Iterable[str]) -> bytes:
+def _folded(name: str, *lines: Sequence[str]) -> bytes:
     """The field ``name``: each of ``lines``, given as words, on a line of its own, folded again if too long."""
-    out, width = [f"{name}:"], len(name) + 1
-    for number, words in enumerate(lines):
-        fold = number > 0
-        for word in words:
-            fold = fold or (width + 1 + len(word) > LINE and width > len(name) + 1)
-            out.append(f"\r\n\t{word}" if fold else f" {word}")
-            width = 1 + len(word) + (0 if fold else width)
-            fold = False
-    return "".join(out).encode("ascii") + b"\r\n"
+    first, *others = lines
+    texts = [_wrapped(first, len(name) + 2), *[_wrapped(words, 1) for words in others]]
+    return f"{name}: {_FOLD.join(texts)}\r\n".encode("ascii")
+
+
+def _wrapped(words: Sequence[str], width: int) -> str:
+    """``words`` behind ``width`` octets of a line, folded before each that would make it too long but the first."""
+    whole = " ".join(words)
+    if width + len(whole) <= LINE:
+        return whole
+    out, width = [words[0]], width + len(words[0])
+    for word in words[1:]:
+        fold = width + 1 + len(word) > LINE
+        out += _FOLD if fold else " ", word
+        width = 1 + len(word) + (0 if fold else width)
+    return "".join(out)
 
 
 def _domain(text: str) -> str:
@@ -111,8 +121,14 @@ def received(
         "Received",
         ("from", _domain(helo), f"({_domain(name)}", f"{address.literal})"),
         ("by", _domain(hostname), "with", with_, *_encryption(tls), f"id {_word(reference)};"),
-        (format_datetime(now),),
+        (_date(now.replace(microsecond=0), now.utcoffset()),),
     )
+
+
+@lru_cache(maxsize=4)
+def _date(now: datetime, _zone: timedelta | None) -> str:
+    """RFC 5322 3.3; the same for all messages of a second. Times of two zones may be equal, their texts are not."""
+    return format_datetime(now)
 
 
 def _encryption(tls: TlsSession | None) -> list[str]:
@@ -122,8 +138,7 @@ def _encryption(tls: TlsSession | None) -> list[str]:
 
 def return_path(sender: Path) -> bytes:
     """The envelope sender for the copy that SpamAssassin scores (RFC 5321 4.4); UTF-8 stays as it is (RFC 6532 3.2)."""
-    octets = bytes(octet for octet in sender.encode() if 0x20 <= octet != 0x7F)
-    return b"Return-Path: %b\r\n" % octets
+    return b"Return-Path: %b\r\n" % sender.encode().translate(None, _CONTROLS)
 
 
 def authentication_results(

@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from mailguard.message.sought import MESSAGE_ID, RECEIVED, Piece, field_value, is_sought, pieces
+from mailguard.message.sought import MESSAGE_ID, Piece, field_value, is_sought, pieces
 
 MAX_MESSAGE_ID: Final = 998
 """Octets of a Message-ID that are kept: a line's length (RFC 5322 2.1.1)."""
@@ -55,7 +55,7 @@ class Head:
     @property
     def octets(self) -> bytes:
         """The fields, joined."""
-        return b"".join(piece.octets for piece in self.pieces)
+        return b"".join([piece.octets for piece in self.pieces])
 
     def named(self, name: bytes) -> list[bytes]:
         """The fields called ``name``, which is in lower case, in their order.
@@ -69,20 +69,18 @@ class Head:
 
     def without(self, unwanted: Callable[[Piece], bool]) -> Head:
         """This section less the fields, among those that are sought, that are ``unwanted``."""
-        return replace(self, pieces=tuple(piece for piece in self.pieces if not piece.name or not unwanted(piece)))
-
-    @property
-    def received_count(self) -> int:
-        """How many Received fields there are, for the bound on loops (RFC 5321 6.3)."""
-        return len(self.named(RECEIVED))
+        kept = [piece for piece in self.pieces if not piece.name or not unwanted(piece)]
+        return Head(tuple(kept), self.size, self.separator)
 
     @property
     def message_id(self) -> str:
         """The first Message-ID field's value for the log, made printable ASCII and bounded; empty where there is
         none.
         """
-        first = next(iter(self.named(MESSAGE_ID)), b"")
-        text = field_value(first)[:MAX_MESSAGE_ID].decode("ascii", "replace")
+        found = self.named(MESSAGE_ID)
+        text = field_value(found[0])[:MAX_MESSAGE_ID].decode("ascii", "replace") if found else ""
+        if text.isascii() and text.isprintable():
+            return text
         return "".join(c if " " <= c <= "~" else "?" for c in text)
 
 

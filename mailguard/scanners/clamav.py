@@ -149,6 +149,11 @@ class Clamav:
         self._address = settings.address
         self._bounded = Bounded("clamav", settings.connections, settings.timeout, self.alive, clock)
 
+    @property
+    def configured(self) -> bool:
+        """Whether there is one to ask."""
+        return self._address is not None
+
     async def scan(self, content: Content, deadline: float) -> Answer[VirusResult]:
         """clamd's word on ``content`` before ``deadline`` (absolute loop time); not asked where no clamd is configured.
 

@@ -101,6 +101,11 @@ class Spamassassin:
         self._report_until = clock()
         self._named: set[str] = set()
 
+    @property
+    def configured(self) -> bool:
+        """Whether there is one to ask."""
+        return self._settings.address is not None
+
     async def score(self, content: Content, deadline: float, client: ClientAddress) -> Answer[SpamResult]:
         """spamd's word on ``content`` before ``deadline`` (absolute loop time).
 

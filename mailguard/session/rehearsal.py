@@ -1,8 +1,8 @@
 """A connection rehearsed: what a session would find out about a client, its envelope and its message, were it here.
 
-The questions are those of :mod:`mailguard.session.questions`, the scanners' copy of the message is made as the story
-makes it, and each has the bound that it has there. Nothing is said to a backend, nothing is written down. Whether the
-client would speak before the greeting cannot be rehearsed: it counts as one that waits.
+The questions are those of :mod:`mailguard.session.questions`, the message is read and shown to the scanners by
+:mod:`mailguard.session.arrived`, and each has the bound that it has there. Nothing is said to a backend, nothing is
+written down. Whether the client would speak before the greeting cannot be rehearsed: it counts as one that waits.
 
 Failure: an answer that does not come is unknown, as in a session; :class:`mailguard.spool.SpoolError` where the message
 cannot be kept.
@@ -10,26 +10,14 @@ cannot be kept.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
 from mailguard import message
 from mailguard.commands import Path
-from mailguard.facts import (
-    NOT_ASKED,
-    Answer,
-    Client,
-    ClientAddress,
-    Helo,
-    Known,
-    Message,
-    Source,
-    SpamResult,
-    VirusResult,
-)
-from mailguard.net.together import both
-from mailguard.replies import Reply, reply
+from mailguard.facts import Answer, Client, ClientAddress, Helo, Known, Message, Source
+from mailguard.replies import Reply
+from mailguard.session.arrived import read, shown
 from mailguard.session.questions import Questions, is_own_relay
 from mailguard.session.services import Services
 from mailguard.spool import Content, Spool
@@ -107,17 +95,11 @@ async def _scanned(services: Services, said: Said, client: Client) -> tuple[Mess
     if said.content is None:
         return None, None
     with _kept(services.spooling.begin(), said.content) as content:
-        limits = services.settings.limits
-        head = message.parse_head(content.prefix(limits.max_header_size + 2))
-        if head.size > limits.max_header_size:
-            return None, reply("header_too_large", limit=limits.max_header_size)
-        if head.received_count > limits.max_received:
-            return None, reply("loop", limit=limits.max_received)
-        stripped = message.strip_forged(head, services.settings.hostname)
-        above = message.for_scanners(stripped, transmission(services, client, said.helo or ""), said.sender or Path())
-        size = content.size - sum(map(len, head.named(b"received")))
-        with content.with_head(above, head.size) as scanned:
-            return await _asked(services, scanned, size, said), None
+        arrived = await read(content, services.settings)
+        if isinstance(arrived, Reply):
+            return None, arrived
+        way = transmission(services, client, said.helo or "")
+        return await shown(services, arrived, way, said.sender or Path(), said.spared), None
 
 
 def _kept(spool: Spool, octets: bytes) -> Content:
@@ -127,20 +109,6 @@ def _kept(spool: Spool, octets: bytes) -> Content:
     except BaseException:
         spool.close()
         raise
-
-
-async def _asked(services: Services, scanned: Content, size: int, said: Said) -> Message:
-    deadline = asyncio.get_running_loop().time() + services.settings.limits.scan_deadline
-
-    async def virus() -> Answer[VirusResult]:
-        return NOT_ASKED if Source.CLAMAV in said.spared else await services.clamav.scan(scanned, deadline)
-
-    async def spam() -> Answer[SpamResult]:
-        if Source.SPAMASSASSIN in said.spared:
-            return NOT_ASKED
-        return await services.spamassassin.score(scanned, deadline, said.address)
-
-    return Message(size, *await both(virus(), spam()))
 
 
 def transmission(services: Services, client: Client, helo: str) -> message.Transmission:

@@ -19,13 +19,14 @@ from mailguard.reference import new_reference
 from mailguard.relay import ClientGone, Identity
 from mailguard.replies import Reply, reply
 from mailguard.session import record
-from mailguard.session.judge import judge
+from mailguard.session.arrived import Arrived, read, shown
+from mailguard.session.judge import Judgement, judge
 from mailguard.session.questions import Questions
 from mailguard.session.services import Services
 from mailguard.session.transaction import Accepted, Transaction
 from mailguard.smtp.events import EndOfData, HeloGiven
 from mailguard.smtp.story import ConnectionEnd, Peer
-from mailguard.spool import Content, SpoolError, SpoolFull, SpoolLost
+from mailguard.spool import SpoolError, SpoolFull, SpoolLost
 from mailguard.verdict import Verdict
 
 
@@ -39,19 +40,6 @@ def is_ours(recipient: Mailbox, relay_domains: list[str]) -> bool:
 
 
 _NO_HELLO: Final = HeloGiven(name="", extended=False)
-
-_LONG_HEAD: Final = 65_536
-"""Octets of a header section from which on it is read in a thread: 1 MiB of fields takes up to a third of a second, in
-which other sessions would wait (decision 0066). A usual one takes less than a thread costs.
-"""
-
-
-async def _head(content: Content, limit: int) -> message.Head:
-    """The header section of ``content``; its ``size`` is over ``limit`` where it does not end within so many octets."""
-    beginning = content.prefix(limit + 2)
-    if len(beginning) <= _LONG_HEAD or b"\r\n\r\n" in beginning[:_LONG_HEAD]:
-        return message.parse_head(beginning)
-    return await asyncio.to_thread(message.parse_head, beginning)
 
 
 class Session:
@@ -202,33 +190,27 @@ class Session:
         if end.bare_line_ends and self._settings.bare_line_ends == "refuse":
             return self._refused(transaction, reply("bare_line_ends_refused"))
         with transaction.spool.finish() as content:
-            limits = self._settings.limits
-            head = await _head(content, limits.max_header_size)
-            if head.size > limits.max_header_size:
-                return self._refused(transaction, reply("header_too_large", limit=limits.max_header_size))
-            if head.received_count > limits.max_received:
-                return self._refused(transaction, reply("loop", limit=limits.max_received))
-            return await self._judge_and_deliver(transaction, content, head)
+            arrived = await read(content, self._settings)
+            if isinstance(arrived, Reply):
+                return self._refused(transaction, arrived)
+            return await self._judge_and_deliver(transaction, arrived)
 
-    async def _judge_and_deliver(self, transaction: Transaction, content: Content, head: message.Head) -> Reply:
-        way = self._transmission(transaction)
-        stripped = message.strip_forged(head, self._settings.hostname)
-        above = message.for_scanners(stripped, way, transaction.mail.path)
-        with content.with_head(above, head.size) as scanned:
-            # The size is a fact that may refuse: a longer trace must not be what makes the difference.
-            size = content.size - sum(map(len, head.named(b"received")))
-            with transaction.timed("scan"):
-                judgement = await judge(self._services, scanned, size, transaction)
-        if judgement.refusal is not None:
-            answer = judgement.refusal
-        else:
-            above = message.for_backend(stripped, way, judgement.message, folder=judgement.folder, tags=judgement.tags)
-            with content.with_head(above, head.size) as ready:
-                answer = await self._deliver(transaction, ready)
+    async def _judge_and_deliver(self, transaction: Transaction, arrived: Arrived) -> Reply:
+        services, way = self._services, self._transmission(transaction)
+        with transaction.timed("scan"):
+            found = await shown(services, arrived, way, transaction.mail.path)
+        judgement = judge(services.policy, found, transaction)
+        answer = judgement.refusal or await self._deliver(transaction, arrived, way, judgement)
         self._taken += answer.positive
-        services, who = self._services, self._who()
         await record.message_judged(
-            services.recorder, services.policy, transaction, judgement, head.message_id, content, answer, who
+            services.recorder,
+            services.policy,
+            transaction,
+            judgement,
+            arrived.message_id,
+            arrived.content,
+            answer,
+            self._who(),
         )
         return answer
 
@@ -249,11 +231,15 @@ class Session:
             dnswl=() if own_relay else self._services.policy.white_lists(client),
         )
 
-    async def _deliver(self, transaction: Transaction, ready: Content) -> Reply:
+    async def _deliver(
+        self, transaction: Transaction, arrived: Arrived, way: message.Transmission, judgement: Judgement
+    ) -> Reply:
         if transaction.onward is None:
             raise RuntimeError("a message without a transaction at the backend")
+        found, folder, tags = judgement.message, judgement.folder, judgement.tags
+        above = message.for_backend(arrived.stripped, way, found, folder=folder, tags=tags)
         try:
-            with transaction.timed("backend"):
+            with arrived.under(above) as ready, transaction.timed("backend"):
                 return await transaction.onward.deliver(ready, self._peer.gone)
         except ClientGone as error:
             return reply("client_gone").because(str(error))

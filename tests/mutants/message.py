@@ -22,8 +22,8 @@ MUTANTS: tuple[Mutant, ...] = (
         NO_LOSS,
         "fields-of-others-are-unfolded",
         "mailguard/message/head.py",
-        'return b"".join(piece.octets for piece in self.pieces)',
-        'return b"".join(piece.octets for piece in self.pieces).replace(b"\\r\\n\\t", b" ")',
+        'return b"".join([piece.octets for piece in self.pieces])',
+        'return b"".join([piece.octets for piece in self.pieces]).replace(b"\\r\\n\\t", b" ")',
         _COMPOSE,
     ),
     Mutant(
@@ -53,7 +53,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "Only we write our fields",
         "fields-hide-behind-the-bound",
-        "mailguard/session/story.py",
+        "mailguard/session/arrived.py",
         "if head.size > limits.max_header_size:",
         "if not head:",
         ("tests/unit/session/test_session.py",),
@@ -197,7 +197,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         SHARED,
         "scanners-are-waited-for-one-by-one",
-        "mailguard/session/judge.py",
+        "mailguard/session/arrived.py",
         "services.settings.limits.scan_deadline",
         "2 * services.settings.limits.scan_deadline",
         _BOUNDS,

@@ -28,8 +28,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         RECEIVED,
         "received-fields-make-a-message-larger",
-        "mailguard/session/story.py",
-        'content.size - sum(map(len, head.named(b"received")))',
+        "mailguard/session/arrived.py",
+        'content.size - len(b"".join(received))',
         "content.size",
         ("tests/unit/session/test_session.py",),
     ),
@@ -93,8 +93,8 @@ MUTANTS: tuple[Mutant, ...] = (
         NO_LOSS,
         "all-are-filed-by-the-first-recipient",
         "mailguard/session/judge.py",
-        "for recipients in transaction.parties.values())",
-        "for recipients in [transaction.accepted])",
+        "for recipients in transaction.parties.values()]",
+        "for recipients in [transaction.accepted]]",
         _RECIPIENTS,
     ),
     Mutant(

@@ -296,3 +296,19 @@ def test_lines_are_folded_where_they_can_be(texts: list[str]) -> None:
     )
     for line in octets.split(b"\r\n"):
         assert len(line) <= fields.LINE or b" " not in line.strip()
+
+
+@given(st.lists(st.lists(st.text("ab", min_size=1, max_size=90), min_size=1, max_size=12), min_size=1, max_size=4))
+def test_a_field_is_folded_between_words_and_only_where_it_must_be(lines: list[list[str]]) -> None:
+    field = fields._folded("X-Name", *lines).decode()
+    assert field.endswith("\r\n")
+    physical = field[:-2].split("\r\n\t")
+    assert "".join(line + " " for line in physical).split() == ["X-Name:", *(word for words in lines for word in words)]
+    starts = {sum(len(words) for words in lines[:number]) for number in range(len(lines))}
+    told = 0
+    for number, line in enumerate(physical):
+        words = line.split()[1:] if not number else line.split()
+        assert len(line) + (number > 0) <= fields.LINE or len(words) == 1
+        if told not in starts:  # folded because it had to be
+            assert len(physical[number - 1]) + (number > 1) + 1 + len(words[0]) > fields.LINE
+        told += len(words)
