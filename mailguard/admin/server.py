@@ -1,7 +1,13 @@
-"""The HTTP server of the operator's face, on aiohttp: three pages to read, nothing to change."""
+"""The HTTP server of the operator's face, on aiohttp: three pages to read, nothing to change.
+
+/metrics costs some 10 ms of processor time, more with every rule and list, and everybody who reaches the port may ask
+for it. So it is written in a thread, beside which health is told, and once for all who ask while an earlier one is
+written: whoever asks gets what was counted until then, and more who ask cost no more.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +18,26 @@ from prometheus_client.registry import Collector
 
 from mailguard.admin.health import Health
 from mailguard.metric_store import exposition
+
+
+class Shared:
+    """What ``write`` gives, in a thread, one at a time, and one for all who ask before it begins."""
+
+    def __init__(self, write: Callable[[], bytes]) -> None:
+        self._write = write
+        self._one_at_a_time = asyncio.Lock()
+        self._next: asyncio.Task[bytes] | None = None
+
+    async def __call__(self) -> bytes:
+        """Written after this was called."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._written())
+        return await asyncio.shield(self._next)
+
+    async def _written(self) -> bytes:
+        async with self._one_at_a_time:
+            self._next = None
+            return await asyncio.to_thread(self._write)
 
 
 class Admin:
@@ -27,8 +53,7 @@ class Admin:
         self._host = host
         self._port = port
         self._health = health
-        self._folder = metrics
-        self._more = more
+        self._exposition = Shared(lambda: exposition(metrics, *more))
         self._runner: web.AppRunner | None = None
 
     async def start(self, bound: socket.socket | None = None) -> int:
@@ -59,7 +84,7 @@ class Admin:
             self._runner = None
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=exposition(self._folder, *self._more), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=await self._exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         health = self._health()
