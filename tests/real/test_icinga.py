@@ -1,4 +1,4 @@
-"""The checks for Nagios and Icinga: Nagios itself takes the sample, and its command tells how the service is."""
+"""The checks for Nagios and Icinga: both take their samples, and the command tells how the service is."""
 
 from __future__ import annotations
 
@@ -134,16 +134,54 @@ def test_both_samples_call_the_same_command_with_options_that_exist() -> None:
     assert [option for option in options if option not in told] == []
 
 
-def test_the_sample_for_icinga_2_is_whole() -> None:
-    """Brackets and quotes are balanced outside comments; more only ``icinga2 daemon -C`` can say."""
-    text = re.sub(r"/\*.*?\*/", "", (ICINGA / "mailguard.conf").read_text(), flags=re.DOTALL)
-    bare = re.sub(r'"[^"\n]*"', "", text)
-    assert '"' not in bare
-    open_, close, stack = "{[(", "}])", []
-    for letter in bare:
-        if letter in open_:
-            stack.append(letter)
-        elif letter in close:
-            assert stack
-            assert open_.index(stack.pop()) == close.index(letter)
-    assert stack == []
+AROUND_ICINGA = """\
+const NodeName = "master"
+include <itl>
+include "{sample}"
+object CheckerComponent "checker" {{}}
+object Endpoint "master" {{}}
+object Zone "master" {{ endpoints = [ "master" ] }}
+object Endpoint "mx2" {{}}
+object Zone "mx2" {{ endpoints = [ "mx2" ]; parent = "master" }}
+template Host "node" {{ check_command = "mailguard"; zone = "master"; vars.mailguard = true }}
+object Host "mx1" {{ import "node" }}
+object Host "mx2" {{ import "node"; vars.agent_endpoint = "mx2" }}
+object Host "other" {{ check_command = "mailguard" }}
+"""
+"""A node that is checked from here, one by its own agent, and a host that is no mail server."""
+
+
+def icinga_validated(folder: Path, sample: str) -> subprocess.CompletedProcess[str]:
+    """What ``icinga2 daemon -C`` says of a configuration with ``sample``."""
+    sample_file, main = folder / "mailguard.conf", folder / "icinga2.conf"
+    sample_file.write_text(sample)
+    main.write_text(AROUND_ICINGA.format(sample=sample_file))
+    own = {"RunAsUser": user_name("root"), "RunAsGroup": group_name("root")}
+    for name in ("DataDir", "LogDir", "CacheDir", "SpoolDir", "InitRunDir"):
+        own[name] = str(folder / name)
+        (folder / name).mkdir(exist_ok=True)
+    defined = [word for name, value in own.items() for word in ("-D", f"{name}={value}")]
+    command = [find_program("icinga2", "icinga2-bin"), "daemon", "-C", "-c", str(main), *defined]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_icinga_2_takes_the_sample(tmp_path: Path) -> None:
+    done = icinga_validated(tmp_path, (ICINGA / "mailguard.conf").read_text())
+    assert done.returncode == 0, done.stdout
+    assert "Instantiated 3 Hosts." in done.stdout
+    assert "Instantiated 2 Services." in done.stdout
+    assert "warning" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ('check_command = "mailguard"', 'check_command = "nothing"', "'nothing' of type 'CheckCommand' does not exist"),
+        ("max_check_attempts", "most_check_attempts", "Attribute 'most_check_attempts' does not exist"),
+        ("  assign where host.vars.mailguard\n", "", "'apply' is missing 'assign'"),
+    ],
+)
+def test_icinga_2_finds_what_is_wrong(tmp_path: Path, right: str, wrong: str, told: str) -> None:
+    done = icinga_validated(tmp_path, (ICINGA / "mailguard.conf").read_text().replace(right, wrong))
+    assert done.returncode != 0
+    assert told in done.stdout
