@@ -416,6 +416,13 @@ class Processes(Section):
     start_timeout: float = setting(
         60.0, "for a process to get ready: reading settings and policy, asking each backend", unit="s", gt=0
     )
+    bind_timeout: float = setting(
+        30.0,
+        "at the start, for workers of a service whose supervisor was killed to give back the addresses that they "
+        "listen on; without such a service an address in use ends the start at once",
+        unit="s",
+        ge=0,
+    )
     heartbeat_interval: float = setting(1.0, "between two signs of life of a process", unit="s", gt=0)
     heartbeat_timeout: float = setting(
         30.0, "without a sign of life, before a process is killed and replaced", unit="s", gt=0

@@ -303,9 +303,10 @@ class Worker:
         """For /healthz and /readyz."""
         return Health(not_ready=tuple(self.reasons()), details={"version": __version__, "policy": self.digest})
 
-    async def stop(self, drain: float = 0.0) -> None:
+    async def stop(self, drain: float = 0.0, *, last: bool = False) -> None:
         """Stop listening; sessions in the middle of a message have ``drain`` seconds to finish, idle ones get 421.
 
+        ``last``: nobody goes on with the sockets, so who waits there to be accepted hears 421, too.
         It takes ``drain`` and ``limits.close_timeout`` at the most: who has not read his 421 by then is cut, and for
         what stands between content and reply at a backend nobody waits longer either. Called again meanwhile, it takes
         no longer than the shorter of both; whichever call returns, all is done, and the journal is closed.
@@ -315,7 +316,7 @@ class Worker:
         self._deadline = min(self._deadline, loop.time() + drain + self._settings.limits.close_timeout)
         if self._owed is not None and not self._owed.expired():
             self._owed.reschedule(self._deadline)
-        await asyncio.gather(*(listener.drain(drain) for listener in self._listeners))
+        await asyncio.gather(*(listener.drain(drain, last=last) for listener in self._listeners))
         if not first:
             await self._stopped.wait()
             return

@@ -40,7 +40,6 @@ class Pages:
     async def run(self) -> None:
         """Serve the pages until the supervisor is gone."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._ended.set)
         loop.add_reader(self._channel.fileno(), self._heard)
         self._heard_at = loop.time()
         await self._pages.start(self._bound)
@@ -81,6 +80,7 @@ class Pages:
 def main() -> None:
     """Serve the pages until the supervisor is gone, or says so."""
     channel = start.inherited()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd sends it to all: pages are served until the drain's end
     try:
         begin = start.first(channel)
     except ChannelClosed:

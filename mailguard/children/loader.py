@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from mailguard import __version__
 from mailguard.channel import Channel, ChannelClosed, Kind
@@ -18,6 +19,9 @@ from mailguard.children import start
 from mailguard.policy_files import load_for, load_settings
 from mailguard.positions import Problems
 from mailguard.snapshot import Recorder
+
+_MAX_TEXT: Final = 256 * 1024
+"""Characters of what is wrong, each mistake with its line."""
 
 
 def load(channel: Channel, configuration: Path) -> None:
@@ -32,7 +36,7 @@ def load(channel: Channel, configuration: Path) -> None:
         policy = load_for(settings, recorder)
     except Problems as problems:
         lines = [problem.in_one_line for problem in problems.problems]
-        channel.send(Kind.REFUSED, problems=lines[:1000], count=len(lines))
+        channel.send(Kind.REFUSED, problems=lines[:1000], count=len(lines), text=str(problems)[:_MAX_TEXT])
         return
     descriptor = recorder.snapshot.descriptor()
     channel.send(

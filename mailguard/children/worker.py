@@ -4,8 +4,10 @@ It gets settings, policy and sockets from its supervisor (``mailguard.channel``)
 policy from the disk: a worker that replaces a dead one serves what its neighbours serve, whatever stands in the files
 by now. Every ``heartbeat_interval`` it says how it is; that comes from the event loop, so a loop that hangs is noticed.
 
-Where the supervisor is gone, or SIGTERM comes, it drains and ends: nobody could reload it, replace it or watch it any
-more, and whoever starts the service again finds the addresses free at once. Exit status 0 after a drain.
+Where the supervisor is gone it drains and ends: nobody could reload it, replace it or watch it any more, and whoever
+starts the service again finds the addresses free at once. So it does at SIGTERM, which systemd sends to all processes
+of the service, if the supervisor does not say by then how: that knows whether others go on with the sockets. Exit
+status 0 after a drain.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class Attendant:
         self._settings = start.settings_of(begin.fields)
         snapshot, counts, *listening = begin.descriptors
         self._slot = begin.fields["slot"]
+        self._sockets_are_ours: bool = begin.fields["sockets_are_ours"]
         self._worker = Worker(
             self._settings,
             slot=self._slot,
@@ -61,7 +64,7 @@ class Attendant:
             Exception: it cannot start.
         """
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._drain, self._settings.limits.drain_timeout)
+        loop.add_signal_handler(signal.SIGTERM, self._terminated)
         await self._worker.prepare()
         loop.add_reader(self._channel.fileno(), self._heard)
         self._tell(Kind.READY)
@@ -90,12 +93,17 @@ class Attendant:
         except ChannelClosed:
             self._orphaned()
 
+    def _terminated(self) -> None:
+        """Let the supervisor say how to drain; if it does not, drain as though others went on."""
+        wait, seconds = self._settings.processes.heartbeat_interval, self._settings.limits.drain_timeout
+        asyncio.get_running_loop().call_later(wait, self._drain, seconds)
+
     def _orphaned(self) -> None:
         if self._alone:
             return
         self._alone = True
         asyncio.get_running_loop().remove_reader(self._channel.fileno())
-        self._drain(self._settings.limits.drain_timeout)
+        self._drain(self._settings.limits.drain_timeout, last=self._sockets_are_ours)
 
     def _heard(self) -> None:
         try:
@@ -112,7 +120,7 @@ class Attendant:
             case Kind.ACCEPT:
                 self._begin(self._accept())
             case Kind.DRAIN:
-                self._drain(fields["seconds"])
+                self._drain(fields["seconds"], last=fields["last"])
             case Kind.STOP:
                 self._drain(0.0)
             case Kind.PREPARE:
@@ -166,11 +174,11 @@ class Attendant:
     async def _certificate(self) -> None:
         self._tell(Kind.CERTIFICATE, ok=await self._worker.reload_certificate())
 
-    def _drain(self, seconds: float) -> None:
-        """Stop; called again, the shorter time holds."""
+    def _drain(self, seconds: float, *, last: bool = False) -> None:
+        """Stop; called again, the shorter time holds. ``last``: nobody goes on with the sockets."""
         self._accepting = False
         self._stops += 1
-        task = asyncio.create_task(self._worker.stop(seconds))
+        task = asyncio.create_task(self._worker.stop(seconds, last=last))
         self._tasks.add(task)
         task.add_done_callback(self._stopped)
         self._tell_soon()

@@ -28,7 +28,10 @@ _FAILED = 1
 
 
 def command(
-    policy: Annotated[Path | None, typer.Argument(readable=False, help="The policy to test.")] = None,
+    argument: Annotated[
+        Path | None, typer.Argument(metavar="[POLICY]", readable=False, help="The policy to test; as --policy.")
+    ] = None,
+    policy: Annotated[Path | None, typer.Option(readable=False, help="The policy to test.")] = None,
     config: Annotated[
         Path, typer.Option(readable=False, help="Test the policy that this configuration names, where none is given.")
     ] = DEFAULT_CONFIG,
@@ -39,8 +42,10 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, with all of that.")] = False,
 ) -> None:
     """Run the cases of a policy, and those in files beside it; tell what no case exercises."""
+    if argument is not None and policy is not None:
+        raise typer.BadParameter("the policy is named twice: as an argument, and by --policy")
     try:
-        path = policy or _named_by(config)
+        path = argument or policy or _named_by(config)
         found = draft(path)
     except Problems as problems:
         _tell_problems(problems, as_json)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
+from typing import Any, Final
 
 from mailguard import metrics
 from mailguard.config import Listener, Settings
 from mailguard.journal.recorder import Recorder
+from mailguard.net import backlog
 from mailguard.net.local import BACKLOG, bind
 from mailguard.replies import Reply
 from mailguard.smtp.admission import Held, Slots, TurnedAway
@@ -20,6 +21,11 @@ from mailguard.smtp.events import End
 from mailguard.smtp.identity import Identity
 from mailguard.smtp.server import Connection, equipped
 from mailguard.smtp.story import StoryFactory
+
+_STEP: Final = 0.02
+"""Seconds between two looks at who waits to be accepted."""
+_HANDSHAKE: Final = 0.3
+"""Seconds for connections that have begun to get ready to be accepted: the time of a long way there and back."""
 
 
 class SmtpListener:
@@ -51,6 +57,7 @@ class SmtpListener:
         self.port = 0
         self.address = config.address
         self._server: asyncio.Server | None = None
+        self._bound: socket.socket | None = None
         self._connections: dict[asyncio.Task[Any], Connection] = {}
         self._draining = False
 
@@ -68,6 +75,7 @@ class SmtpListener:
         except BaseException:
             bound.close()
             raise
+        self._bound = bound
         host, self.port = bound.getsockname()[:2]
         self.address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
@@ -98,18 +106,41 @@ class SmtpListener:
         if connection is not None:
             connection.let_slot_go()  # a task that is cancelled before it began had no time to
 
-    async def drain(self, seconds: float) -> None:
-        """Listen no more; idle sessions get 421 at once, those in a transaction have ``seconds`` to end it."""
+    async def drain(self, seconds: float, *, last: bool = False) -> None:
+        """Listen no more; idle sessions get 421 at once, those in a transaction have ``seconds`` to end it.
+
+        ``last``: nobody goes on with the socket, so who waits there hears 421, too; it takes ``limits.close_timeout``
+        at the most.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
         self._draining = True
-        if self._server is not None:
-            self._server.close()
         for connection in list(self._connections.values()):
             connection.drain()
+        if last:
+            await self._take_who_waits()
+        if self._server is not None:
+            self._bound = None
+            self._server.close()
         if self._connections:
-            await asyncio.wait(list(self._connections), timeout=seconds)
+            await asyncio.wait(list(self._connections), timeout=max(0.0, until - loop.time()))
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _take_who_waits(self) -> None:
+        """Accept whoever waits in the kernel, who hears 421 as all do now; of what comes later nothing begins."""
+        if self._bound is None:
+            return
+        backlog.stop_new(self._bound)
+        loop = asyncio.get_running_loop()
+        quiet, end = loop.time() + _HANDSHAKE, loop.time() + self.settings.limits.close_timeout
+        while loop.time() < end:
+            if self._bound is None:  # another drain was faster
+                return
+            if not backlog.waiting(self._bound) and loop.time() >= quiet:
+                return
+            await asyncio.sleep(_STEP)
 
     async def close(self) -> None:
         """Listen no more, and end every connection now."""

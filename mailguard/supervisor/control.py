@@ -3,7 +3,7 @@
 One JSON object a connection, ended by a line feed, and one in answer: ``status`` (sysexits.h), ``lines`` to show, and
 for ``status`` a ``report``. Who may connect may do all of it: the socket's owner and mode decide (``run_dir``).
 Who does not say a command within ``processes.control_timeout``, or says too much, is cut; so are connections beyond
-:data:`MAX_CONNECTIONS`. Nothing that comes in here ends the supervisor.
+:data:`MAX_CONNECTIONS`. Where descriptors have run out, who asks waits. Nothing that comes in here ends the supervisor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
-from mailguard.supervisor.reactor import Reactor
+from mailguard.log import logger
+from mailguard.supervisor.reactor import Reactor, Timer
 from mailguard.supervisor.reload import Outcome
 from mailguard.supervisor.run_dir import RunDir
 from mailguard.supervisor.supervisor import Supervisor
@@ -26,6 +27,8 @@ MAX_CONNECTIONS: Final = 16
 MAX_COMMAND: Final = 4096
 """Octets."""
 _DAY: Final = 86400.0
+_REST: Final = 1.0
+"""Seconds without a look at who waits, where the system has no means for him."""
 
 
 class Control:
@@ -41,6 +44,7 @@ class Control:
         self.supervisor = supervisor
         self.reactor = reactor
         self.asking: set[_Asking] = set()
+        self._resting: Timer | None = None
 
     def __enter__(self) -> Control:
         """Listen."""
@@ -53,6 +57,8 @@ class Control:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Listen no more."""
+        if self._resting is not None:
+            self._resting.cancel()
         self.reactor.forget(self._socket)
         self._socket.close()
         for each in list(self.asking):
@@ -61,12 +67,21 @@ class Control:
     def _accept(self) -> None:
         try:
             connection, _ = self._socket.accept()
-        except OSError:  # it left again, or we have no descriptor for it
+        except BlockingIOError:  # it left again
+            return
+        except OSError as error:
+            self._rest(error)
             return
         if len(self.asking) >= MAX_CONNECTIONS:
             connection.close()
             return
         self.asking.add(_Asking(self, connection))
+
+    def _rest(self, error: OSError) -> None:
+        """We have no descriptor or no memory for who waits, and would be told of him again at once: look later."""
+        self.reactor.forget(self._socket)
+        logger.warning("control socket rests", error=error.strerror, seconds=_REST)
+        self._resting = self.reactor.after(_REST, lambda: self.reactor.watch(self._socket, self._accept))
 
 
 class _Asking:

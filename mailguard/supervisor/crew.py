@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from mailguard.channel import Kind
+from mailguard.channel import Kind, Message
 from mailguard.config import Settings
 from mailguard.log import logger
 from mailguard.supervisor.backoff import Backoff
@@ -36,6 +36,20 @@ class Policy:
     loaded: float
     warnings: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+
+    @classmethod
+    def loaded_by(cls, message: Message, number: int, now: float) -> Policy:
+        """What a loader hands over."""
+        fields = message.fields
+        return cls(
+            number,
+            message.descriptors[0],
+            fields["path"],
+            fields["digest"],
+            now,
+            fields["warnings"],
+            fields["sources"],
+        )
 
 
 @dataclass(eq=False)
@@ -69,6 +83,7 @@ class Crew:
     Attributes:
         policy: what its workers get, while it is not the one that all get.
         serving: whether it accepts clients, so that its dead are replaced.
+        served: whether it ever did.
         draining: whether it is to end.
     """
 
@@ -82,7 +97,7 @@ class Crew:
             Seat(Backoff(bounds.restart_delay, bounds.max_restart_delay, bounds.healthy_after)) for _ in range(seats)
         ]
         self.policy: Policy | None = None
-        self.serving = False
+        self.serving = self.served = False
         self.draining = False
         self.restarts = 0
         self._deadline: Timer | None = None
@@ -102,7 +117,7 @@ class Crew:
         for seat in self.seats:
             seat.worker = self._employer.hire(self)
         seconds = self.settings.processes.start_timeout
-        self._deadline = self._reactor.after(seconds, lambda: self._fail(75, f"not ready within {seconds:g} s"))
+        self._deadline = self._reactor.after(seconds, lambda: self.fail(75, f"not ready within {seconds:g} s"))
 
     def ready(self, worker: Child) -> None:
         """``worker`` is ready: it may accept if the crew serves; if it was the last one, the crew is ready."""
@@ -115,7 +130,7 @@ class Crew:
 
     def serve(self) -> None:
         """Let all accept clients."""
-        self.serving = True
+        self.serving = self.served = True
         for worker in self.workers:
             self.accept(worker)
 
@@ -124,8 +139,11 @@ class Crew:
         worker.state = State.ACCEPTING
         worker.send(Kind.ACCEPT)
 
-    def drain(self, seconds: float, grace: float) -> None:
-        """Accept nobody; messages in flight have ``seconds``, and processes ``grace`` more before they are killed."""
+    def drain(self, seconds: float, grace: float, *, last: bool = False) -> None:
+        """Accept nobody; messages in flight have ``seconds``, and processes ``grace`` more before they are killed.
+
+        ``last``: nobody goes on with the sockets.
+        """
         self.draining, self.serving = True, False
         self._call_off()
         for seat in self.seats:
@@ -136,7 +154,7 @@ class Crew:
                 worker.kill("not needed any more")
                 continue
             worker.state = State.DRAINING
-            worker.send(Kind.DRAIN, seconds=seconds)
+            worker.send(Kind.DRAIN, seconds=seconds, last=last)
         self._deadline = self._reactor.after(seconds + grace, self._kill_late)
         self._gone()
 
@@ -164,7 +182,7 @@ class Crew:
             self._gone()
         elif not self.serving:
             status, why = worker.failure or (70, f"a worker ended while it started: {worker.how_it_ended()}")
-            self._fail(status, why)
+            self.fail(status, why)
         else:
             self._replace(seat, worker)
 
@@ -181,8 +199,8 @@ class Crew:
             seat.restart = None
             seat.worker = self._employer.hire(self)
 
-    def _fail(self, status: int, why: str) -> None:
-        """The crew never gets ready."""
+    def fail(self, status: int, why: str) -> None:
+        """The crew never gets ready: end its workers."""
         if self.draining:
             return
         self.draining = True

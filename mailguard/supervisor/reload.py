@@ -123,15 +123,7 @@ class Reload:
             self._policy_refused(fields["problems"], os.EX_CONFIG)
             return
         settings = Settings.model_validate(fields["settings"])
-        self._policy = Policy(
-            self._supervisor.next_number(),
-            message.descriptors[0],
-            fields["path"],
-            fields["digest"],
-            time.time(),
-            fields["warnings"],
-            fields["sources"],
-        )
+        self._policy = Policy.loaded_by(message, self._supervisor.next_number(), time.time())
         changed = changes(self._supervisor.settings, settings)
         if fixed := [name for name in changed if _is_fixed(name, self._supervisor.settings, settings)]:
             names = ", ".join(f"`{name}`" for name in fixed)

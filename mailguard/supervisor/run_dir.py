@@ -26,6 +26,9 @@ class CannotRun(Exception):
 class RunDir:
     """The folder at ``path``, locked while this is entered.
 
+    Attributes:
+        left_behind: whether the service before left its control socket there: its supervisor was killed.
+
     Raises:
         CannotRun: on entering: it cannot be made or used, or another mailguard has it.
     """
@@ -33,6 +36,8 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = -1
+        self._listened = False
+        self.left_behind = False
 
     def __enter__(self) -> RunDir:
         """Make the folder, and lock it."""
@@ -40,6 +45,7 @@ class RunDir:
             self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.left_behind = (self.path / SOCKET).exists()
         except BlockingIOError as error:
             raise CannotRun(f"another mailguard runs with {self.path} (`run_dir`): name another folder") from error
         except OSError as error:
@@ -52,8 +58,9 @@ class RunDir:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the folder to others."""
-        (self.path / SOCKET).unlink(missing_ok=True)
+        """Leave the folder to others. What another left behind stays: who starts next is to see it."""
+        if self._listened:
+            (self.path / SOCKET).unlink(missing_ok=True)
         os.close(self._lock)
 
     def listen(self, group: int) -> socket.socket:
@@ -73,6 +80,7 @@ class RunDir:
                 os.chown(path, -1, group)
                 path.chmod(0o660)
             made.listen(16)
+            self._listened = True
         except OSError as error:
             made.close()
             raise CannotRun(f"{path} cannot be made (`run_dir`): {error.strerror}") from error

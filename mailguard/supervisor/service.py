@@ -1,31 +1,31 @@
 """``mailguard serve``: from the configuration to a running supervisor, in the one order that is safe.
 
 Settings; sockets, while this process may still be root; privileges dropped; then children, who import what they need
-while this process looks at what the settings name and loads the policy, as the user that serves. What cannot be read
+while one of them looks at what the settings name and loads the policy, as the user that serves. What cannot be read
 by that user is told before a client is served.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mailguard import log, metric_store
 from mailguard.config import Settings
 from mailguard.files import absolute, read_settings
-from mailguard.net.local import CannotListen
+from mailguard.net.local import CannotListen, bind
 from mailguard.positions import Document, Problems
 from mailguard.supervisor import privileges
+from mailguard.supervisor.failures import StartFailed
 from mailguard.supervisor.reactor import Reactor
 from mailguard.supervisor.run_dir import RunDir
 from mailguard.supervisor.sockets import Sockets
+from mailguard.supervisor.succession import PatientBind
 from mailguard.supervisor.systemd import Notifier, handed_over
-
-if TYPE_CHECKING:
-    from mailguard.supervisor.crew import Policy
 
 
 def serve(configuration: Path, fitted: Callable[[Settings], Settings]) -> int:
@@ -45,15 +45,23 @@ def serve(configuration: Path, fitted: Callable[[Settings], Settings]) -> int:
     log.never_wait()
     notifier = Notifier(os.environ, os.getpid())
     handed = handed_over(os.environ, os.getpid())
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # one that comes before we can hear it is kept for us
     with RunDir(settings.run_dir) as folder:
         try:
-            sockets = Sockets.of(settings, handed)
+            sockets = Sockets.of(settings, handed, _binder(settings, folder))
         except CannotListen:
             _check(document, written)  # it may be the settings' own mistake, which is told with its line
             raise
         group = privileges.group_id(settings.processes.control_group)
         privileges.drop(settings.user, folder.path)
-        return _supervise(configuration, document, written, settings, fitted, sockets, folder, notifier, group)
+        return _supervise(configuration, settings, fitted, sockets, folder, notifier, group)
+
+
+def _binder(settings: Settings, folder: RunDir) -> Callable[[str], socket.socket]:
+    """How addresses are bound: with patience where a service that was killed may have left workers on them."""
+    if folder.left_behind:
+        return PatientBind(settings.processes.bind_timeout, time.monotonic, time.sleep)
+    return bind
 
 
 def _check(document: Document, written: Settings) -> None:
@@ -65,8 +73,6 @@ def _check(document: Document, written: Settings) -> None:
 
 def _supervise(
     configuration: Path,
-    document: Document,
-    written: Settings,
     settings: Settings,
     fitted: Callable[[Settings], Settings],
     sockets: Sockets,
@@ -94,28 +100,18 @@ def _supervise(
         return wanted.model_copy(update={"limits": wanted.limits.model_copy(update=limit)})
 
     supervisor = Supervisor(configuration, settings, given, resources, reactor, notifier)
-    begun = False
     supervisor.hatch()
+    begun = False
     try:
         with Control(folder, group, supervisor, reactor):
-            _check(document, written)
-            supervisor.begin(_first_policy(settings))
+            supervisor.load()
             begun = True
-            return supervisor.run()
+            status = supervisor.run()
+    except StartFailed as failed:
+        log.logger.error("start failed", error=str(failed).partition("\n")[0])
+        raise
     finally:
         if not begun:  # from then on children that are left drain by themselves, whatever becomes of this process
             supervisor.abandon()
-        log.logger.info("stopped")
-
-
-def _first_policy(settings: Settings) -> Policy:
-    """Read, compiled and tested here: nobody is served yet whom a hang could harm (decision 0007)."""
-    from mailguard.policy_files import load_for
-    from mailguard.snapshot import Recorder
-    from mailguard.supervisor.crew import Policy
-
-    recorder = Recorder()
-    policy = load_for(settings, recorder)
-    warnings = [warning.in_one_line for warning in policy.warnings]
-    snapshot = recorder.snapshot
-    return Policy(1, snapshot.descriptor(), str(policy.path), policy.digest, time.time(), warnings, snapshot.sources)
+    log.logger.info("stopped")
+    return status

@@ -11,7 +11,7 @@ Failure: :class:`~mailguard.net.local.CannotListen`, :class:`~mailguard.supervis
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mailguard.config import Settings
@@ -21,23 +21,33 @@ from mailguard.supervisor.systemd import BadHandover
 
 @dataclass(frozen=True)
 class Sockets:
-    """What is listened on: ``smtp`` in the order of ``settings.listen``, and the pages of ``admin``."""
+    """What is listened on: ``smtp`` in the order of ``settings.listen``, and the pages of ``admin``.
+
+    ``ours``: nobody else holds those of ``smtp``: they end with the service. Systemd holds those that it handed over,
+    and whoever waits there is served by the next start.
+    """
 
     smtp: Sequence[socket.socket]
     admin: socket.socket
+    ours: bool = True
 
     @classmethod
-    def of(cls, settings: Settings, handed: Sequence[tuple[str, socket.socket]]) -> Sockets:
-        """Bound, and not listening yet but for those that were handed over.
+    def of(
+        cls,
+        settings: Settings,
+        handed: Sequence[tuple[str, socket.socket]],
+        bind: Callable[[str], socket.socket] = bind,
+    ) -> Sockets:
+        """Bound by ``bind``, and not listening yet but for those that were ``handed`` over.
 
         Raises:
             CannotListen: an address cannot be had.
             BadHandover: what was handed over does not fit the settings.
         """
         left = list(handed)
-        admin = _one("`admin.address`", settings.admin.address, left, must=False)
+        admin = _one("`admin.address`", settings.admin.address, left, bind, must=False)
         smtp = [
-            _one(f"entry {number} of `listen`", wanted.address, left, must=bool(handed))
+            _one(f"entry {number} of `listen`", wanted.address, left, bind, must=bool(handed))
             for number, wanted in enumerate(settings.listen, start=1)
         ]
         if left:
@@ -47,7 +57,7 @@ class Sockets:
                 f"systemd hands over {told(taken)}{called}, which no entry of `listen` names: add one, or take it out "
                 "of the socket unit"
             )
-        return cls(smtp, admin)
+        return cls(smtp, admin, not handed)
 
     def listen(self, settings: Settings) -> None:
         """Let clients connect: they wait until a worker takes them.
@@ -75,7 +85,14 @@ def told(bound: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _one(setting: str, address: str, left: list[tuple[str, socket.socket]], *, must: bool) -> socket.socket:
+def _one(
+    setting: str,
+    address: str,
+    left: list[tuple[str, socket.socket]],
+    bind: Callable[[str], socket.socket],
+    *,
+    must: bool,
+) -> socket.socket:
     """The socket for ``address``: one of ``left``, which is taken out of it, else a new one.
 
     Raises:

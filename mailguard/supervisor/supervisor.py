@@ -27,6 +27,7 @@ from mailguard.supervisor.backoff import Backoff
 from mailguard.supervisor.child import Child, Role, State
 from mailguard.supervisor.crew import Crew, Policy
 from mailguard.supervisor.failures import StartFailed
+from mailguard.supervisor.first_load import FirstLoad
 from mailguard.supervisor.reactor import Reactor
 from mailguard.supervisor.reload import Outcome, Reload
 from mailguard.supervisor.sockets import Sockets, told
@@ -87,6 +88,7 @@ class Supervisor:
         self._began = reactor.clock()
         self._admin: Child | None = None
         self._admin_backoff = _backoff(settings)
+        self._first: FirstLoad | None = None
         self._reload: Reload | None = None
         self._waiting: list[tuple[bool, Callable[[Outcome], None]]] = []
         self._failed: StartFailed | None = None
@@ -117,8 +119,14 @@ class Supervisor:
         """Start the first processes; they wait for the policy, and meanwhile import what they need."""
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
         self.reactor.signals(numbers, self._signalled)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # before there are children, who would inherit it
         self.crew.start()
         self._start_admin()
+
+    def load(self) -> None:
+        """Load the policy that the first processes are to :meth:`begin` with, beside their start."""
+        left = self._began + self.settings.processes.start_timeout - self.reactor.clock()
+        self._first = FirstLoad(self.reactor, self.configuration, self.settings, left, self.begin, self.crew.fail)
 
     def begin(self, policy: Policy) -> None:
         """Give the first processes their policy."""
@@ -179,6 +187,7 @@ class Supervisor:
             protocol=PROTOCOL,
             settings=self._given(crew.settings).model_dump(mode="json"),
             slot=worker.slot,
+            sockets_are_ours=resources.sockets.ours,
             policy=policy.number,
             observe_until=self.observing_until,
         )
@@ -206,6 +215,7 @@ class Supervisor:
         self._tell_started()
         self._tick_now()
         self._notifier.tell(READY=1, STATUS=self._summary(), MAINPID=os.getpid())
+        self._next_reload()
 
     def _tell_started(self) -> None:
         sockets, policy = self._resources.sockets, self.policy
@@ -249,19 +259,19 @@ class Supervisor:
         """A generation has drained."""
         if crew in self.crews:
             self.crews.remove(crew)
-            logger.info("generation ended", count=crew.number)
+            if crew.served:
+                logger.info("generation ended", count=crew.number)
         if not self.crews:
             self._end()
 
     def _end(self) -> None:
         """No worker is left: the admin process goes too."""
         self._phase = "ended"
+        self._next_reload()
         for child in list(self._children):
             if child.role is Role.ADMIN:
                 child.send(Kind.STOP)
                 self.reactor.after(_ABORTED, lambda child=child: child.kill("the service ends"))  # type: ignore[misc]
-            elif child.role is Role.LOADER:
-                child.kill("the service ends")
 
     # --- what children say, and their ends -------------------------------------------------------------------------
 
@@ -356,7 +366,7 @@ class Supervisor:
             self.observe(0.0)
         if self._admin is not None:
             self._admin.send(Kind.HEALTH, **self.status())
-        if (summary := self._summary()) != self._told and self._phase == "running":
+        if self._phase == "running" and (summary := self._summary()) != self._told:
             self._told = summary
             self._notifier.tell(STATUS=summary)
 
@@ -382,16 +392,15 @@ class Supervisor:
     # --- what is asked from outside --------------------------------------------------------------------------------
 
     def reload(self, *, force: bool, done: Callable[[Outcome], None]) -> None:
-        """Load settings, policy and certificate again; behind a reload that is under way."""
-        if self._phase != "running":
-            done(Outcome(os.EX_TEMPFAIL, [f"mailguard is {self._phase}"]))
-            return
+        """Load settings, policy and certificate again; behind the start, or a reload that is under way."""
         self._waiting.append((force, done))
+        if self._phase == "starting":
+            logger.info("reload waits for the start")
         self._next_reload()
 
     def _next_reload(self) -> None:
         """Begin the next reload, for all who wait for one."""
-        if self._reload is not None or not self._waiting:
+        if self._reload is not None or not self._waiting or self._phase == "starting":
             return
         if self._phase != "running":
             waiting, self._waiting = self._waiting, []
@@ -428,10 +437,13 @@ class Supervisor:
             self._notifier.tell(STOPPING=1, STATUS="draining")
             self._resources.sockets.stop()
             self._tick_now()
+            if self._first is not None:
+                self._first.abandon()
             if self._reload is not None:
                 self._reload.abandon()
+            self._next_reload()
             for crew in list(self.crews):
-                crew.drain(self.settings.limits.drain_timeout, crew.grace)
+                crew.drain(self.settings.limits.drain_timeout, crew.grace, last=self._resources.sockets.ours)
 
     def observe(self, until: float) -> None:
         """Only observe until then (Unix time); 0: no longer."""

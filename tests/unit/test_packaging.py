@@ -68,7 +68,7 @@ def test_the_unit_gives_what_the_defaults_need(service: dict[str, list[str]]) ->
         ("Type", "notify"),
         ("NotifyAccess", "main"),
         ("User", "mailguard"),
-        ("KillMode", "mixed"),
+        ("KillMode", "control-group"),
         ("ExecStart", "/usr/bin/mailguard serve"),
         ("ExecReload", "/usr/bin/mailguard reload"),
         ("CapabilityBoundingSet", "CAP_NET_BIND_SERVICE"),

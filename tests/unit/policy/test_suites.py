@@ -181,6 +181,11 @@ class TestTheCommand:
         (problem,) = json.loads(out)["problems"]
         assert (problem["line"], problem["message"]) == (1, "`rules` is missing")
 
+    def test_a_policy_is_named_as_by_other_commands(self, path: Path) -> None:
+        assert run("--policy", path)[:2] == run(path)[:2]
+        status, _, said = run(path, "--policy", path)
+        assert (status, "named twice" in said) == (os.EX_USAGE, True)
+
     def test_the_policy_that_a_configuration_names(self, path: Path, tmp_path: Path) -> None:
         config = tmp_path / "mailguard.yaml"
         config.write_text(

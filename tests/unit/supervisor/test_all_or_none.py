@@ -100,7 +100,9 @@ class Cast:
         self.reactor = Reactor(lambda: self.now)
         settings = Settings.model_validate(SETTINGS)
         port = SimpleNamespace(fileno=lambda: 0, getsockname=lambda: ("127.0.0.1", 25))
-        sockets: Any = SimpleNamespace(smtp=[port], admin=port, listen=lambda _settings: None, stop=lambda: None)
+        sockets: Any = SimpleNamespace(
+            smtp=[port], admin=port, ours=True, listen=lambda _settings: None, stop=lambda: None
+        )
         resources = Resources(sockets, folder, shared_counts.create(4), 4)
         self.supervisor = Supervisor(folder, settings, lambda given: given, resources, self.reactor, Notifier({}, 1))
         self.supervisor.hatch()
