@@ -14,7 +14,7 @@ from mailguard.facts import Mailbox
 
 def _unquoted(local: bytes) -> bytes:
     """The local part that a Quoted-string stands for (RFC 5321 4.1.2: the quotes are no part of its meaning)."""
-    if not (len(local) > 1 and local.startswith(b'"') and local.endswith(b'"')):
+    if local[:1] != b'"' or local[1:][-1:] != b'"':
         return local
     text, out, i = local[1:-1], bytearray(), 0
     while i < len(text):
@@ -35,6 +35,7 @@ class Path:
 
     local: bytes = b""
     domain: bytes = b""
+    _mailbox: Mailbox | None = field(default=None, init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
         """With angle brackets, for the wire."""
@@ -43,7 +44,11 @@ class Path:
     @property
     def mailbox(self) -> Mailbox:
         """For policy and log: unquoted, UTF-8 (RFC 6531 3.3), the domain in lower case (``caseless``)."""
-        return Mailbox(_unquoted(self.local).decode(), lowered(self.domain.decode()))
+        if self._mailbox is None:
+            mailbox = Mailbox(_unquoted(self.local).decode(), lowered(self.domain.decode()))
+            object.__setattr__(self, "_mailbox", mailbox)
+            return mailbox
+        return self._mailbox
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -73,7 +78,10 @@ class _Addressed:
 
     def parameter(self, keyword: str) -> Parameter | None:
         """The parameter ``keyword``, if it was given."""
-        return next((p for p in self.parameters if p.keyword == keyword), None)
+        for parameter in self.parameters:
+            if parameter.keyword == keyword:
+                return parameter
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ what the client sees, and its ``cause`` is what only the log sees. ``docs/refere
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 MAX_REPLY_TEXT: Final = 480
@@ -51,6 +52,7 @@ class Reply:
     lines: tuple[str, ...]
     cause: str = ""
     origin: Origin = Origin.MAILGUARD
+    _octets: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 200 <= self.code <= 599:
@@ -77,25 +79,29 @@ class Reply:
 
     def because(self, cause: str) -> Reply:
         """The same reply with a private cause for the log."""
-        return replace(self, cause=cause)
+        return Reply(self.code, self.enhanced, self.lines, cause, self.origin)
 
     def said_by(self, origin: Origin) -> Reply:
         """The same reply as that of ``origin``."""
-        return replace(self, origin=origin)
+        return Reply(self.code, self.enhanced, self.lines, self.cause, origin)
 
     def with_reference(self, reference: str) -> Reply:
         """The same reply ending in ``reference``: what blocked is always explained (architecture.md)."""
         last = f"{printable(self.lines[-1])[: MAX_REPLY_TEXT - len(reference) - 3]} ({reference})"
-        return replace(self, lines=(*self.lines[:-1], last))
+        return self.saying((*self.lines[:-1], last))
+
+    def saying(self, lines: tuple[str, ...]) -> Reply:
+        """The same reply with other text."""
+        return Reply(self.code, self.enhanced, lines, self.cause, self.origin)
 
     def encode(self) -> bytes:
         """The octets on the wire, CR LF included (RFC 5321 4.2.1, RFC 2034 4: the enhanced code on every line)."""
-        prefix = f"{self.enhanced} " if self.enhanced else ""
-        last = len(self.lines) - 1
-        return b"".join(
-            f"{self.code}{' ' if i == last else '-'}{prefix}{printable(line)}\r\n".encode("ascii")
-            for i, line in enumerate(self.lines)
-        )
+        if not self._octets:
+            prefix = f"{self.enhanced} " if self.enhanced else ""
+            text = "".join([f"{self.code}-{prefix}{printable(line)}\r\n" for line in self.lines[:-1]])
+            text += f"{self.code} {prefix}{printable(self.lines[-1])}\r\n"
+            object.__setattr__(self, "_octets", text.encode("ascii"))
+        return self._octets
 
     def __str__(self) -> str:
         return f"{self.code} {self.enhanced} {self.text}".replace("  ", " ")
@@ -273,11 +279,16 @@ REPLIES: Final[Mapping[str, ReplySpec]] = {
 """Every reply by name."""
 
 
-def reply(name: str, **values: object) -> Reply:
-    """The reply ``name`` with its placeholders filled.
+def reply(name: str, **values: Hashable) -> Reply:
+    """The reply ``name`` with its placeholders filled; where it was just made it is the same object.
 
     Raises:
         KeyError: no such reply, or a placeholder without a value.
     """
+    return _reply(name, **values)
+
+
+@lru_cache(maxsize=256, typed=True)  # clients choose some of the values
+def _reply(name: str, **values: Hashable) -> Reply:
     spec = REPLIES[name]
     return Reply(spec.code, spec.enhanced, (printable(spec.text.format_map({k: str(v) for k, v in values.items()})),))

@@ -9,6 +9,7 @@ for nobody knows whose it is (section 2).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -113,6 +114,7 @@ def _line(line: bytes) -> Header:
     return Header(Endpoints(source, source_port, destination, destination_port))
 
 
+@lru_cache(maxsize=1024)  # clients come again, and our own end is always the same
 def _address(word: bytes, family: bytes) -> ClientAddress:
     try:
         text = word.decode("ascii")

@@ -19,8 +19,8 @@ under way already is told the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from mailguard.commands import Extensions
 from mailguard.config import Limits
@@ -44,7 +44,7 @@ from mailguard.smtp.events import (
     TlsAsked,
     TransactionDropped,
 )
-from mailguard.smtp.keywords import Hop, Offer, keywords
+from mailguard.smtp.keywords import Hop, Offer, with_keywords
 from mailguard.smtp.lines import CommandLines, Fault
 from mailguard.smtp.states import AFTER_REFUSAL, NOT_OFFERED, OUT_OF_ORDER, TABLE, State, Verb
 from mailguard.smtp.xclient import read_xclient
@@ -59,6 +59,8 @@ _STAGES: Final[Mapping[Verb, str]] = {
     Verb.END: "content",
 }
 
+_VERBS: Final[Mapping[str, Verb]] = {verb.value: verb for verb in Verb if verb is not Verb.END}
+_NOTHING: Final = Extensions()
 _IN_TRANSACTION: Final = (State.SENDER, State.REFUSED, State.RECIPIENTS, State.CONTENT, State.CHUNKS)
 
 MAX_SKIPPED: Final = 65536
@@ -67,8 +69,7 @@ SMALL_CHUNK: Final = 512
 """A chunk of fewer octets, unless it is the last, counts as a command without mail: it costs us about as much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """One reply to send: ``stage`` as in ``metrics.REPLIES``; ``own``: the conversation gave it, not the story."""
 
     reply: Reply
@@ -114,7 +115,7 @@ class Conversation:
         self._chunk: _Chunk | None = None
         self._failure: _Refusal | None = None
         self._chunked = 0
-        self._offered = Extensions()
+        self._offered = _NOTHING
         self._events: list[Event] = []
         self._said: list[Said] = []
         self._asked: tuple[Verb, Question] | None = None
@@ -159,12 +160,13 @@ class Conversation:
         Raises:
             RuntimeError: the last question has no answer yet.
         """
-        while not self._events:
+        events = self._events
+        while not events:
             if self._asked is not None:
                 raise RuntimeError("the last question has no answer yet")
             if not self._step():
                 return None
-        return self._events.pop(0)
+        return events.pop(0)
 
     def answer(self, answer: Reply, offered: Extensions | None = None) -> None:
         """The story's reply to the last question; a 421 closes. ``offered``: the extensions, with a 250 to EHLO.
@@ -176,7 +178,7 @@ class Conversation:
             raise RuntimeError("nothing was asked")
         (verb, question), self._asked = self._asked, None
         if isinstance(question, HeloGiven) and answer.positive:
-            self._offered = offered if offered is not None and question.extended else Extensions()
+            self._offered = offered if offered is not None and question.extended else _NOTHING
             answer = self._with_keywords(answer) if question.extended else answer
         said = Said(answer, _STAGES[verb], own=False)
         if self._chunk is None or answer.closes:  # a BDAT is answered when its octets are here
@@ -229,7 +231,7 @@ class Conversation:
             return self._content()
         line = self._lines.next()
         if line is None:
-            return self._endless_line()
+            return self._lines.skipped > MAX_SKIPPED and self._endless_line()
         self.commands += 1
         if isinstance(line, Fault):
             self._error(reply(line.value))
@@ -238,8 +240,10 @@ class Conversation:
         return True
 
     def _command(self, word: str, argument: bytes) -> None:
-        verb = Verb(word) if self._is_offered(word) else None
-        self._without_mail += verb not in (Verb.RCPT, Verb.BDAT)
+        verb = _VERBS.get(word)
+        if verb is Verb.STARTTLS or verb is Verb.XCLIENT:
+            verb = verb if self._is_offered(verb) else None
+        self._without_mail += verb is not Verb.RCPT and verb is not Verb.BDAT
         if self._without_mail > self._limits.max_commands_without_mail and verb is not Verb.QUIT:
             self.close(reply("too_many_commands"), End.ERRORS)
         elif verb is None:
@@ -249,10 +253,8 @@ class Conversation:
         else:
             self._legal(verb, argument)
 
-    def _is_offered(self, word: str) -> bool:
-        if word == Verb.STARTTLS:
-            return self.hop.starttls or self.hop.tls
-        return self.hop.xclient if word == Verb.XCLIENT else word in _COMMANDS
+    def _is_offered(self, verb: Verb) -> bool:
+        return self.hop.xclient if verb is Verb.XCLIENT else self.hop.starttls or self.hop.tls
 
     def _out_of_order(self, verb: Verb) -> _Refusal:
         # RFC 2920 3.1: the DATA of a pipelined group whose recipients were all refused is no mistake of the client.
@@ -317,8 +319,6 @@ class Conversation:
         self._events.append(last)
 
     def _endless_line(self) -> bool:
-        if self._lines.skipped <= MAX_SKIPPED:
-            return False
         self.close(reply("too_many_errors"), End.ERRORS)
         return True
 
@@ -343,7 +343,8 @@ class Conversation:
 
     def _with_keywords(self, answer: Reply) -> Reply:
         """The 250 to EHLO with what is offered."""
-        return replace(answer, lines=(*answer.lines, *keywords(Offer(self._offered, self._limits, self.hop))))
+        limits = self._limits
+        return with_keywords(answer, Offer(self._offered, limits.max_recipients, limits.max_messages, self.hop))
 
     def _mail(self, argument: bytes) -> None:
         command = grammar.mail_from(argument, self._offered)

@@ -11,9 +11,11 @@ parameters, trailing white space (4.1.1 asks for that one), ``_`` in domains (bo
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, NoReturn
 
@@ -37,10 +39,11 @@ CHUNK: Final = "BDAT octets [LAST]"
 
 _ALNUM: Final = (string.ascii_letters + string.digits).encode()
 _HIGH: Final = bytes(range(0x80, 0x100))  # of UTF-8 sequences, whose validity _utf8 checks first
-_ATEXT: Final = _ALNUM + b"!#$%&'*+-/=?^_`{|}~" + _HIGH
+_ASCII_ATEXT: Final = _ALNUM + b"!#$%&'*+-/=?^_`{|}~"
+_ATEXT: Final = _ASCII_ATEXT + _HIGH
 _LDH: Final = _ALNUM + b"-_" + _HIGH
 _QUOTED: Final = bytes(range(0x20, 0x7F)) + _HIGH
-_HELO_NAME: Final = _ALNUM + b".-_:[]"
+_HELO_NAME: Final = re.compile(b" *([A-Za-z0-9._:\\[\\]-]{1,%d}) *" % MAX_DOMAIN)
 _HEX: Final = string.hexdigits.encode()
 _KEYWORD: Final = _ALNUM + b"-"
 _VALUE: Final = bytes(c for c in range(0x21, 0x7F) if c != 0x3D) + _HIGH
@@ -64,7 +67,12 @@ def split_command(line: bytes) -> tuple[str, bytes]:
     The verb is empty where the line does not begin with letters that a space or the end follows.
     """
     verb, _, argument = line.rstrip(b" \t").partition(b" ")
-    return (verb.upper().decode("ascii") if verb.isalpha() else ""), argument
+    return _word(verb), argument
+
+
+@lru_cache(maxsize=64)
+def _word(octets: bytes) -> str:
+    return octets.upper().decode("ascii") if octets.isalpha() else ""
 
 
 def helo_name(argument: bytes, verb: str) -> str:
@@ -75,10 +83,10 @@ def helo_name(argument: bytes, verb: str) -> str:
     Raises:
         Refused: 501 5.5.4.
     """
-    name = argument.strip(b" ")
-    if not name or len(name) > MAX_DOMAIN or not _only(name, _HELO_NAME):
+    name = _HELO_NAME.fullmatch(argument)
+    if name is None:
         _syntax(f"{verb} hostname")
-    return name.decode("ascii")
+    return name[1].decode("ascii")
 
 
 def mail_from(argument: bytes, offered: Extensions) -> MailFrom:
@@ -88,6 +96,8 @@ def mail_from(argument: bytes, offered: Extensions) -> MailFrom:
         Refused: 501 5.1.7 the path, 553 5.6.7 UTF-8 without SMTPUTF8, 555 5.5.4 a parameter that was not ``offered``,
             501 5.5.4 anything else.
     """
+    if plain := _PLAIN_MAIL.fullmatch(argument):
+        return MailFrom(Path(plain[1], plain[2]), _parameters(plain[3], MAIL_PARAMETERS, offered))
     path, rest = _Paths("bad_sender").read(_after(b"FROM:", argument, "MAIL FROM:<address>"))
     command = MailFrom(path, _parameters(rest, MAIL_PARAMETERS, offered))
     if path.needs_smtputf8 and command.parameter("SMTPUTF8") is None:
@@ -103,6 +113,8 @@ def rcpt_to(argument: bytes, offered: Extensions, *, smtputf8: bool) -> RcptTo:
     Raises:
         Refused: as :func:`mail_from`, the path with 501 5.1.3.
     """
+    if plain := _PLAIN_RCPT.fullmatch(argument):
+        return RcptTo(Path(plain[1], plain[2]), _parameters(plain[3], RCPT_PARAMETERS, offered))
     path, rest = _Paths("bad_address").read(_after(b"TO:", argument, "RCPT TO:<address>"))
     command = RcptTo(path, _parameters(rest, RCPT_PARAMETERS, offered))
     orcpt = command.parameter("ORCPT")
@@ -155,6 +167,20 @@ def an_argument(argument: bytes, verb: str, name: str) -> None:
 
 
 # --- paths ----------------------------------------------------------------------------------------------------------
+
+
+_PLAIN: Final = (
+    rb" *<(?=[^@>]{1,%(local)d}@)(%(atom)b(?:\.%(atom)b)*)@(?=[^>]{1,%(domain)d}>)(%(label)b(?:\.%(label)b)*)>"
+    rb"([\x00-\x7f]*)"
+) % {
+    b"local": MAX_LOCAL,
+    b"domain": MAX_DOMAIN,
+    b"atom": b"[%b]+" % re.escape(_ASCII_ATEXT),
+    b"label": b"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,%d}[A-Za-z0-9_])?" % (MAX_LABEL - 2),
+}
+"""What nearly every path is, in ASCII and without quotes, literal or route; what is none of it, ``_Paths`` judges."""
+_PLAIN_MAIL: Final = re.compile(rb"[Ff][Rr][Oo][Mm]:" + _PLAIN)
+_PLAIN_RCPT: Final = re.compile(rb"[Tt][Oo]:" + _PLAIN)
 
 
 class _Paths:
@@ -376,7 +402,9 @@ RCPT_PARAMETERS: Final[Mapping[str, ParameterSpec]] = {
 
 def _parameters(text: bytes, known: Mapping[str, ParameterSpec], offered: Extensions) -> tuple[Parameter, ...]:
     """The parameters behind a path: each known, offered, valid, and given once."""
-    if text and not text.startswith(b" "):
+    if not text:
+        return ()
+    if not text.startswith(b" "):
         _syntax("a space between the address and its parameters")
     found: dict[str, Parameter] = {}
     for word in filter(None, text.split(b" ")):

@@ -7,16 +7,15 @@ End-to-end ones are promises that the backends must keep, and stand in :class:`~
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from mailguard.commands import Extensions
-from mailguard.config import Limits
+from mailguard.replies import Reply
 from mailguard.smtp import xclient
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(NamedTuple):
     """What is offered on one connection and not on another.
 
     Attributes:
@@ -29,12 +28,12 @@ class Hop:
     xclient: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What an answer to EHLO depends on."""
+class Offer(NamedTuple):
+    """What an answer to EHLO depends on; ``max_recipients`` and ``max_messages`` of the configured limits."""
 
     end_to_end: Extensions
-    limits: Limits
+    max_recipients: int
+    max_messages: int
     hop: Hop = Hop()
 
 
@@ -50,7 +49,7 @@ KEYWORDS: Final[Mapping[str, Callable[[Offer], str | None]]] = {
     "PIPELINING": _always,
     "ENHANCEDSTATUSCODES": _always,
     "CHUNKING": _always,
-    "LIMITS": lambda offer: f" RCPTMAX={offer.limits.max_recipients} MAILMAX={offer.limits.max_messages}",
+    "LIMITS": lambda offer: f" RCPTMAX={offer.max_recipients} MAILMAX={offer.max_messages}",
     "STARTTLS": lambda offer: _where(offer.hop.starttls and not offer.hop.tls),
     "XCLIENT": lambda offer: _where(offer.hop.xclient, f" {' '.join(xclient.NAMES)}"),
     "SIZE": lambda offer: _where(offer.end_to_end.size > 0, f" {offer.end_to_end.size}"),
@@ -65,3 +64,9 @@ def keywords(offer: Offer) -> tuple[str, ...]:
     """The lines of the answer, behind the first."""
     found = ((keyword, parameters(offer)) for keyword, parameters in KEYWORDS.items())
     return tuple(keyword + parameters for keyword, parameters in found if parameters is not None)
+
+
+@lru_cache(maxsize=64)
+def with_keywords(answer: Reply, offer: Offer) -> Reply:
+    """The 250 to EHLO with what is offered; hardly ever another one than the last time."""
+    return answer.saying((*answer.lines, *keywords(offer)))

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Final
 
 _CRLF: Final = b"\r\n"
+_LINE: Final = re.compile(rb"([^\0\r\n]*)\r\n")
 _NO_PART_OF_A_LINE: Final = re.compile(rb"[\0\r\n]")
 
 
@@ -59,14 +60,20 @@ class CommandLines:
         """The next line without its CR LF, a fault, or None where more octets are needed."""
         if self._skipping and not self._skip():
             return None
+        if whole := _LINE.match(self._data, self._position, self._position + self._max_line):
+            self._position = whole.end()
+            return whole[1]
+        return self._incomplete()
+
+    def _incomplete(self) -> Fault | None:
+        """What is wrong with what is no line; None: nothing so far."""
         window = self._data[self._position : self._position + self._max_line]
+        if not window:
+            return None
         end = window.find(_CRLF)
         line = window if end < 0 else window[:end]
         if fault := _first_fault(line, complete=end >= 0):
             return self._fault(fault)
-        if end >= 0:
-            self._position += end + len(_CRLF)
-            return line
         return self._fault(Fault.TOO_LONG) if len(window) == self._max_line else None
 
     def _fault(self, fault: Fault) -> Fault:

@@ -22,7 +22,9 @@ import fcntl
 import mmap
 import os
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import blake2b
+from struct import unpack
 from typing import Final
 
 ROWS: Final = 4
@@ -44,7 +46,8 @@ class Tally(IntEnum):
     """Connections whose PROXY header is still to come; they hold no place yet."""
 
 
-_CELLS: Final = len(Tally) + ROWS * BUCKETS
+_TALLIES: Final = len(Tally)
+_CELLS: Final = _TALLIES + ROWS * BUCKETS
 
 
 def create(slots: int) -> int:
@@ -92,6 +95,7 @@ class SharedCounts:
             self._memory.close()
             raise ValueError(f"slot {slot} of {self._slots}")
         self._key = self._memory[:_KEY]
+        self._of_client = lru_cache(maxsize=1024)(self._hashed)
         self._slot = slot
         self._cells = memoryview(self._memory)[_KEY:].cast("I")
         self._cells[slot :: self._slots] = memoryview(bytes(_CELLS * _CELL)).cast("I")
@@ -109,9 +113,9 @@ class SharedCounts:
         """Count ``number`` more, or fewer, in this slot."""
         self._cells[tally * self._slots + self._slot] += number
 
-    def total(self, tally: Tally) -> int:
-        """The count over all slots."""
-        return self._sum(tally)
+    def total(self, tally: int) -> int:
+        """The count over all slots; cells of one kind lie side by side, one a slot."""
+        return sum(self._cells[tally * self._slots : (tally + 1) * self._slots])
 
     def add_client(self, client: int, number: int) -> None:
         """Count ``number`` more, or fewer, connections of ``client`` (``ClientAddress.client_key``) in this slot."""
@@ -120,18 +124,14 @@ class SharedCounts:
 
     def client(self, client: int) -> int:
         """Connections of ``client`` over all slots; perhaps too many, never too few."""
-        return min(map(self._sum, self._of_client(client)))
+        return min(map(self.total, self._of_client(client)))
 
     def close(self) -> None:
         """Let the memory go; what stands in it stays."""
         self._cells.release()
         self._memory.close()
 
-    def _sum(self, cell: int) -> int:
-        """Cells of one kind lie side by side, one a slot."""
-        return sum(self._cells[cell * self._slots : (cell + 1) * self._slots])
-
-    def _of_client(self, client: int) -> list[int]:
+    def _hashed(self, client: int) -> list[int]:
+        """The cells of ``client``, one a row, among those of its slot."""
         digest = blake2b(client.to_bytes(9, "big"), digest_size=2 * ROWS, key=self._key).digest()
-        hashes = memoryview(digest).cast("H")
-        return [len(Tally) + row * BUCKETS + hashed % BUCKETS for row, hashed in enumerate(hashes)]
+        return [_TALLIES + row * BUCKETS + hashed % BUCKETS for row, hashed in enumerate(unpack(f"={ROWS}H", digest))]

@@ -16,6 +16,8 @@ from mailguard.replies import Reply, reply
 class Verb(StrEnum):
     """The commands that are offered; END is no command but the end of the content, which is answered like one."""
 
+    __hash__ = str.__hash__  # an enum's own is a function in Python, called for each look into a table
+
     EHLO = "EHLO"
     HELO = "HELO"
     STARTTLS = "STARTTLS"
@@ -35,6 +37,8 @@ class Verb(StrEnum):
 
 class State(Enum):
     """What the conversation has come to."""
+
+    __hash__ = object.__hash__
 
     START = auto()
     """Greeted, not yet introduced."""

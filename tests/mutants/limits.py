@@ -54,8 +54,8 @@ MUTANTS: tuple[Mutant, ...] = (
         SHARED,
         "each-worker-has-all-connections-for-itself",
         "mailguard/smtp/shared_counts.py",
-        "return sum(self._cells[cell * self._slots : (cell + 1) * self._slots])",
-        "return self._cells[cell * self._slots + self._slot]",
+        "return sum(self._cells[tally * self._slots : (tally + 1) * self._slots])",
+        "return self._cells[tally * self._slots + self._slot]",
         _COUNTS,
     ),
     Mutant(

@@ -102,10 +102,10 @@ class Ends:
         elif isinstance(event, TlsAsked):
             self.to_client(self.replies())
             self.server = self.server.in_tls()
-            self.server.hop = replace(self.hop, tls=True)
+            self.server.hop = self.hop._replace(tls=True)
         elif isinstance(event, ClientNamed):
             self.server = self.server.for_another_client()
-            self.server.hop = replace(self.hop, starttls=False, tls=self.tls != "none")
+            self.server.hop = self.hop._replace(starttls=False, tls=self.tls != "none")
             self.to_client(b"220 mx ESMTP\r\n")
         elif type(event) in GOOD:
             if isinstance(event, EndOfData):

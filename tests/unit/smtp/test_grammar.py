@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from email.utils import parseaddr
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -250,6 +251,58 @@ def test_the_standard_library_reads_the_same_mailbox(local: str, domain: str) ->
     mailbox = grammar.rcpt_to(f"TO:<{local}@{domain}>".encode(), NONE, smtputf8=False).path.mailbox
     assert parseaddr(f"<{local}@{domain}>")[1] == f"{local}@{domain}"
     assert str(mailbox) == f"{local}@{domain}"
+
+
+def outcomes(path: bytes) -> list[object]:
+    """What comes of a path in MAIL and in RCPT, or why none is taken."""
+    found: list[object] = []
+    for read in (
+        lambda: grammar.mail_from(b"fRoM:" + path, ALL),
+        lambda: grammar.rcpt_to(b"TO: " + path, ALL, smtputf8=False),
+    ):
+        try:
+            found.append(read())
+        except grammar.Refused as refused:
+            found.append(str(refused.reply))
+    return found
+
+
+def same_without_the_pattern_of_plain_paths(path: bytes) -> bool:
+    shorter = outcomes(path)
+    with (
+        patch.object(grammar, "_PLAIN_MAIL", re.compile(b"(?!)")),
+        patch.object(grammar, "_PLAIN_RCPT", re.compile(b"(?!)")),
+    ):
+        return shorter == outcomes(path)
+
+
+PIECES = st.sampled_from([*'<>@.-_"\\:[], =aZ0+\t\x00\x7f', "<a@b.c>", "a.b", "SIZE=1", "é", "[198.18.0.1]", " "])
+
+
+@given(st.lists(PIECES, max_size=12).map("".join) | st.builds("<{}@{}>{}".format, LOCAL, DOMAIN, st.text(max_size=5)))
+def test_the_pattern_of_plain_paths_takes_nothing_that_the_grammar_takes_otherwise(path: str) -> None:
+    assert same_without_the_pattern_of_plain_paths(path.encode())
+
+
+@pytest.mark.parametrize("local", ["a" * 255, "a" * 256, "a." * 127 + "a", "a..b", ".a", "a.", ""])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        ".".join(["b" * 63] * 3 + ["b" * 63]),
+        ".".join(["b" * 63] * 4 + ["b"]),
+        "b" * 63,
+        "b" * 64,
+        "-b",
+        "b-",
+        "_",
+        "b.-",
+        "b.",
+        "b..c",
+        "",
+    ],
+)
+def test_the_pattern_of_plain_paths_at_the_bounds(local: str, domain: str) -> None:
+    assert same_without_the_pattern_of_plain_paths(f"<{local}@{domain}>".encode())
 
 
 @given(st.binary(max_size=60) | st.text('<>@"\\:,.[]=? aIPv6\r\n\0é', max_size=40).map(str.encode))

@@ -62,7 +62,7 @@ def test_what_is_not_fit_for_the_connection_is_not_offered() -> None:
         (Hop(starttls=True, tls=True), set()),
         (Hop(xclient=True), {"XCLIENT"}),
     ):
-        words = {line.split()[0] for line in keywords(Offer(Extensions(), Limits(), hop))}
+        words = {line.split()[0] for line in keywords(Offer(Extensions(), 100, 1000, hop))}
         assert words & {"STARTTLS", "XCLIENT"} == offered
 
 
