@@ -16,6 +16,8 @@ from typing import Final
 from mailguard.smtp.content import CRLF, ContentReader
 
 _END: Final = b"\r\n.\r\n"
+_BEGINNINGS: Final = tuple(_END[:length] for length in range(len(_END) - 1, 0, -1))
+"""What an end of data may begin with, the longest first."""
 _STUFFED: Final = b"\r\n."
 
 
@@ -51,12 +53,11 @@ class DotReader(ContentReader):
 
     def _without_held(self, octets: bytes) -> bytes:
         """``octets`` without the suffix that may begin an end of data, which is held back."""
-        for length in range(len(_END) - 1, 0, -1):
-            if octets.endswith(_END[:length]):
-                self._held = octets[-length:]
-                return octets[:-length]
-        self._held = b""
-        return octets
+        if not octets.endswith(_BEGINNINGS):
+            self._held = b""
+            return octets
+        self._held = next(beginning for beginning in _BEGINNINGS if octets.endswith(beginning))
+        return octets[: -len(self._held)]
 
     def _content(self, raw: bytes) -> bytes:
         """``raw``, which neither begins nor ends within a CR LF, unstuffed and with every line end made CR LF."""
