@@ -10,7 +10,7 @@ both formats: a line is one line, in one order, to whoever reads it (decision 00
 Failure: a line that standard output or syslog does not take is lost and counted (:func:`when_lost`). It must not raise:
 a message that the backend took would be deferred for it, and come twice. Nor does mail wait for whoever reads the log:
 behind :func:`never_wait` a line that the pipe has no room for is kept here until the next one or :func:`flush`, all of
-them up to :data:`MAX_WAITING`.
+them up to :data:`MAX_WAITING`. Where lines are :func:`gathered`, a process that is killed takes the last of them along.
 """
 
 from __future__ import annotations
@@ -21,15 +21,20 @@ import io
 import json
 import logging
 import os
+import re
+import select
 import socket
 import stat
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, TextIO
 
+import orjson
 import structlog
 
 FIELDS: Final[Mapping[str, str]] = {
@@ -89,13 +94,33 @@ FIELDS: Final[Mapping[str, str]] = {
 MAX_WAITING: Final = 1024 * 1024
 """Octets of lines that wait in a process for whoever reads the log; what comes on top is lost."""
 
+GATHER: Final = 0.005
+"""Seconds for which :func:`gathered` keeps lines."""
+
+_EMPTY: Final[tuple[object, ...]] = (None, "", [], ())
+"""What a line leaves out."""
+_PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")
+"""What logfmt need not quote, of ASCII."""
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def _to_json(value: Any) -> str:
-    """``value`` in JSON whose every character is printable; a text comes out of it as it was."""
-    text = _ENCODER.encode(value)
-    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+    """``value`` in JSON, each character as it is."""
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except orjson.JSONEncodeError:  # half a surrogate pair, or a number of more than 64 bits
+        return _ENCODER.encode(value)
+
+
+def _to_logfmt(event: Mapping[str, Any]) -> str:
+    return " ".join([f"{key}={_word(value)}" for key, value in event.items()])
+
+
+def _word(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if _PLAIN.fullmatch(text):
+        return text
+    return text if text and text.isprintable() and not any(c in text for c in ' "=\\') else _to_json(text)
 
 
 def _escaped(character: str) -> str:
@@ -104,27 +129,23 @@ def _escaped(character: str) -> str:
     return f"\\{escaped}" if "\ud800" <= character <= "\udfff" else escaped
 
 
-def _logfmt_value(value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    if text and not any(c in text for c in ' "=\\') and text.isprintable():
-        return text
-    return _to_json(text)
+class _Line:
+    """Makes the line of an event, as ``encode`` puts fields: time, level and event first, and nothing that is empty.
 
+    structlog's one processor.
+    """
 
-def _logfmt(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    return " ".join(f"{key}={_logfmt_value(value)}" for key, value in event.items())
+    def __init__(self, encode: Callable[[Mapping[str, Any]], str]) -> None:
+        self._encode = encode
 
-
-def _json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    return _to_json(event)
-
-
-def _without_empty(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: value for key, value in event.items() if value not in (None, "", [], ())}
-
-
-def _ordered(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: event.pop(key) for key in ("time", "level", "event") if key in event} | dict(event)
+    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+        if "exc_info" in event:
+            event = structlog.processors.format_exc_info(logger, method, event)
+        time_ = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        line = {"time": time_, "level": method, "event": event.pop("event")}
+        line |= {key: value for key, value in event.items() if value not in _EMPTY}
+        text = self._encode(line)
+        return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 class _Output:
@@ -135,6 +156,7 @@ class _Output:
 
     lost: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
     current: ClassVar[_Output | None] = None
+    gathering: ClassVar[_Gathering | None] = None
 
     def __init__(self, file: TextIO) -> None:
         if isinstance(file, io.TextIOWrapper):
@@ -143,48 +165,84 @@ class _Output:
         self._descriptor = _descriptor(file)
         self._waiting: deque[bytes] = deque()
         self._octets = 0
+        self._writing = threading.RLock()
 
     def msg(self, line: str) -> None:
         """Write one line, its end in the same write(2): between two, another process would write its own."""
-        try:
-            if self._descriptor is None:
-                self._file.write(f"{line}\n")
-                self._file.flush()
-            else:
-                self._queue(f"{line}\n".encode())
+        if self._descriptor is not None:
+            self._queue(f"{line}\n".encode())
+            if self.gathering is None or not self.gathering.keeps():
                 self.flush()
-        except (OSError, ValueError):  # a full disk, a pipe without a reader, a closed file
+            return
+        try:
+            self._file.write(f"{line}\n")
+            self._file.flush()
+        except (OSError, ValueError):  # a full disk, a closed file
             _Output.lost()
 
     def _queue(self, octets: bytes) -> None:
-        if self._octets + len(octets) > MAX_WAITING:
-            self.flush()
-        if self._octets + len(octets) > MAX_WAITING:
-            _Output.lost()
-            return
-        self._waiting.append(octets)
-        self._octets += len(octets)
+        with self._writing:
+            if self._octets + len(octets) > MAX_WAITING:
+                self.flush()
+            if self._octets + len(octets) > MAX_WAITING:
+                _Output.lost()
+                return
+            self._waiting.append(octets)
+            self._octets += len(octets)
 
     def flush(self) -> None:
-        """Write what waits, as far as it is taken now, a line at a time: a pipe takes 4096 octets whole or not at all.
+        """Write what waits, as far as it is taken now."""
+        with self._writing:
+            while self._waiting and self._descriptor is not None:
+                lines = self._next()
+                octets = b"".join(lines)
+                try:
+                    sent = os.write(self._descriptor, octets)
+                except BlockingIOError:
+                    sent = 0
+                except OSError:  # a full disk, a pipe without a reader
+                    for _ in lines:
+                        _Output.lost()
+                    continue
+                if rest := octets[sent:]:
+                    self._waiting.appendleft(rest)
+                    self._octets += len(rest)
+                    if not sent:
+                        return
 
-        Raises:
-            OSError: the line that it was about is lost.
-        """
-        while self._waiting and self._descriptor is not None:
-            octets = self._waiting.popleft()
-            self._octets -= len(octets)
-            try:
-                sent = os.write(self._descriptor, octets)
-            except BlockingIOError:
-                sent = 0
-            if rest := octets[sent:]:
-                self._waiting.appendleft(rest)
-                self._octets += len(rest)
-                if not sent:
-                    return
+    def _next(self) -> list[bytes]:
+        """Lines that a pipe takes whole or not at all (PIPE_BUF), so that no other process writes in between."""
+        lines = [self._waiting.popleft()]
+        room = select.PIPE_BUF - len(lines[0])
+        while self._waiting and len(self._waiting[0]) <= room:
+            lines.append(self._waiting.popleft())
+            room -= len(lines[-1])
+        self._octets -= sum(map(len, lines))
+        return lines
 
     log = debug = info = warning = error = critical = exception = msg
+
+
+class _Gathering:
+    """Keeps the lines of the thread that made it until ``later`` writes them."""
+
+    def __init__(self, later: Callable[[float, Callable[[], None]], object]) -> None:
+        self._later = later
+        self._thread = threading.get_ident()
+        self._due = False
+
+    def keeps(self) -> bool:
+        """Whether the line that has just come may wait, as one of this thread may."""
+        if threading.get_ident() != self._thread:
+            return False
+        if not self._due:
+            self._due = True
+            self._later(GATHER, self._flush)
+        return True
+
+    def _flush(self) -> None:
+        self._due = False
+        flush()
 
 
 _FACILITY_MAIL: Final = 2 << 3
@@ -276,11 +334,23 @@ def _descriptor(file: TextIO) -> int | None:
 
 def flush() -> None:
     """Write what waits for room, as far as there is some; to be called now and then."""
+    if _Output.current is not None:
+        _Output.current.flush()
+
+
+@contextlib.contextmanager
+def gathered(later: Callable[[float, Callable[[], None]], object]) -> Iterator[None]:
+    """Keep this thread's lines for :data:`GATHER` s, so that one write(2) takes many; at the end all are written.
+
+    ``later`` is ``call_later`` of the event loop that runs in this thread. What another thread tells goes out at once,
+    behind what was kept. Who is killed loses what is kept.
+    """
+    _Output.gathering = _Gathering(later)
     try:
-        if _Output.current is not None:
-            _Output.current.flush()
-    except OSError:
-        _Output.lost()
+        yield
+    finally:
+        _Output.gathering = None
+        flush()
 
 
 def never_wait(descriptor: int = 1) -> None:
@@ -313,18 +383,12 @@ def when_lost(tell: Callable[[], None]) -> None:
 def configure(format_: str = "logfmt", level: str = "info", syslog: Path | None = None) -> None:
     """Send all further lines in ``format_`` (``json`` or ``logfmt``) from ``level`` on to standard output, or to the
     datagram socket ``syslog``."""
+    flush()
     _Syslog.end()
     _Output.current = stdout = _Output(sys.stdout)
     output = stdout if syslog is None else _Syslog(syslog)
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            structlog.processors.format_exc_info,
-            _without_empty,
-            _ordered,
-            _json if format_ == "json" else _logfmt,
-        ],
+        processors=[_Line(_to_json if format_ == "json" else _to_logfmt)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=lambda *_: output,
         cache_logger_on_first_use=False,

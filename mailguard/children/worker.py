@@ -207,7 +207,8 @@ def _run(channel: Channel, begin: Message) -> None:
     log.configure(settings.log.format, settings.log.level, settings.log.syslog)
 
     async def work() -> None:
-        await Attendant(channel, begin).run()
+        with log.gathered(asyncio.get_running_loop().call_later):
+            await Attendant(channel, begin).run()
 
     try:
         uvloop.run(work())

@@ -202,6 +202,14 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/unit/test_log.py",),
     ),
     Mutant(
+        EXPLAINED,
+        "the-last-lines-of-a-process-are-not-written",
+        "mailguard/log.py",
+        "        _Output.gathering = None\n        flush()\n",
+        "        _Output.gathering = None\n",
+        ("tests/unit/test_log.py",),
+    ),
+    Mutant(
         NO_LOSS,
         "a-full-disk-for-the-log-defers-what-was-delivered",
         "mailguard/log.py",

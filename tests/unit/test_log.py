@@ -7,12 +7,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 import mailguard
 from mailguard import log
@@ -124,6 +127,82 @@ def test_a_line_and_its_end_are_one_write(monkeypatch: pytest.MonkeyPatch, unbuf
     assert [written[-1:] for written in raw.each] == [b"\n"]
 
 
+# --- the same line by structlog's own processors and plain loops ---------------------------------------------------
+
+
+def _expected(format_: str, fields: dict[str, Any], method: str = "info") -> str:
+    event: Any = fields | {"event": "message"}
+    for processor in (
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.format_exc_info,
+    ):
+        event = processor(None, method, event)
+    first = {name: event.pop(name) for name in ("time", "level", "event")}
+    line = {name: value for name, value in (first | event).items() if value not in (None, "", [], ())}
+    if format_ == "json":
+        return _slow_json(line)
+    return " ".join(f"{name}={_slow_word(value)}" for name, value in line.items())
+
+
+def _slow_json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    return "".join(c if c.isprintable() else _slow_escape(c) for c in text)
+
+
+def _slow_escape(character: str) -> str:
+    escaped = json.dumps(character)[1:-1]
+    return f"\\{escaped}" if "\ud800" <= character <= "\udfff" else escaped
+
+
+def _slow_word(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if text and not any(c in text for c in ' "=\\') and text.isprintable():
+        return text
+    return _slow_json(text)
+
+
+TEXTS = st.text(max_size=8) | st.text('ab ="\\,\n\x7f\u2028ü\ud800', max_size=4)
+NUMBERS = st.integers() | st.floats(-1e15, 1e15).map(lambda number: round(number, 3))
+VALUES = TEXTS | NUMBERS | st.booleans() | st.none() | st.lists(TEXTS, max_size=3) | st.tuples(TEXTS) | st.builds(Path)
+EVENTS = st.dictionaries(st.sampled_from(sorted(set(log.FIELDS) - {"time", "level", "event", "exception"})), VALUES)
+
+
+def _made(format_: str, level: str, fields: dict[str, Any]) -> str:
+    with io.StringIO() as file, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", file)
+        log.configure(format_)
+        getattr(log.logger, level)("message", **fields)
+        return file.getvalue()
+
+
+def _without_time(line: str) -> str:
+    return re.sub(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "T", line, count=1)
+
+
+@pytest.mark.parametrize("format_", ["json", "logfmt"])
+@given(fields=EVENTS, level=st.sampled_from(["info", "warning", "error"]))
+def test_a_line_is_made_as_by_the_book(format_: str, fields: dict[str, Any], level: str) -> None:
+    assert _without_time(_made(format_, level, fields)) == _without_time(_expected(format_, fields, level)) + "\n"
+
+
+@pytest.mark.parametrize("format_", ["json", "logfmt"])
+def test_an_exception_is_told_with_its_traceback(format_: str) -> None:
+    try:
+        raise ValueError("it says\nso")
+    except ValueError:
+        expected = _expected(format_, {"ref": "A-1", "exc_info": True}, "error")
+        line = _made(format_, "exception", {"ref": "A-1"})
+    assert _without_time(line) == _without_time(expected) + "\n"
+    assert "Traceback" in line
+
+
+def test_times_have_microseconds_always() -> None:
+    found = re.match(r"time=(\S+) ", _made("logfmt", "info", {}))
+    assert found
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", found[1])
+
+
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_line_that_cannot_be_written_is_counted_and_hurts_nobody(
     monkeypatch: pytest.MonkeyPatch, closed: bool
@@ -222,6 +301,112 @@ def test_nobody_waits_for_the_reader_of_the_log(unread: tuple[int, list[None]], 
     assert [int(line.partition('ref="')[2].rstrip('"')) for line in lines] == list(range(len(lines)))
     log.logger.info("message", ref="again")
     assert _read(reading).endswith(b"ref=again\n")
+
+
+# --- lines that are gathered -----------------------------------------------------------------------------------------
+
+
+class Later:
+    """What an event loop's ``call_later`` is: ``run`` calls what is due."""
+
+    def __init__(self) -> None:
+        self.due: list[Callable[[], None]] = []
+
+    def __call__(self, seconds: float, call: Callable[[], None]) -> None:
+        assert seconds == log.GATHER
+        self.due.append(call)
+
+    def run(self) -> None:
+        due, self.due = self.due, []
+        for call in due:
+            call()
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Each write(2) to the log."""
+    found: list[bytes] = []
+    write = os.write
+
+    def seen(descriptor: int, octets: bytes) -> int:
+        found.append(octets)
+        return write(descriptor, octets)
+
+    monkeypatch.setattr("mailguard.log.os.write", seen)
+    return found
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The log is this file."""
+    with (tmp_path / "log").open("w") as opened:
+        monkeypatch.setattr(sys, "stdout", opened)
+        log.configure()
+        yield tmp_path / "log"
+
+
+def _refs(text: str) -> list[str]:
+    return re.findall(r" ref=(\S+)\n", text)
+
+
+def test_gathered_lines_are_written_together_and_in_order(file: Path, writes: list[bytes]) -> None:
+    later = Later()
+    with log.gathered(later):
+        for turn in range(3):
+            for number in range(10):
+                log.logger.info("message", ref=f"{turn}-{number}")
+            assert len(later.due) == 1
+            assert len(_refs(file.read_text())) == 10 * turn
+            later.run()
+    assert len(writes) == 3
+    assert _refs(file.read_text()) == [f"{turn}-{number}" for turn in range(3) for number in range(10)]
+
+
+def test_no_write_of_several_lines_is_more_than_a_pipe_takes_whole(file: Path, writes: list[bytes]) -> None:
+    lengths = [3000, 1000, 500, 6000, 100, 100, 4000, 90]
+    with log.gathered(Later()):
+        for length in lengths:
+            log.logger.info("message", ref="x" * length)
+    assert [len(ref) for ref in _refs(file.read_text())] == lengths
+    assert all(octets.endswith(b"\n") for octets in writes)
+    assert [octets.count(b"\n") for octets in writes] == [1, 2, 1, 2, 1, 1]
+    assert all(len(octets) <= 4096 or octets.count(b"\n") == 1 for octets in writes)
+
+
+def test_the_end_of_gathering_writes_what_is_kept_and_then_each_line_at_once(file: Path) -> None:
+    def fails() -> None:
+        with log.gathered(Later()):
+            log.logger.info("message", ref="kept")
+            raise ValueError
+
+    with pytest.raises(ValueError, match=r"\A\Z"):
+        fails()
+    assert _refs(file.read_text()) == ["kept"]
+    log.logger.info("message", ref="after")
+    assert _refs(file.read_text()) == ["kept", "after"]
+
+
+def test_another_threads_line_is_written_at_once_behind_what_is_kept(file: Path) -> None:
+    with log.gathered(Later()):
+        log.logger.info("message", ref="first")
+        other = threading.Thread(target=lambda: log.logger.info("message", ref="second"))
+        other.start()
+        other.join()
+        assert _refs(file.read_text()) == ["first", "second"]
+
+
+def test_gathered_lines_that_are_not_taken_are_counted_one_by_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int, _octets: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    lost: list[bool] = []
+    log.when_lost(lambda: lost.append(True))
+    monkeypatch.setattr("mailguard.log.os.write", full)
+    with log.gathered(Later()):
+        for _ in range(30):
+            log.logger.info("message", ref="x" * 1000)
+    log.when_lost(lambda: None)
+    assert len(lost) == 30
 
 
 def test_who_shares_the_pipe_waits_as_before() -> None:
