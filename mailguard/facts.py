@@ -198,8 +198,10 @@ class Mailbox:
 
     def __str__(self) -> str:
         """As it is written (RFC 5321 4.1.2): a local part that is no Dot-string stands in quotes."""
-        if self.is_null or _DOT_STRING.fullmatch(self.local):
-            return self.unquoted
+        if _DOT_STRING.fullmatch(self.local):
+            return f"{self.local}@{self.domain}" if self.domain else self.local
+        if self.is_null:
+            return ""
         quoted = '"' + self.local.replace("\\", "\\\\").replace('"', '\\"') + '"'
         return f"{quoted}@{self.domain}" if self.domain else quoted
 

@@ -19,7 +19,6 @@ import contextlib
 import fcntl
 import io
 import json
-import logging
 import os
 import re
 import select
@@ -97,6 +96,9 @@ MAX_WAITING: Final = 1024 * 1024
 GATHER: Final = 0.005
 """Seconds for which :func:`gathered` keeps lines."""
 
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+"""Of lines, in order."""
+
 _EMPTY: Final[tuple[object, ...]] = (None, "", [], ())
 """What a line leaves out."""
 _PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")
@@ -132,17 +134,20 @@ def _escaped(character: str) -> str:
 class _Line:
     """Makes the line of an event, as ``encode`` puts fields: time, level and event first, and nothing that is empty.
 
-    structlog's one processor.
+    structlog's one processor. Events below ``least`` make no line.
     """
 
-    def __init__(self, encode: Callable[[Mapping[str, Any]], str]) -> None:
+    def __init__(self, encode: Callable[[Mapping[str, Any]], str], least: str) -> None:
         self._encode = encode
+        self._levels = LEVELS[LEVELS.index(least) :]
 
-    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+    def __call__(self, logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
+        if level not in self._levels:
+            raise structlog.DropEvent
         if "exc_info" in event:
-            event = structlog.processors.format_exc_info(logger, method, event)
+            event = structlog.processors.format_exc_info(logger, level, event)
         time_ = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        line = {"time": time_, "level": method, "event": event.pop("event")}
+        line = {"time": time_, "level": level, "event": event.pop("event")}
         line |= {key: value for key, value in event.items() if value not in _EMPTY}
         text = self._encode(line)
         return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
@@ -388,10 +393,8 @@ def configure(format_: str = "logfmt", level: str = "info", syslog: Path | None 
     _Output.current = stdout = _Output(sys.stdout)
     output = stdout if syslog is None else _Syslog(syslog)
     structlog.configure(
-        processors=[_Line(_to_json if format_ == "json" else _to_logfmt)],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        processors=[_Line(_to_json if format_ == "json" else _to_logfmt, level)],
         logger_factory=lambda *_: output,
-        cache_logger_on_first_use=False,
     )
 
 
@@ -404,5 +407,46 @@ def _dropped(_logger: Any, _method: str, _event: MutableMapping[str, Any]) -> st
     raise structlog.DropEvent
 
 
-logger: Any = structlog.get_logger()
+class _Logger:
+    """Passes events through structlog's processors, which :func:`configure` and tests set, to the output.
+
+    It does what structlog's own logger does with that configuration, without one made for each event.
+    """
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Tell what only a developer wants to know."""
+        self._tell("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Tell what happened."""
+        self._tell("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Tell what somebody should look at."""
+        self._tell("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Tell what went wrong."""
+        self._tell("error", event, fields)
+
+    def critical(self, event: str, **fields: Any) -> None:
+        """Tell what ends the service."""
+        self._tell("critical", event, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """Tell what went wrong, with the traceback of the exception that is being handled."""
+        self._tell("error", event, fields | {"exc_info": True})
+
+    def _tell(self, level: str, event: str, fields: Any) -> None:
+        fields["event"] = event
+        configured = structlog.get_config()
+        try:
+            for process in configured["processors"]:
+                fields = process(None, level, fields)
+        except structlog.DropEvent:
+            return
+        getattr(configured["logger_factory"](), level)(fields)
+
+
+logger: Final = _Logger()
 """The logger: ``logger.info("message", ref=..., client=...)``."""

@@ -23,16 +23,21 @@ _AS_THEY_ARE: Final = ("sender", "recipient", "recipients", "size", "backend", "
 
 def log_line(record: Record) -> dict[str, object]:
     """The fields of the log, ``ref`` first; :data:`mailguard.log.FIELDS` says what they mean."""
-    return {
-        "ref": record["ref"],
-        **_who(record),
-        **{name: record[name] for name in _AS_THEY_ARE if name in record},
-        **_decision(record),
-        **_others(record),
-        **_scans(record),
-        **_end(record),
-        **_reply(record),
-    }
+    line: dict[str, object] = {"ref": record["ref"]}
+    if "client" in record:
+        line |= _who(record)
+    line |= {name: record[name] for name in _AS_THEY_ARE if name in record}
+    if decisions := [record[stage] for stage in ("envelope", "content") if stage in record]:
+        line |= _decision(decisions)
+    if record.get("others"):
+        line |= _others(record)
+    if "virus" in record:
+        line |= _scans(record)
+    if "end" in record:
+        line["end"] = record["end"]
+    if "reply" in record:
+        line |= _reply(record["reply"])
+    return line
 
 
 def is_unknown(answer: object) -> bool:
@@ -45,12 +50,9 @@ def _unknown(answer: Mapping[str, Any]) -> str:
 
 
 def _who(record: Record) -> dict[str, object]:
-    client, helo = record.get("client"), record.get("helo")
-    if client is None:
-        return {}
-    reverse = client.get("reverse")
-    confirmed = isinstance(reverse, dict) and reverse.get("confirmed")
-    tls = record.get("tls")
+    client, helo, tls = record["client"], record.get("helo"), record.get("tls")
+    reverse = client.get("reverse") or {}
+    confirmed = reverse.get("confirmed")
     return {
         "client": client["ip"],
         "reverse": reverse["name"] if confirmed else "",
@@ -62,20 +64,15 @@ def _who(record: Record) -> dict[str, object]:
 
 def _lists(answers: Mapping[str, Any]) -> list[str]:
     """What is worth a word: ``zen=127.0.0.4`` where listed, ``zen=unknown(timeout)`` where unknown."""
-    words = []
-    for name, answer in answers.items():
-        if is_unknown(answer):
-            words.append(f"{name}={_unknown(answer)}")
-        elif answer:
-            words.append(f"{name}={'+'.join(answer)}")
-    return words
+    return [
+        f"{name}={_unknown(answer) if is_unknown(answer) else '+'.join(answer)}"
+        for name, answer in answers.items()
+        if answer
+    ]
 
 
-def _decision(record: Record) -> dict[str, object]:
+def _decision(decisions: list[Mapping[str, Any]]) -> dict[str, object]:
     """What was decided last, and why; where something is observed, that explains: it holds all that counts."""
-    decisions = [record[stage] for stage in ("envelope", "content") if stage in record]
-    if not decisions:
-        return {}
     last = decisions[-1]
     observed = _kept_from(decisions)
     return {
@@ -83,14 +80,14 @@ def _decision(record: Record) -> dict[str, object]:
         "rule": last["rule"],
         "folder": last["folder"],
         "weights": [f"{name}={weight:g}" for name, weight in (observed or last)["weights"].items()],
-        "facts": _facts(_counting(decision)["facts"] for decision in decisions),
+        "facts": _facts(decisions),
         "observed": f"{observed['action']} {observed['rule']}" if observed else "",
     }
 
 
 def _others(record: Record) -> dict[str, object]:
     """Those whom the decision is not about: ``bob@example.com: file Junk, looks like spam``."""
-    others = [(", ".join(each["recipients"]), told(each["content"])) for each in record.get("others", ())]
+    others = [(", ".join(each["recipients"]), told(each["content"])) for each in record["others"]]
     found = [f"{who}: {what}" for who, what in others if what != told(record["content"])]
     return {"others": found} if found else {}
 
@@ -107,13 +104,11 @@ def _kept_from(decisions: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     return first if first and Action(first["action"]).blocks else last
 
 
-def _counting(decision: Mapping[str, Any]) -> Mapping[str, Any]:
-    return decision["observed"] or decision
-
-
-def _facts(facts: Any) -> list[str]:
+def _facts(decisions: list[Mapping[str, Any]]) -> list[str]:
     """``name=value`` of each fact that a rule looked at; a value that holds commas or quotes stands in quotes."""
-    values: dict[str, str | None] = {name: value for each in facts for name, value in each.items()}
+    values: dict[str, str | None] = {}
+    for decision in decisions:
+        values |= (decision["observed"] or decision)["facts"]
     return [f"{name}={'unknown' if value is None else _one_word(value[:MAX_VALUE])}" for name, value in values.items()]
 
 
@@ -147,14 +142,7 @@ def _spam_rules(spam: Mapping[str, Any]) -> list[str]:
     return [f"{name[:MAX_VALUE]}={points:g}{'/received' * (name in tainted)}" for name, points in hits]
 
 
-def _end(record: Record) -> dict[str, object]:
-    return {"end": record["end"]} if "end" in record else {}
-
-
-def _reply(record: Record) -> dict[str, object]:
-    answer = record.get("reply")
-    if answer is None:
-        return {}
+def _reply(answer: Mapping[str, Any]) -> dict[str, object]:
     said = f"{answer['code']} {answer['enhanced']} {answer['text']}".replace("  ", " ")
     refused_by = answer["by"] if answer["code"] >= 400 else ""
     return {"reply": said, "refused_by": refused_by, "cause": answer["cause"]}

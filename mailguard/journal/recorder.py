@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
 from mailguard import metrics
@@ -30,7 +29,7 @@ def reply_fields(answer: Reply) -> dict[str, Any]:
         "code": answer.code,
         "enhanced": answer.enhanced,
         "text": answer.text,
-        "by": answer.origin.value,
+        "by": answer.origin,
         "cause": answer.cause,
     }
 
@@ -55,27 +54,27 @@ class Recorder:
 
     def note(self, record: Record) -> None:
         """Tell of ``record``, which is without version and time."""
-        with self._guarded(record["ref"]):
+        try:
             logger.info(record["event"], **log_line(record))
+        except Exception:  # noqa: BLE001  told of as any bug is, but for the journal
+            self._failed(record["ref"])
         self._write(record)
 
     def _write(self, record: Record) -> None:
-        if self._journal is not None:
-            with self._guarded(record["ref"]):
-                self._journal.put(record)
-
-    @contextmanager
-    def _guarded(self, reference: str) -> Iterator[None]:
+        if self._journal is None:
+            return
         try:
-            yield
-        except Exception:  # noqa: BLE001  told of as any bug is, but for the journal
-            metrics.ERRORS.inc()
-            logger.exception("internal error", ref=reference)
+            self._journal.put(record)
+        except Exception:  # noqa: BLE001  as above
+            self._failed(record["ref"])
+
+    def _failed(self, reference: str) -> None:
+        metrics.ERRORS.inc()
+        logger.exception("internal error", ref=reference)
 
     def bug(self, reference: str, client: str) -> None:
         """Count and tell of the exception being handled, which nobody expected; the client is told 4yz."""
-        metrics.ERRORS.inc()
-        logger.exception("internal error", ref=reference)
+        self._failed(reference)
         about = {"event": "internal error", "ref": reference, "verdict": DEFER, "client": {"ip": client}}
         self._write({**about, "exception": bounded(repr(sys.exception()))})
 

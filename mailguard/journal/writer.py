@@ -68,7 +68,8 @@ class Writer:
         self._clock = clock
         self._now = now
         self._rotated = rotated
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
         self._lines: list[bytes] = []
         self._waiting = 0
         self._ending = threading.Event()
@@ -88,22 +89,22 @@ class Writer:
 
     def put(self, line: bytes) -> None:
         """Take ``line``, its end included, to be written soon. Never waits, never fails."""
-        with self._changed:
+        with self._lock:
+            first = not self._lines
             fits = self._waiting + len(line) <= self._settings.queue_size and not self._ending.is_set()
             if fits:
                 self._lines.append(line)
                 self._waiting += len(line)
-                if len(self._lines) == 1:
-                    self._changed.notify()
         if not fits:
             metrics.JOURNAL_RECORDS.labels("overflow").inc()
             self._overflow.happened(f"`journal.queue_size`, {self._settings.queue_size} octets, wait already", lost=1)
+        elif first:
+            self._wanted.set()
 
     def stop(self) -> bool:
         """Write what waits and end; whether that was done within ``journal.close_timeout``."""
         self._ending.set()
-        with self._changed:
-            self._changed.notify()
+        self._wanted.set()
         self._thread.join(self._settings.close_timeout)
         return not self._thread.is_alive()
 
@@ -126,16 +127,16 @@ class Writer:
             metrics.ERRORS.inc()
             logger.exception("internal error")
         finally:
-            with self._changed:
+            with self._lock:
                 self._waiting -= sum(map(len, lines))
 
     def _next(self) -> list[bytes]:
         """The lines that have come; none where none came before something else is due."""
-        with self._changed:
-            if not self._lines and not self._ending.is_set():
-                self._changed.wait(self._due())
+        if not self._ending.is_set():
+            self._wanted.wait(self._due())
         self._ending.wait(GATHER)
-        with self._changed:
+        self._wanted.clear()  # before they are taken: a line that comes now is either among them or wanted
+        with self._lock:
             lines, self._lines = self._lines, []
         return lines
 

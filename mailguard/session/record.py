@@ -2,7 +2,8 @@
 
 Each record bears the reference that the client was told, and all that it was decided on: raw answers, facts, weights,
 rules. The line of the log is made of it (``journal.line``), and where a journal is kept it goes there whole. The end of
-a connection is told by a line alone. A message's content never stands here.
+a connection is told by a line alone. A message's content never stands here. What several records have in common, the
+client above all, is made once and stands in each of them: nobody changes a record, nor a part of one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, Final, TypeVar
 
 from mailguard import metrics
@@ -27,7 +29,7 @@ from mailguard.facts import (
     TlsSession,
     Unknown,
 )
-from mailguard.journal.form import Record, bounded
+from mailguard.journal.form import MAX_TEXT, Record, bounded
 from mailguard.journal.line import log_line
 from mailguard.journal.recorder import Recorder, became, reply_fields
 from mailguard.log import logger
@@ -45,7 +47,7 @@ NO_RULE: Final = "none"
 """The label of a verdict that no rule gave."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Who:
     """Whom a record is about: the client as far as it is known, what it called itself, its connection's TLS.
 
@@ -64,8 +66,9 @@ class Who:
     lists: Sequence[DnsblZone] = ()
     dnsbl_seconds: Mapping[str, float] = field(default_factory=dict)
 
+    @cached_property
     def fields(self) -> Record:
-        """For a record."""
+        """For a record; the same object each time."""
         client = self.client
         return {
             "client": {
@@ -90,27 +93,29 @@ class Who:
 def _answer(answer: Answer[T], form: Callable[[T], Any]) -> Any:
     if isinstance(answer, Known):
         return form(answer.value)
-    return {"unknown": bounded(answer.why), "cause": answer.cause.value}
+    return {"unknown": bounded(answer.why), "cause": answer.cause}
 
 
 def _name(reverse: ReverseDns) -> dict[str, object]:
     return {"name": reverse.name, "confirmed": reverse.confirmed}
 
 
-def _codes(codes: Codes) -> list[str]:
-    return sorted(map(str, codes))
+@lru_cache(maxsize=1024)
+def _codes(codes: Codes) -> tuple[str, ...]:
+    """As text; lists have few codes, and combinations of them."""
+    return tuple(sorted(map(str, codes)))
 
 
 def _decision(verdict: Verdict) -> Record:
     """What was decided, why, and what observe mode kept from being done."""
     trace = verdict.trace
     return {
-        "action": verdict.action.value,
+        "action": verdict.action,
         "rule": verdict.rule,
         "folder": verdict.folder,
         "tags": list(verdict.tags),
         "rules": [{"rule": tried.rule, "fired": tried.fired} for tried in trace.rules],
-        "facts": {fact.name: None if fact.unknown else bounded(fact.value) for fact in trace.facts},
+        "facts": {fact.name: None if fact.unknown else fact.value[:MAX_TEXT] for fact in trace.facts},
         "weights": {weight.name: weight.weight for weight in trace.weights},
         "observed": _decision(verdict.observed) if verdict.observed else None,
         **({"sampled": True} if verdict.sampled else {}),
@@ -140,7 +145,7 @@ def _spam(spam: SpamResult) -> Mapping[str, object]:
 def _envelope(transaction: Transaction, who: Who) -> Record:
     return {
         "ref": transaction.reference,
-        **who.fields(),
+        **who.fields,
         "sender": str(transaction.mail.path.mailbox) or "<>",
         "sender_resolves": _answer(who.sender_resolves, bool),
     }
@@ -163,12 +168,12 @@ def _answered(transaction: Transaction, answer: Reply, folder: str = "") -> Reco
 
 def _observed(verdict: Verdict) -> None:
     if verdict.observed is not None:
-        metrics.OBSERVED.labels(verdict.observed.action.value, verdict.observed.rule or NO_RULE).inc()
+        metrics.OBSERVED.labels(verdict.observed.action, verdict.observed.rule or NO_RULE).inc()
 
 
 def recipient_judged(verdict: Verdict) -> None:
     """Count a verdict on a recipient."""
-    metrics.RECIPIENTS.labels(verdict.action.value, verdict.rule or NO_RULE).inc()
+    metrics.RECIPIENTS.labels(verdict.action, verdict.rule or NO_RULE).inc()
     if verdict.sampled:
         metrics.SAMPLED.labels(verdict.rule).inc()
     else:
@@ -198,10 +203,10 @@ def _count(judgement: Judgement) -> None:
     """Each of the different verdicts on a message once, however many recipients share it."""
     verdicts = [party.verdict for party in judgement.parties]
     for action, rule in {(verdict.action, verdict.rule) for verdict in verdicts}:
-        metrics.MESSAGES.labels(action.value, rule or NO_RULE).inc()
+        metrics.MESSAGES.labels(action, rule or NO_RULE).inc()
     tried = [verdict.observed for verdict in verdicts if verdict.observed is not None]
     for action, rule in {(verdict.action, verdict.rule) for verdict in tried}:
-        metrics.OBSERVED.labels(action.value, rule or NO_RULE).inc()
+        metrics.OBSERVED.labels(action, rule or NO_RULE).inc()
 
 
 def _count_spared(judgement: Judgement) -> None:
@@ -279,7 +284,7 @@ def connection(policy: CompiledPolicy, reference: str, who: Who, end: Connection
         metrics.DNSBL_UNMATCHED.labels(name).inc()
     logger.info(
         "connection",
-        **log_line({"ref": reference, **who.fields(), "end": end.how.value}),
+        **log_line({"ref": reference, **who.fields, "end": end.how}),
         messages=messages,
         commands=end.commands,
         errors=end.errors,

@@ -54,6 +54,7 @@ class Session:
         self._transaction: Transaction | None = None
         self._transactions = 0
         self._taken = 0
+        self._known: tuple[object, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -268,13 +269,15 @@ class Session:
         return self._transaction
 
     def _who(self) -> record.Who:
-        asked = self._questions
-        return record.Who(
-            asked.client(),
-            asked.helo(),
-            asked.sender_answer(),
-            asked.own_relay,
-            self._tls,
-            self._services.policy.lists,
-            asked.dnsbl_seconds,
+        """Whom a record is about: the same object until more is known, for what a record says of it is made once."""
+        asked, tls, lists = self._questions, self._tls, self._services.policy.lists
+        client, helo, sender = asked.client(), asked.helo(), asked.sender_answer()
+        seconds = dict(asked.dnsbl_seconds)
+        known = (
+            *(client.early_talker, client.reverse_dns, client.dnsbl),
+            *(helo.name, helo.resolves, sender, tls, lists, seconds),
         )
+        if known != self._known:  # as a rule the very same objects, each of which is compared by identity first
+            self._known = known
+            self._about = record.Who(client, helo, sender, asked.own_relay, tls, lists, seconds)
+        return self._about

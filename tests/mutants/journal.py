@@ -9,8 +9,8 @@ MUTANTS: tuple[Mutant, ...] = (
         EXPLAINED,
         "a-refusal-is-not-journalled",
         "mailguard/journal/recorder.py",
-        "                self._journal.put(record)\n",
-        "                pass\n",
+        "            self._journal.put(record)\n",
+        "            pass\n",
         ("tests/unit/session/test_journal.py",),
     ),
     Mutant(

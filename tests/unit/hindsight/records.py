@@ -26,7 +26,7 @@ def recorded(
         "v": VERSION,
         "time": TIME,
         "ref": f"{reference(number)}-1",
-        **Who(client, envelope.helo, envelope.sender_resolves, own_relay=False, lists=lists).fields(),
+        **Who(client, envelope.helo, envelope.sender_resolves, own_relay=False, lists=lists).fields,
         "sender": str(envelope.sender) or "<>",
         "sender_resolves": session._answer(envelope.sender_resolves, bool),
         "policy": policy.digest,
