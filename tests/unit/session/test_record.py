@@ -38,8 +38,9 @@ def scanners(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         async def score(*_: object) -> Answer[SpamResult]:
             return spam
 
-        monkeypatch.setattr("mailguard.scanners.clamav.Clamav.scan", scan)
-        monkeypatch.setattr("mailguard.scanners.spamassassin.Spamassassin.score", score)
+        for scanner, asked, answers in (("clamav.Clamav", "scan", scan), ("spamassassin.Spamassassin", "score", score)):
+            monkeypatch.setattr(f"mailguard.scanners.{scanner}.{asked}", answers)
+            monkeypatch.setattr(f"mailguard.scanners.{scanner}.configured", True)
 
     return answer
 
