@@ -242,7 +242,9 @@ class Dns(Section):
     max_questions: int = setting(
         512, "questions under way at the same time; each takes a socket at the most", unit="questions", ge=1
     )
-    cache_size: int = setting(50_000, "answers kept at the most", unit="answers", ge=0)
+    cache_size: int = setting(
+        50_000, "answers kept at the most, and conclusions from them about clients and names", unit="answers", ge=0
+    )
     max_ttl: float = setting(3600.0, "an answer is kept no longer, whatever its TTL", unit="s", ge=0)
     failure_ttl: float = setting(
         1.0, "a question that failed is not asked again for so long (RFC 9520 3.2)", unit="s", ge=0, le=300

@@ -26,7 +26,7 @@ from mailguard import config, metrics
 from mailguard.checks.dnsbl_answers import NOT_LISTED, Outcome, read
 from mailguard.checks.dnsbl_health import Finding, Health, probe
 from mailguard.checks.dnsbl_names import is_asked_about, query_name
-from mailguard.dns import Failed, Found, NotFound, Resolver
+from mailguard.dns import Failed, Found, Inquiry, NotFound, Resolver, Steps
 from mailguard.facts import Answer, ClientAddress, Codes, DnsblZone, Unknown
 from mailguard.log import logger
 from mailguard.net.together import together
@@ -57,6 +57,35 @@ class _List:
         return counter
 
 
+@dataclass(slots=True)
+class Said:
+    """What the lists say of one client.
+
+    Attributes:
+        answers: by the list's name.
+        asked: those asked, and how it came out.
+        ill: those not asked because they are set aside.
+    """
+
+    answers: dict[str, Answer[Codes]] = field(default_factory=dict)
+    asked: list[tuple[_List, Outcome]] = field(default_factory=list)
+    ill: list[_List] = field(default_factory=list)
+
+
+def _count(item: _List, outcome: Outcome, seconds: float, timed: Callable[[str, float], None]) -> None:
+    timed(item.zone.name, seconds)
+    item.seconds.observe(seconds)
+    item.outcomes(outcome).inc()
+
+
+def _count_again(said: Said, timed: Callable[[str, float], None]) -> None:
+    """Count what was known: to whoever looks at the numbers it is a question as any other, with an answer at once."""
+    for item, outcome in said.asked:
+        _count(item, outcome, 0.0, timed)
+    for item in said.ill:
+        item.outcomes(Outcome.ILL).inc()
+
+
 class Dnsbl:
     """The policy's lists.
 
@@ -84,6 +113,8 @@ class Dnsbl:
         self._clock = clock
         self._jitter = jitter
         self._lists: dict[str, _List] = {}
+        self._standing = object()
+        """Another one whenever one of the lists is: what they say is known again only while all stand as they did."""
         self._changed = asyncio.Event()
         self.reconfigure(lists)
 
@@ -98,6 +129,7 @@ class Dnsbl:
         before, now = self._lists, self._clock()
         known = {item.zone: item for item in before.values()}
         self._lists = {zone.name: known.get(zone) or _List(zone, due=now) for zone in lists}
+        self._standing = object()
         for name in before.keys() | self._lists.keys():
             item = self._lists.get(name)
             # A list that is asked no more is no alarm; multiprocess metrics cannot be taken back.
@@ -107,12 +139,12 @@ class Dnsbl:
             metrics.from_the_start(metrics.DNSBL_UNMATCHED, (name,))
         self._changed.set()
 
-    async def ask(
+    def ask(
         self,
         address: ClientAddress,
         deadline: float,
         timed: Callable[[str, float], None] = lambda _name, _seconds: None,
-    ) -> dict[str, Answer[Codes]]:
+    ) -> Inquiry[Said]:
         """What each list says of ``address``, by the list's name.
 
         Args:
@@ -120,28 +152,34 @@ class Dnsbl:
             deadline: loop time at which all that is missing is unknown.
             timed: told of each list that was asked indeed how many seconds that took; of a cached answer hardly any.
         """
+        key = ("lists", self._standing, address.text)
+        return self._resolver.inquire(
+            key, lambda: self._steps(address, timed), deadline, lambda said: _count_again(said, timed)
+        )
+
+    def _steps(self, address: ClientAddress, timed: Callable[[str, float], None]) -> Steps[Said]:
+        said = Said()
         lists = list(self._lists.values())
         if not self._settings.ask_about_private_clients and not is_asked_about(address):
-            return {item.zone.name: NOT_LISTED for item in lists}
-        answers = {item.zone.name: self._unasked(item, address) for item in lists}
-        asked = [item for item in lists if answers[item.zone.name] is None]
-        names = [(query_name(address.ip, item.zone.asked), _A) for item in asked]
-        replies = await self._resolver.resolve_all(names, deadline)
+            said.answers.update((item.zone.name, NOT_LISTED) for item in lists)
+            return said
+        asked = []
+        for item in lists:
+            said.answers[item.zone.name] = NOT_LISTED  # of IPv6, where the list has none
+            if address.ip.version == 6 and not item.zone.ipv6:
+                continue
+            if item.ill:
+                item.outcomes(Outcome.ILL).inc()
+                said.answers[item.zone.name] = Unknown(f"ill: {item.ill}")
+                said.ill.append(item)
+            else:
+                asked.append(item)
+        replies = yield [(query_name(address.ip, item.zone.asked), _A) for item in asked]
         for item, (reply, seconds) in zip(asked, replies, strict=True):
-            outcome, answers[item.zone.name] = read(cast(Found[IPv4Address] | NotFound | Failed, reply))
-            timed(item.zone.name, seconds)
-            item.seconds.observe(seconds)
-            item.outcomes(outcome).inc()
-        return cast(dict[str, Answer[Codes]], answers)
-
-    def _unasked(self, item: _List, address: ClientAddress) -> Answer[Codes] | None:
-        """What is known of ``address`` and this list without a question; None: it must be asked."""
-        if address.ip.version == 6 and not item.zone.ipv6:
-            return NOT_LISTED
-        if item.ill:
-            item.outcomes(Outcome.ILL).inc()
-            return Unknown(f"ill: {item.ill}")
-        return None
+            outcome, said.answers[item.zone.name] = read(cast(Found[IPv4Address] | NotFound | Failed, reply))
+            said.asked.append((item, outcome))
+            _count(item, outcome, seconds, timed)
+        return said
 
     async def watch(self) -> None:
         """Probe each list now and whenever it is due, until cancelled. A bug in here is logged and does not end it."""
@@ -171,7 +209,7 @@ class Dnsbl:
 
     def _take(self, item: _List, finding: Finding) -> None:
         """Set the list aside or back; one line of log where that changes something, or where nothing could be told."""
-        name = item.zone.name
+        name, ill = item.zone.name, item.ill
         match finding.health:
             case Health.ILL:
                 if not item.ill:
@@ -183,6 +221,8 @@ class Dnsbl:
                 item.ill = ""
             case Health.UNDECIDED:
                 logger.info("dnsbl undecided", zone=name, error=finding.why)
+        if item.ill != ill:
+            self._standing = object()
         if self._lists.get(name) is item:
             metrics.DNSBL_HEALTHY.labels(zone=name).set(0 if item.ill else 1)
 

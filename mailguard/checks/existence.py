@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mailguard.dns import AnyAnswer, Failed, Found, RecordType, Resolver
+from mailguard.dns import AnyAnswer, Failed, Found, RecordType, Steps
 from mailguard.dns.names import DoubtfulNameError, ImpossibleNameError, host_name
 from mailguard.facts import Answer, Known, Unknown
-from mailguard.net.together import together
 
 
 def host_to_ask(text: str) -> str | Known[bool] | Unknown:
@@ -23,9 +22,9 @@ def host_to_ask(text: str) -> str | Known[bool] | Unknown:
         return Unknown(str(error))
 
 
-async def ask_all(resolver: Resolver, name: str, types: Iterable[RecordType], deadline: float) -> list[AnyAnswer]:
-    """The answers for all ``types`` of ``name``, asked at once until ``deadline`` (loop time)."""
-    return await together(resolver.resolve(name, rdtype, deadline) for rdtype in types)
+def ask_all(name: str, *types: RecordType) -> Steps[list[AnyAnswer]]:
+    """The answers for all ``types`` of ``name``, asked at once."""
+    return [timed.answer for timed in (yield [(name, rdtype) for rdtype in types])]
 
 
 def existence(answers: Iterable[AnyAnswer]) -> Answer[bool]:

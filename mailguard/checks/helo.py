@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from mailguard.checks.existence import ask_all, existence, host_to_ask
-from mailguard.dns import Absence, Found, NotFound, Resolver
+from mailguard.dns import Absence, Found, Inquiry, NotFound, Resolver, Steps
 from mailguard.facts import Answer, Known
 
 
@@ -25,20 +25,24 @@ def helo_is_address(name: str) -> bool:
     return True
 
 
-async def helo_resolves(resolver: Resolver, name: str, deadline: float) -> Answer[bool]:
+def helo_resolves(resolver: Resolver, name: str, deadline: float) -> Inquiry[Answer[bool]]:
     """Whether ``name`` has an A, AAAA or MX record, asked until ``deadline`` (loop time).
 
     An address needs no record: it counts as resolved, and ``helo.is_address`` tells what it is.
     """
+    return resolver.inquire(("helo", name), lambda: _steps(name), deadline)
+
+
+def _steps(name: str) -> Steps[Answer[bool]]:
     if helo_is_address(name):
         return Known(True)
     host = host_to_ask(name)
     if not isinstance(host, str):
         return host
-    match await resolver.resolve(host, "A", deadline):
-        case Found():
+    match (yield from ask_all(host, "A")):
+        case [Found()]:
             return Known(True)
-        case NotFound(Absence.NXDOMAIN):
+        case [NotFound(Absence.NXDOMAIN)]:
             return Known(False)  # nothing of any type is there (RFC 8020 2)
         case address:
-            return existence([address, *await ask_all(resolver, host, ("AAAA", "MX"), deadline)])
+            return existence([*address, *(yield from ask_all(host, "AAAA", "MX"))])

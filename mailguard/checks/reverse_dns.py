@@ -10,27 +10,34 @@ failed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, cast
 
 from mailguard.checks.existence import unknown
-from mailguard.dns import AnyAnswer, Failed, Found, NotFound, RecordType, Resolver
+from mailguard.dns import AnyAnswer, Failed, Found, Inquiry, NotFound, RecordType, Resolver, Steps
 from mailguard.dns.names import DoubtfulNameError, ImpossibleNameError, host_name
 from mailguard.facts import Answer, ClientAddress, Known, ReverseDns
-from mailguard.net.together import together
 
 MAX_NAMES: Final = 10
 """Names of one client that are followed, as many as SPF follows (RFC 7208 4.6.4); the rest are as if not there."""
 
 
-async def reverse_dns(resolver: Resolver, address: ClientAddress, deadline: float) -> Answer[ReverseDns]:
+def reverse_dns(resolver: Resolver, address: ClientAddress, deadline: float) -> Inquiry[Answer[ReverseDns]]:
     """The name of ``address``: the first confirmed one, else the first, else none; ``deadline`` is in loop time."""
-    match await resolver.resolve(address.ip.reverse_pointer, "PTR", deadline):
+    return resolver.inquire(("reverse DNS", address.text), lambda: _steps(address), deadline)
+
+
+def _steps(address: ClientAddress) -> Steps[Answer[ReverseDns]]:
+    [(pointers, _)] = yield [(address.ip.reverse_pointer, "PTR")]
+    match cast(Found[str] | NotFound | Failed, pointers):
         case Failed() as failure:
             return unknown(failure)
         case NotFound():
             return Known(ReverseDns("", confirmed=False))
         case Found(records):
-            return await _confirmed(resolver, address, list(_host_names(records[:MAX_NAMES])), deadline)
+            names = list(_host_names(records[:MAX_NAMES]))
+            rdtype: RecordType = "A" if address.ip.version == 4 else "AAAA"
+            forward = yield [(name, rdtype) for name in names]
+            return judge(address, [(name, answer) for name, (answer, _) in zip(names, forward, strict=True)])
 
 
 def _host_names(targets: Sequence[str]) -> Iterator[str]:
@@ -40,14 +47,6 @@ def _host_names(targets: Sequence[str]) -> Iterator[str]:
             yield host_name(target)
         except (ImpossibleNameError, DoubtfulNameError):
             continue
-
-
-async def _confirmed(
-    resolver: Resolver, address: ClientAddress, names: Sequence[str], deadline: float
-) -> Answer[ReverseDns]:
-    rdtype: RecordType = "A" if address.ip.version == 4 else "AAAA"
-    answers = await together(resolver.resolve(name, rdtype, deadline) for name in names)
-    return judge(address, list(zip(names, answers, strict=True)))
 
 
 def judge(address: ClientAddress, forward: Sequence[tuple[str, AnyAnswer]]) -> Answer[ReverseDns]:

@@ -5,15 +5,17 @@ On failure: unknown, above all where the MX question failed: without its answer 
 
 from __future__ import annotations
 
+from typing import cast
+
 from mailguard.checks.existence import ask_all, existence, host_to_ask, unknown
-from mailguard.dns import Absence, Failed, Found, NotFound, Resolver
+from mailguard.dns import Absence, Failed, Found, Inquiry, MailExchange, NotFound, Resolver, Steps
 from mailguard.facts import Answer, Known
 
 NO_MAIL = "."
 """The target of a null MX (RFC 7505 3)."""
 
 
-async def sender_resolves(resolver: Resolver, domain: str, deadline: float) -> Answer[bool]:
+def sender_resolves(resolver: Resolver, domain: str, deadline: float) -> Inquiry[Answer[bool]]:
     """Whether ``domain`` has an MX other than the null MX, or no MX but an address.
 
     Args:
@@ -21,17 +23,22 @@ async def sender_resolves(resolver: Resolver, domain: str, deadline: float) -> A
         domain: of the reverse-path. Empty (``<>``) or an address literal: nothing needs to be found, True.
         deadline: loop time at which to give up.
     """
+    return resolver.inquire(("sender", domain), lambda: _steps(domain), deadline)
+
+
+def _steps(domain: str) -> Steps[Answer[bool]]:
     if not domain or (domain.startswith("[") and domain.endswith("]")):
         return Known(True)
     host = host_to_ask(domain)
     if not isinstance(host, str):
         return host
-    match await resolver.resolve(host, "MX", deadline):
+    [exchanges] = yield from ask_all(host, "MX")
+    match cast(Found[MailExchange] | NotFound | Failed, exchanges):
         case Found(records):
             return Known(any(record.host != NO_MAIL for record in records))
         case NotFound(Absence.NXDOMAIN):
             return Known(False)
         case NotFound():
-            return existence(await ask_all(resolver, host, ("A", "AAAA"), deadline))  # implicit MX (RFC 5321 5.1)
+            return existence((yield from ask_all(host, "A", "AAAA")))  # implicit MX (RFC 5321 5.1)
         case Failed() as failure:
             return unknown(failure)

@@ -11,6 +11,7 @@ from mailguard.dns.answers import (
     RecordType,
     StartOfAuthority,
 )
+from mailguard.dns.inquiry import Inquiry, Steps, Timed
 from mailguard.dns.resolver import Resolver
 
 __all__ = [
@@ -19,9 +20,12 @@ __all__ = [
     "Failed",
     "Failure",
     "Found",
+    "Inquiry",
     "MailExchange",
     "NotFound",
     "RecordType",
     "Resolver",
     "StartOfAuthority",
+    "Steps",
+    "Timed",
 ]

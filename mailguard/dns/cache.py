@@ -27,22 +27,32 @@ class TtlCache(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """The value of ``key``, or None where there is none or its time is over."""
+        entry = self.entry(key)
+        return None if entry is None else entry[1]
+
+    def entry(self, key: K) -> tuple[float, V] | None:
+        """The same with the time at which it will be over."""
         entry = self._entries.get(key)
         if entry is None:
             return None
-        expires, value = entry
-        if expires <= self._clock():
+        if entry[0] <= self._clock():
             del self._entries[key]
             return None
         self._entries.move_to_end(key)
-        return value
+        return entry
 
-    def put(self, key: K, value: V, ttl: float) -> None:
-        """Keep ``value`` for ``ttl`` seconds; a TTL of 0 is for this once only and keeps nothing (RFC 1035 3.2.1)."""
+    def put(self, key: K, value: V, ttl: float) -> float:
+        """Keep ``value`` for ``ttl`` seconds; a TTL of 0 is for this once only and keeps nothing (RFC 1035 3.2.1).
+
+        Returns:
+            When its time is over; now, where it is not kept.
+        """
+        now = self._clock()
         self._entries.pop(key, None)
         ttl = min(ttl, self._max_ttl)
         if ttl <= 0 or self._size <= 0:
-            return
+            return now
         while len(self._entries) >= self._size:
             self._entries.popitem(last=False)
-        self._entries[key] = (self._clock() + ttl, value)
+        self._entries[key] = (now + ttl, value)
+        return now + ttl

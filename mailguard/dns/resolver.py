@@ -7,6 +7,8 @@
   cancellation) does not touch it.
 - *Cache.* Answers for their TTL, "none" for its zone's negative TTL (RFC 2308 5), failures for ``failure_ttl`` (RFC
   9520 3.2 wants at least a second), all within ``max_ttl`` and ``cache_size``.
+- *Conclusions.* What was found out by several questions (:mod:`mailguard.dns.inquiry`) is kept as long as all their
+  answers, ``cache_size`` of them too: about a client that comes again nothing is put together anew.
 - *Bounds.* ``max_questions`` are under way at the same time; the others wait for their turn.
 
 On failure: never an exception for anything that the network or a reply can do.
@@ -16,9 +18,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal, NamedTuple, cast, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 from mailguard import config, metrics
 from mailguard.dns.answers import (
@@ -35,19 +37,13 @@ from mailguard.dns.answers import (
 )
 from mailguard.dns.cache import TtlCache
 from mailguard.dns.flight import Flight, Landed
+from mailguard.dns.inquiry import Asked, Awaited, Inquiry, Steps, Timed
 from mailguard.dns.servers import Server, Servers, system_servers
 from mailguard.dns.transport import NetworkTransport, Transport
 
+T = TypeVar("T")
 _HIT, _MISS, _JOINED = (metrics.DNS_CACHE.labels(result=result) for result in ("hit", "miss", "joined"))
 _SECONDS = {rdtype: metrics.DNS_SECONDS.labels(type=rdtype) for rdtype in TYPE_CODES}
-_TOO_LATE = Failed(Failure.TIMEOUT, "no answer by the deadline")
-
-
-class Timed(NamedTuple):
-    """An answer, and the seconds that it took to come."""
-
-    answer: AnyAnswer
-    seconds: float
 
 
 class _Shared(Flight):
@@ -61,71 +57,14 @@ class _Shared(Flight):
 
     __slots__ = ("askers", "fresh", "started")
 
-    askers: list[tuple[_Asker, int]]
+    askers: list[tuple[Inquiry[Any], int]]
     fresh: bool
     started: float | None
 
 
-class _Asker:
-    """Somebody who waits for some questions at once. ``answers``: by place, None where there is none yet."""
-
-    __slots__ = ("_clock", "_future", "_missing", "_started", "answers")
-
-    def __init__(self, count: int, clock: Callable[[], float]) -> None:
-        self.answers: list[Timed | None] = [None] * count
-        self._clock = clock
-        self._started = clock()
-        self._missing: dict[int, _Shared] = {}
-        self._future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    @property
-    def waits(self) -> bool:
-        """Whether an answer may still come."""
-        return bool(self._missing)
-
-    @property
-    def waited(self) -> float:
-        """Seconds since it asked."""
-        return self._clock() - self._started
-
-    def expect(self, place: int, question: _Shared) -> None:
-        """The answer at ``place`` is to be that of ``question``."""
-        self._missing[place] = question
-        question.askers.append((self, place))
-
-    def told(self, place: int, how: Landed) -> None:
-        """One question ended."""
-        if self._missing.pop(place, None) is None or self._future.done():
-            return
-        if isinstance(how, Exception):
-            self._future.set_exception(how)
-            return
-        self.answers[place] = Timed(how, self.waited)
-        if not self._missing:
-            self._future.set_result(None)
-
-    async def wait(self, deadline: float) -> None:
-        """Wait until all is answered, or for the deadline (loop time).
-
-        Raises:
-            Exception: what a bug raised on the way.
-        """
-        timer = asyncio.get_running_loop().call_at(deadline, self._late)
-        try:
-            await self._future
-        finally:
-            timer.cancel()
-
-    def leave(self) -> list[_Shared]:
-        """Wait no more; the questions that nobody waits for now."""
-        missing, self._missing = self._missing, {}
-        for place, question in missing.items():
-            question.askers.remove((self, place))
-        return [question for question in missing.values() if not question.askers]
-
-    def _late(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)
+def _once(asked: Asked) -> Steps[Sequence[Timed]]:
+    """The steps of who wants nothing but answers."""
+    return (yield asked)
 
 
 class Resolver:
@@ -143,10 +82,11 @@ class Resolver:
     def __init__(self, settings: config.Dns, clock: Callable[[], float], transport: Transport | None = None) -> None:
         servers = [Server.parse(text) for text in settings.servers] or system_servers()
         self._settings = settings
-        self._clock = clock
+        self.clock = clock
         self._transport = transport or NetworkTransport()
         self._servers = Servers(servers, settings.server_retry, clock)
         self._cache: TtlCache[Question, AnyAnswer] = TtlCache(settings.cache_size, settings.max_ttl, clock)
+        self._kept: TtlCache[Hashable, Inquiry[Any]] = TtlCache(settings.cache_size, settings.max_ttl, clock)
         self._under_way: dict[Question, _Shared] = {}
         self._waiting: deque[_Shared] = deque()
         self._sent = 0
@@ -189,48 +129,73 @@ class Resolver:
         """
         return (await self.resolve_all([(name, rdtype)], deadline, fresh=fresh))[0].answer
 
-    async def resolve_all(
-        self, questions: Sequence[tuple[str, RecordType]], deadline: float, *, fresh: bool = False
-    ) -> list[Timed]:
-        """Ask for several records at once, as :meth:`resolve` for one; the answers in the order of ``questions``."""
-        asker = _Asker(len(questions), self._clock)
-        try:
-            for place, (name, rdtype) in enumerate(questions):
-                self._ask_for(asker, place, name, rdtype, deadline, fresh)
-            self._start_waiting()  # not before all are expected: a question may fail at once
-            if asker.waits:
-                await asker.wait(deadline)
-        finally:
-            for question in asker.leave():
-                self._call_off(question)
-        return [timed or Timed(_TOO_LATE, asker.waited) for timed in asker.answers]
+    def resolve_all(self, asked: Asked, deadline: float, *, fresh: bool = False) -> Inquiry[Sequence[Timed]]:
+        """Ask for several records at once, as :meth:`resolve` for one; the answers in the order of ``asked``."""
+        return self._begun(Inquiry(self, None, _once(asked), deadline, fresh))
 
-    def _ask_for(self, asker: _Asker, place: int, name: str, rdtype: RecordType, deadline: float, fresh: bool) -> None:
-        """See that ``asker`` gets this answer: at once, where no server needs to be asked."""
+    def inquire(
+        self, key: Hashable, steps: Callable[[], Steps[T]], deadline: float, again: Callable[[T], None] | None = None
+    ) -> Inquiry[T]:
+        """Find out by ``steps`` what ``key`` names; it begins now, and may be done when it is returned.
+
+        A conclusion is kept as long as all answers are that it rests on, and is then given again without a step.
+
+        Args:
+            key: names what is found out, among all that is asked of this resolver.
+            steps: made only where it must be found out.
+            deadline: loop time at which what is missing is given up.
+            again: told of a conclusion that was known.
+        """
+        known = self._kept.get(key)
+        if known is None:
+            return self._begun(Inquiry(self, key, steps(), deadline, fresh=False))
+        _HIT.inc(known.questions)
+        if again is not None:
+            again(known.result())
+        return known
+
+    def _begun(self, inquiry: Inquiry[T]) -> Inquiry[T]:
+        inquiry.begin()
+        return inquiry
+
+    def keep(self, inquiry: Inquiry[Any]) -> None:
+        """See :class:`Desk`."""
+        self._kept.put(inquiry.key, inquiry, inquiry.expires - self.clock())
+
+    def take(self, inquiry: Inquiry[Any], asked: Asked) -> None:
+        """See :class:`Desk`."""
+        for place, (name, rdtype) in enumerate(asked):
+            self._ask_for(inquiry, place, name, rdtype)
+        self._start_waiting()  # not before all are expected: a question may fail at once
+
+    def _ask_for(self, inquiry: Inquiry[Any], place: int, name: str, rdtype: RecordType) -> None:
+        """See that ``inquiry`` gets this answer: at once, where no server needs to be asked."""
         try:
             question = Question.about(name, rdtype)
         except ValueError as error:
-            asker.answers[place] = Timed(Failed(Failure.ERROR, str(error)), 0.0)
+            inquiry.told(place, Failed(Failure.ERROR, str(error)), float("inf"), at_once=True)
             return
-        if not fresh and (cached := self._cache.get(question)) is not None:
+        if not inquiry.fresh and (cached := self._cache.entry(question)) is not None:
             _HIT.inc()
-            asker.answers[place] = Timed(cached, 0.0)
-        elif deadline > asyncio.get_running_loop().time():
-            self._join(asker, place, question, fresh)
+            expires, answer = cached
+            inquiry.told(place, answer, expires, at_once=True)
+        elif inquiry.deadline > asyncio.get_running_loop().time():
+            self._join(inquiry, place, question)
 
-    def _join(self, asker: _Asker, place: int, question: Question, fresh: bool) -> None:
-        """Have ``asker`` wait for ``question``, that under way or a new one."""
+    def _join(self, inquiry: Inquiry[Any], place: int, question: Question) -> None:
+        """Have ``inquiry`` wait for ``question``, that under way or a new one."""
+        fresh = inquiry.fresh
         shared = None if fresh else self._under_way.get(question)
         if shared is not None:
             _JOINED.inc()
-            asker.expect(place, shared)
+            inquiry.expect(place, shared)
             return
         shared = _Shared(question, self._settings, self._servers, self._transport, self._landed)
         shared.askers, shared.fresh, shared.started = [], fresh, None
         if not fresh:
             _MISS.inc()
             self._under_way[question] = shared
-        asker.expect(place, shared)
+        inquiry.expect(place, shared)
         self._waiting.append(shared)
 
     def _start_waiting(self) -> None:
@@ -239,25 +204,26 @@ class Resolver:
             question = self._waiting.popleft()
             if question.askers:
                 self._sent += 1
-                question.started = self._clock()
+                question.started = self.clock()
                 question.start()
 
     def _landed(self, flight: Flight, how: Landed) -> None:
         """A question ended: keep the answer, tell all who wait for it, and let the next one go."""
-        question = cast(_Shared, flight)
+        question, expires = cast(_Shared, flight), 0.0
         if not isinstance(how, Exception):
-            _SECONDS[question.question.type].observe(self._clock() - (question.started or 0.0))
+            _SECONDS[question.question.type].observe(self.clock() - (question.started or 0.0))
             if not question.fresh:
                 ttl = self._settings.failure_ttl if isinstance(how, Failed) else how.ttl
-                self._cache.put(question.question, how, ttl)
+                expires = self._cache.put(question.question, how, ttl)
         self._forget(question)
         askers, question.askers = question.askers, []
-        for asker, place in askers:
-            asker.told(place, how)
+        for inquiry, place in askers:
+            inquiry.told(place, how, expires)
         self._start_waiting()
 
-    def _call_off(self, question: _Shared) -> None:
-        """Nobody waits for ``question`` any more."""
+    def abandon(self, question: Awaited) -> None:
+        """See :class:`Desk`."""
+        question = cast(_Shared, question)
         if question.started is not None:
             question.call_off()
         self._forget(question)

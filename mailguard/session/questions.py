@@ -8,28 +8,22 @@ not starve the questions about its EHLO (docs/decisions/0003). What has not answ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from enum import StrEnum
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
+from mailguard.checks.dnsbl import Said
 from mailguard.checks.helo import helo_is_address, helo_resolves
 from mailguard.checks.reverse_dns import reverse_dns
 from mailguard.checks.sender import sender_resolves
 from mailguard.commands import Path
 from mailguard.config import Network
+from mailguard.dns import Inquiry
 from mailguard.facts import NOT_ASKED, Answer, Client, ClientAddress, Codes, Helo, Known, ReverseDns, Source
 from mailguard.session.services import Services
 
 T = TypeVar("T")
-
-
-class _Topic(StrEnum):
-    """What is asked about, each by one task."""
-
-    LISTS = "lists"
-    REVERSE_DNS = "reverse DNS"
-    HELO = "helo"
-    SENDER = "sender"
+Ask: TypeAlias = Callable[[float], Inquiry[T]]
+"""Asks, given the deadline."""
 
 
 def is_own_relay(address: ClientAddress, networks: Sequence[Network]) -> bool:
@@ -57,9 +51,13 @@ class Questions:
         self._own_relay = is_own_relay(address, services.settings.own_relays)
         self.dnsbl_seconds: dict[str, float] = {}
         self._early_talker: Answer[bool] = NOT_ASKED
-        self._helo = ""
-        self._tasks: dict[_Topic, asyncio.Task[Any]] = {}
-        self._dropped: list[asyncio.Task[Any]] = []
+        self._hello = ""
+        self._lists: Inquiry[Said] | None = None
+        self._reverse: Inquiry[Answer[ReverseDns]] | None = None
+        self._helo: Inquiry[Answer[bool]] | None = None
+        self._sender: Inquiry[Answer[bool]] | None = None
+        self._client: Client | None = None
+        """What is known of the client, once all is."""
 
     @property
     def own_relay(self) -> bool:
@@ -68,66 +66,78 @@ class Questions:
 
     def about_client(self) -> None:
         """Ask the lists and the reverse DNS about the connecting address, and nothing else about it ever."""
-        if self._services.policy.lists:
-            asked = self._services.dnsbl.ask(self._address, self._deadline(), self.dnsbl_seconds.__setitem__)
-            self._ask(_Topic.LISTS, asked)
+        services, address, timed = self._services, self._address, self.dnsbl_seconds.__setitem__
+        if services.policy.lists:
+            self._lists = self._asked(lambda deadline: services.dnsbl.ask(address, deadline, timed))
         if self._told is None:
-            self._ask(_Topic.REVERSE_DNS, reverse_dns(self._services.resolver, self._address, self._deadline()))
+            self._reverse = self._asked(lambda deadline: reverse_dns(services.resolver, address, deadline))
 
     def early_talker(self, answer: Answer[bool]) -> None:
         """Take note whether the client spoke before the greeting."""
-        self._early_talker = answer
+        self._early_talker, self._client = answer, None
 
     def about_helo(self, name: str) -> None:
         """Ask whether the EHLO name resolves; a new EHLO forgets the old one (RFC 5321 4.1.4)."""
         self.forget_helo()
-        self._helo = name
-        if Source.HELO in self._services.policy.sources:
-            self._ask(_Topic.HELO, helo_resolves(self._services.resolver, name, self._deadline()))
+        self._hello = name
+        services = self._services
+        if Source.HELO in services.policy.sources:
+            self._helo = self._asked(lambda deadline: helo_resolves(services.resolver, name, deadline))
 
     def forget_helo(self) -> None:
         """What was asked about the EHLO name is void."""
-        self._helo = ""
-        self._drop(_Topic.HELO)
+        _drop(self._helo)
+        self._hello, self._helo = "", None
 
     def about_sender(self, path: Path) -> None:
         """Ask whether the sender's domain takes mail; the null path has none to ask about (RFC 5321 4.5.5)."""
-        self._drop(_Topic.SENDER)
-        if path.domain and Source.SENDER in self._services.policy.sources:
-            self._ask(_Topic.SENDER, sender_resolves(self._services.resolver, path.mailbox.domain, self._deadline()))
+        _drop(self._sender)
+        self._sender = None
+        services, domain = self._services, path.mailbox.domain
+        if path.domain and Source.SENDER in services.policy.sources:
+            self._sender = self._asked(lambda deadline: sender_resolves(services.resolver, domain, deadline))
 
     async def answered(self) -> None:
         """Wait until everything asked is known or, by its deadline, unknown."""
-        if self._tasks:
-            await asyncio.wait(self._tasks.values())
+        for inquiry in self._all():
+            if not inquiry.done:
+                await inquiry.settled()
 
     def client(self) -> Client:
         """What is known of the client by now; what is still under way counts as not asked."""
+        if self._client is not None:
+            return self._client
         if self._own_relay:
             return self._exempt()
-        lists: dict[str, Answer[Codes]] = self._answer(_Topic.LISTS, {})
-        name: Answer[ReverseDns] = self._told or self._answer(_Topic.REVERSE_DNS, NOT_ASKED)
-        return Client(self._address, self._port, self._early_talker, name, lists)
+        lists: Mapping[str, Answer[Codes]] = said.answers if (said := _known(self._lists)) else {}
+        name: Answer[ReverseDns] = self._told or _known(self._reverse) or NOT_ASKED
+        client = Client(self._address, self._port, self._early_talker, name, lists)
+        if all(inquiry.done for inquiry in (self._lists, self._reverse) if inquiry is not None):
+            self._client = client
+        return client
 
     def helo(self) -> Helo:
         """What is known of the EHLO name by now."""
         if self._own_relay:
-            return Helo(self._helo, is_address=False, resolves=Known(True))
-        return Helo(self._helo, helo_is_address(self._helo), self._answer(_Topic.HELO, NOT_ASKED))
+            return Helo(self._hello, is_address=False, resolves=Known(True))
+        return Helo(self._hello, helo_is_address(self._hello), _known(self._helo) or NOT_ASKED)
 
     def sender_resolves(self) -> Answer[bool]:
         """Whether the sender's domain takes mail; true where there was nothing to ask about."""
-        return self.sender_answer() if _Topic.SENDER in self._tasks else Known(True)
+        return Known(True) if self._sender is None else self.sender_answer()
 
     def sender_answer(self) -> Answer[bool]:
         """What was answered about the sender's domain, for who wants to know that nothing was asked."""
-        return Known(True) if self._own_relay else self._answer(_Topic.SENDER, NOT_ASKED)
+        return Known(True) if self._own_relay else _known(self._sender) or NOT_ASKED
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End what is still under way."""
-        for topic in list(self._tasks):
-            self._drop(topic)
-        await asyncio.gather(*self._dropped, return_exceptions=True)
+        for inquiry in self._all():
+            inquiry.call_off()
+
+    def _all(self) -> Iterator[Inquiry[Any]]:
+        asked: tuple[Inquiry[Any] | None, ...] = (self._lists, self._reverse, self._helo, self._sender)
+        return (inquiry for inquiry in asked if inquiry is not None)
 
     def _exempt(self) -> Client:
         unlisted: dict[str, Answer[Codes]] = {each.name: Known(frozenset()) for each in self._services.policy.lists}
@@ -137,18 +147,16 @@ class Questions:
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._services.settings.limits.envelope_deadline
 
-    def _ask(self, topic: _Topic, question: Coroutine[Any, Any, object]) -> None:
+    def _asked(self, ask: Ask[T]) -> Inquiry[T] | None:
         if self._own_relay:
-            question.close()
-            return
-        self._tasks[topic] = asyncio.create_task(question, name=f"{topic} {self._address}")
+            return None
+        return ask(self._deadline())
 
-    def _drop(self, topic: _Topic) -> None:
-        task = self._tasks.pop(topic, None)
-        if task is not None:
-            task.cancel()
-            self._dropped.append(task)
 
-    def _answer(self, topic: _Topic, missing: T) -> T:
-        task = self._tasks.get(topic)
-        return cast(T, task.result()) if task is not None and task.done() else missing
+def _drop(inquiry: Inquiry[Any] | None) -> None:
+    if inquiry is not None:
+        inquiry.call_off()
+
+
+def _known(inquiry: Inquiry[T] | None) -> T | None:
+    return inquiry.result() if inquiry is not None and inquiry.done else None

@@ -86,7 +86,7 @@ async def rehearse(services: Services, said: Said) -> Heard:
         client, helo, resolves = questions.client(), questions.helo(), questions.sender_resolves()
         seconds = dict(questions.dnsbl_seconds)
     finally:
-        await questions.close()
+        questions.close()
     found, refusal = await _scanned(services, said, client)
     return Heard(client, helo, resolves, found, refusal, questions.own_relay, seconds)
 

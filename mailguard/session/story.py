@@ -261,7 +261,7 @@ class Session:
         try:
             record.connection(self._services.policy, self._connection, self._who(), end, self._taken)
         finally:
-            await self._questions.close()
+            self._questions.close()
 
     def _current(self) -> Transaction:
         if self._transaction is None:

@@ -13,9 +13,9 @@ MUTANTS: tuple[Mutant, ...] = (
         CLIENT_ONLY,
         "dnsbl-takes-more-than-the-client",
         "mailguard/checks/dnsbl.py",
-        "timed: Callable[[str, float], None] = lambda _name, _seconds: None,\n    ) -> dict[str, Answer[Codes]]:",
+        "timed: Callable[[str, float], None] = lambda _name, _seconds: None,\n    ) -> Inquiry[Said]:",
         "timed: Callable[[str, float], None] = lambda _name, _seconds: None,\n"
-        "        received: tuple[ClientAddress, ...] = (),\n    ) -> dict[str, Answer[Codes]]:",
+        "        received: tuple[ClientAddress, ...] = (),\n    ) -> Inquiry[Said]:",
         _DNSBL,
     ),
     Mutant(
@@ -46,8 +46,8 @@ MUTANTS: tuple[Mutant, ...] = (
         DOUBT,
         "dnsbl-ill-list-still-counts",
         "mailguard/checks/dnsbl.py",
-        "        if item.ill:\n            item.outcomes",
-        "        if False:\n            item.outcomes",
+        "            if item.ill:\n                item.outcomes",
+        "            if False:\n                item.outcomes",
         _DNSBL,
     ),
     Mutant(
@@ -73,5 +73,29 @@ MUTANTS: tuple[Mutant, ...] = (
         "if isinstance(answer, Failed):",
         "if False:",
         _NAMES,
+    ),
+    Mutant(
+        DOUBT,
+        "what-an-ill-list-said-is-known-again",
+        "mailguard/checks/dnsbl.py",
+        "        if item.ill != ill:\n            self._standing = object()\n",
+        "",
+        _DNSBL,
+    ),
+    Mutant(
+        DOUBT,
+        "a-conclusion-outlives-what-it-rests-on",
+        "mailguard/dns/inquiry.py",
+        "        if expires < self.expires:\n            self.expires = expires\n",
+        "",
+        ("tests/unit/dns/test_inquiry.py",),
+    ),
+    Mutant(
+        DOUBT,
+        "what-the-deadline-cut-off-is-kept",
+        "mailguard/dns/inquiry.py",
+        "            self.expires = -_EVER\n",
+        "",
+        ("tests/unit/dns/test_inquiry.py",),
     ),
 )

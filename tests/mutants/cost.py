@@ -19,8 +19,8 @@ MUTANTS: tuple[Mutant, ...] = (
         COST,
         "an-answer-is-asked-for-again",
         "mailguard/dns/resolver.py",
-        "if not fresh and (cached := self._cache.get(question)) is not None:",
-        "if fresh and (cached := self._cache.get(question)) is not None:",
+        "if not inquiry.fresh and (cached := self._cache.entry(question)) is not None:",
+        "if inquiry.fresh and (cached := self._cache.entry(question)) is not None:",
         _COUNTS,
     ),
 )

@@ -45,7 +45,7 @@ MUTANTS: tuple[Mutant, ...] = (
         CLIENT_ONLY,
         "the-lists-are-asked-about-our-own-relays",
         "mailguard/session/questions.py",
-        "        if self._own_relay:\n            question.close()\n            return\n",
+        "        if self._own_relay:\n            return None\n",
         "",
         _SESSION,
     ),

@@ -35,7 +35,7 @@ class Asking:
         self.dnsbl = Dnsbl(Resolver(self.settings, self.clock), lists, self.settings, self.clock)
 
     async def ask(self, client: str = CLEAN) -> dict[str, Answer[Codes]]:
-        return await self.dnsbl.ask(ClientAddress.parse(client), asyncio.get_running_loop().time() + 60)
+        return (await self.dnsbl.ask(ClientAddress.parse(client), asyncio.get_running_loop().time() + 60)).answers
 
     async def is_ill(self, name: str) -> bool:
         answer = (await self.ask())[name]
@@ -123,8 +123,8 @@ async def test_a_silent_list_is_unknown(dns: Unbound) -> None:
 async def test_a_silent_list_costs_the_deadline_and_no_more(dns: Unbound) -> None:
     asking = Asking(dns, fault("silent"), timeout=3600)
     loop = asyncio.get_running_loop()
-    answers = await asking.dnsbl.ask(ClientAddress.parse(CLEAN), loop.time() + 0.05)
-    assert answers == {"silent": Unknown("timeout: no answer by the deadline")}
+    said = await asking.dnsbl.ask(ClientAddress.parse(CLEAN), loop.time() + 0.05)
+    assert said.answers == {"silent": Unknown("timeout: no answer by the deadline")}
 
 
 async def test_the_lists_of_the_world_are_healthy(dns: Unbound) -> None:

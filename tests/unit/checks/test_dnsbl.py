@@ -70,7 +70,7 @@ class World:
         return Dnsbl(resolver, zones, self.settings, self.clock, jitter=lambda: 0.0)
 
     async def ask(self, client: ClientAddress = CLIENT, within: float = 30.0) -> dict[str, Answer[Codes]]:
-        return await self.dnsbl.ask(client, at(within))
+        return (await self.dnsbl.ask(client, at(within))).answers
 
 
 def metric(name: str, **labels: str) -> float:
@@ -250,6 +250,30 @@ async def test_a_wrong_answer_sets_the_list_aside_until_it_is_healthy(fault: Tab
         ("dnsbl ill", "warning", "zen"),
         ("dnsbl healthy", "info", "zen"),
     ]
+
+
+async def test_what_a_list_said_is_not_given_again_once_it_is_ill() -> None:
+    world = World(ZEN, probe_interval=1)
+    await world.dnsbl.probe_due()
+    assert await world.ask() == {"zen": NOT_LISTED}
+    world.transport.table.update(says("1.0.0.127.zen.example", "A", "127.0.0.2"))
+    world.clock.now += 1
+    with counts("zen", "ill", 2):
+        await world.dnsbl.probe_due()
+        assert isinstance((await world.ask())["zen"], Unknown)
+        assert isinstance((await world.ask())["zen"], Unknown)
+
+
+async def test_a_client_that_comes_again_is_counted_again() -> None:
+    table = listed(CLIENT, ZEN, "127.0.0.4")
+    world = World(ZEN, COP, table=table)
+    with counts("zen", "listed", 3), counts("cop", "not_listed", 3):
+        for _ in range(3):
+            told: dict[str, float] = {}
+            await world.dnsbl.ask(CLIENT, at(30.0), told.__setitem__)
+            assert set(told) == {"zen", "cop"}
+    assert told == {"zen": 0.0, "cop": 0.0}
+    assert len(world.transport.names) == 2
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)

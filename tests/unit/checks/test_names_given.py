@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from mailguard.checks.helo import helo_is_address, helo_resolves
 from mailguard.checks.reverse_dns import MAX_NAMES, reverse_dns
 from mailguard.checks.sender import sender_resolves
-from mailguard.dns import Resolver
+from mailguard.dns import Inquiry, Resolver
 from mailguard.facts import Answer, ClientAddress, Known, ReverseDns, Unknown
 from tests.support.loops import alone, at, cancelled_after
 from tests.unit.dns.fakes import (
@@ -238,11 +237,14 @@ async def test_no_more_names_are_followed_than_the_bound() -> None:
     ],
     ids=["reverse_dns", "helo", "sender"],
 )
-async def test_cancelled_at_every_step_nothing_goes_on(ask: Callable[[Resolver], Coroutine[Any, Any, object]]) -> None:
+async def test_cancelled_at_every_step_nothing_goes_on(ask: Callable[[Resolver], Inquiry[object]]) -> None:
+    async def asked(resolver: Resolver) -> object:
+        return await ask(resolver)
+
     table = absent(HOST, "A", "MX") | says(HOST, "AAAA", "2001:2::1") | says(PTR, "PTR", "a.example.", "b.example.")
     for turns in range(40):
         transport = FakeTransport(table)
-        task = await cancelled_after(turns, ask(resolver(transport)))
+        task = await cancelled_after(turns, asked(resolver(transport)))
         assert await alone()
         assert transport.under_way == 0
     assert not task.cancelled()

@@ -15,9 +15,11 @@ from typer.testing import CliRunner
 
 from mailguard import metrics
 from mailguard.cli import app
-from mailguard.facts import NOT_ASKED, ClientAddress
+from mailguard.dns import Inquiry
+from mailguard.facts import NOT_ASKED, Answer, ClientAddress, ReverseDns
 from tests.support.certificates import Pair, make, openssl, run_out, trusting
 from tests.support.client import Client
+from tests.support.found import found
 from tests.support.mail import mail, submit
 from tests.support.sink import Sink
 from tests.unit.session.conftest import CLIENT, POLICY, Service, Start
@@ -121,9 +123,9 @@ async def test_the_questions_are_about_the_client_that_was_named(start: Start, m
     service = await start(listen=[{"address": "127.0.0.1:0", **PROXY, "xclient_from": ["198.18.1.0/24"]}])
     asked: list[str] = []
 
-    async def ask(_resolver: object, address: ClientAddress, _deadline: float) -> Any:
+    def ask(_resolver: object, address: ClientAddress, _deadline: float) -> Inquiry[Answer[ReverseDns]]:
         asked.append(str(address))
-        return NOT_ASKED
+        return found(NOT_ASKED)
 
     monkeypatch.setattr("mailguard.session.questions.reverse_dns", ask)
     with capture_logs() as lines:

@@ -11,11 +11,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from mailguard import metrics
+from mailguard.checks.dnsbl import Said
 from mailguard.config import Limits
+from mailguard.dns import Inquiry
 from mailguard.facts import Answer, ClientAddress, Known, Mailbox
 from mailguard.session.story import is_ours
 from mailguard.smtp.server import Connection
 from tests.support.client import Client, proxy_v2
+from tests.support.found import said
 from tests.support.mail import mail, submit, transaction
 from tests.support.sink import CLOSE, Stall
 from tests.unit.session.conftest import CLIENT, IMPATIENT, POLICY, Service, Start
@@ -357,9 +360,9 @@ async def test_a_reload_is_for_new_sessions_and_a_bad_policy_changes_nothing(ser
 async def test_our_own_relays_are_asked_nothing_about(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    async def ask(_dnsbl: object, address: ClientAddress, _deadline: float, _timed: object) -> dict[str, object]:
+    def ask(_dnsbl: object, address: ClientAddress, _deadline: float, _timed: object) -> Inquiry[Said]:
         asked.append(str(address))
-        return {}
+        return said({})
 
     monkeypatch.setattr("mailguard.checks.dnsbl.Dnsbl.ask", ask)
     asking = (

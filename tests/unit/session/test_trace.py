@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mailguard.facts import Answer, ClientAddress, Codes, Known, ReverseDns, Unknown
+from mailguard.facts import Answer, Codes, Known, ReverseDns, Unknown
 from tests.support.certificates import Pair, make, trusting
 from tests.support.client import Client
+from tests.support.found import found, said
 from tests.support.heads import fields
 from tests.support.mail import mail
 from tests.unit.session.conftest import CLIENT, POLICY, Service, Start
@@ -150,14 +151,8 @@ async def test_what_is_known_of_the_client(
 ) -> None:
     """RFC 8601 2.7.3 and RFC 8904 2: answers as the checks give them, in their registered properties."""
 
-    async def name(*_: object) -> Answer[ReverseDns]:
-        return reverse
-
-    async def lists(_dnsbl: object, _address: ClientAddress, *_: object) -> dict[str, Answer[Codes]]:
-        return {"white": listed}
-
-    monkeypatch.setattr("mailguard.session.questions.reverse_dns", name)
-    monkeypatch.setattr("mailguard.checks.dnsbl.Dnsbl.ask", lists)
+    monkeypatch.setattr("mailguard.session.questions.reverse_dns", lambda *_: found(reverse))
+    monkeypatch.setattr("mailguard.checks.dnsbl.Dnsbl.ask", lambda *_: said({"white": listed}))
     service = await start(
         POLICY.replace(
             "rules:\n", "dnsbl:\n  white: {zone: w.example, answers: {127.0.9.2: {weight: -2}}}\nrules:\n", 1

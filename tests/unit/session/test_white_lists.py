@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from mailguard.facts import Answer, Codes, Known, Unknown
+from tests.support.found import said
 from tests.support.mail import mail, submit
 from tests.unit.session.conftest import POLICY, Start
 
@@ -27,11 +28,9 @@ WITH_LISTS = (
 async def results(start: Start, monkeypatch: pytest.MonkeyPatch, white: Answer[Codes], client: str) -> bytes:
     """The Authentication-Results of a delivered message, unfolded."""
 
-    async def ask(*_: object) -> dict[str, Answer[Codes]]:
-        listed = Known(frozenset({IPv4Address("127.0.0.2")}))
-        return {"black": listed, "mixed": listed, "noted": listed, "white": white}
-
-    monkeypatch.setattr("mailguard.checks.dnsbl.Dnsbl.ask", ask)
+    listed = Known(frozenset({IPv4Address("127.0.0.2")}))
+    answers: dict[str, Answer[Codes]] = {"black": listed, "mixed": listed, "noted": listed, "white": white}
+    monkeypatch.setattr("mailguard.checks.dnsbl.Dnsbl.ask", lambda *_: said(answers))
     service = await start(policy_text=WITH_LISTS, own_relays=["198.18.9.0/24"])
     async with await service.connect(client) as connection:
         await submit(connection, mail().octets)

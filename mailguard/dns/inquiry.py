@@ -1,0 +1,212 @@
+"""Something to find out by questions to the DNS, in steps: carried on by callbacks, with no task where nobody waits.
+
+The *steps* are a generator: it yields the questions that it wants answered next, is sent their answers, and returns its
+conclusion; so what to ask, and what the answers mean, is told as one function without I/O. Where every answer is there
+already, the conclusion is there when the inquiry begins.
+
+Each has a deadline (loop time). At it, what is missing becomes :data:`TOO_LATE`, and so does at once whatever a later
+step asks for that is not in the cache. An exception out of the steps is a bug; whoever wants the conclusion gets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Hashable, Sequence
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+
+from mailguard.dns.answers import AnyAnswer, Failed, Failure, RecordType
+from mailguard.dns.flight import Landed
+
+T = TypeVar("T")
+TOO_LATE: Final = Failed(Failure.TIMEOUT, "no answer by the deadline")
+_EVER: Final = float("inf")
+
+
+class Timed(NamedTuple):
+    """An answer, and the seconds that it took to come."""
+
+    answer: AnyAnswer
+    seconds: float
+
+
+Asked: TypeAlias = Sequence[tuple[str, RecordType]]
+Steps: TypeAlias = Generator[Asked, Sequence[Timed], T]
+
+
+class Awaited(Protocol):
+    """A question under way; ``askers``: who waits for it, each with the place of the answer among those he wants."""
+
+    askers: list[tuple[Inquiry[Any], int]]
+
+
+class Desk(Protocol):
+    """Where inquiries ask, and are kept."""
+
+    clock: Callable[[], float]
+    """For the age of answers, and how long they took."""
+
+    def take(self, inquiry: Inquiry[Any], asked: Asked) -> None:
+        """See that ``inquiry`` is told the answers: at once, as far as they are known."""
+
+    def abandon(self, question: Awaited) -> None:
+        """Nobody waits for ``question`` any more."""
+
+    def keep(self, inquiry: Inquiry[Any]) -> None:
+        """``inquiry`` is done, and what it rests on is good for a while."""
+
+
+class Inquiry(Generic[T]):
+    """One inquiry, from :meth:`begin` on. Awaiting it gives the conclusion; who is cancelled then has called it off.
+
+    Args:
+        desk: where to ask.
+        key: what is found out, for the same to be known again; None: it is not kept.
+        steps: see the head of the module.
+        deadline: loop time.
+        fresh: answers shall be neither old nor kept.
+
+    Attributes:
+        done: nothing more comes.
+        expires: by the desk's clock, when the first of the answers is no longer good.
+        questions: how many were asked.
+    """
+
+    __slots__ = (
+        "_answers", "_asking", "_bug", "_conclusion", "_desk", "_missing", "_started", "_steps", "_timer", "_waiter",
+        "deadline", "done", "expires", "fresh", "key", "questions",
+    )  # fmt: skip
+
+    _conclusion: T
+
+    def __init__(self, desk: Desk, key: Hashable, steps: Steps[T], deadline: float, fresh: bool) -> None:
+        self.key, self.deadline, self.fresh = key, deadline, fresh
+        self.done, self.expires, self.questions = False, _EVER, 0
+        self._desk = desk
+        self._steps = steps
+        self._answers: list[Timed | None] = []
+        self._missing: dict[int, Awaited] = {}
+        self._asking = False
+        self._started = 0.0
+        self._bug: Exception | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def begin(self) -> None:
+        """Take the first step, and all that follow without a wait."""
+        self._go_on(None)
+
+    def result(self) -> T:
+        """The conclusion; to be asked for when it is done, and was not called off.
+
+        Raises:
+            Exception: what a bug raised.
+        """
+        if self._bug is not None:
+            raise self._bug
+        return self._conclusion
+
+    async def settled(self) -> None:
+        """Wait until it is done, which its deadline bounds. Who is cancelled here leaves it as it is."""
+        if not self.done:
+            if self._waiter is None or self._waiter.done():
+                self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def __await__(self) -> Generator[Any, None, T]:
+        try:
+            yield from self.settled().__await__()
+        finally:
+            self.call_off()
+        return self.result()
+
+    def call_off(self) -> None:
+        """Nobody wants to know any more; where it is done already, this does nothing."""
+        if not self.done:
+            self._leave()
+            self._end()
+
+    def expect(self, place: int, question: Awaited) -> None:
+        """The answer at ``place`` is to be that of ``question``."""
+        self._missing[place] = question
+        question.askers.append((self, place))
+
+    def told(self, place: int, how: Landed, expires: float, *, at_once: bool = False) -> None:
+        """One question ended, with an answer that is good until ``expires``; ``at_once``: it was known before."""
+        if self.done:
+            return
+        self._missing.pop(place, None)
+        if isinstance(how, Exception):
+            self._fail(how)
+            return
+        self._answers[place] = Timed(how, 0.0 if at_once else self._desk.clock() - self._started)
+        if expires < self.expires:
+            self.expires = expires
+        if not self._missing and not self._asking:
+            self._answered()
+
+    def _answered(self) -> None:
+        answers = self._answers
+        if None in answers:
+            self.expires = -_EVER
+            late = Timed(TOO_LATE, self._desk.clock() - self._started)
+            answers = [timed or late for timed in answers]
+        self._go_on(cast(list[Timed], answers))
+
+    def _go_on(self, answers: list[Timed] | None) -> None:
+        """Take the next step with ``answers`` to the one before, if any: it asks for more, or is the last."""
+        try:
+            asked = next(self._steps) if answers is None else self._steps.send(answers)
+        except StopIteration as end:
+            self._conclude(end.value)
+        except Exception as bug:  # noqa: BLE001  whoever wants the conclusion is told, and defers
+            self._fail(bug)
+        else:
+            self._ask(asked)
+
+    def _ask(self, asked: Asked) -> None:
+        self._answers = [None] * len(asked)
+        self.questions += len(asked)
+        self._started = self._desk.clock()
+        self._asking = True
+        self._desk.take(self, asked)
+        self._asking = False
+        if self.done:
+            return
+        if not self._missing:
+            self._answered()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(self.deadline, self._late)
+
+    def _late(self) -> None:
+        self._timer, self.deadline = None, -_EVER
+        self._leave()
+        self._answered()
+
+    def _leave(self) -> None:
+        """Wait no more for what is missing."""
+        missing, self._missing = self._missing, {}
+        for place, question in missing.items():
+            question.askers.remove((self, place))
+            if not question.askers:
+                self._desk.abandon(question)
+
+    def _conclude(self, conclusion: T) -> None:
+        self._conclusion = conclusion
+        self._end()
+        if self.key is not None and self.questions:
+            self._desk.keep(self)
+
+    def _fail(self, bug: Exception) -> None:
+        self._leave()
+        self._bug = bug
+        self._end()
+
+    def _end(self) -> None:
+        self.done = True
+        self._answers = []
+        self._steps.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,30 @@
+"""Inquiries that are done, for tests in which it does not matter how their conclusion is found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar, cast
+
+from mailguard.checks.dnsbl import Said
+from mailguard.dns import Inquiry, Steps
+from mailguard.dns.inquiry import Desk
+from mailguard.facts import Answer, Codes
+
+T = TypeVar("T")
+
+
+def found(conclusion: T) -> Inquiry[T]:
+    """An inquiry that came to ``conclusion`` without a question."""
+
+    def steps() -> Steps[T]:
+        return conclusion
+        yield []
+
+    inquiry = Inquiry(cast(Desk, None), None, steps(), 0.0, fresh=False)
+    inquiry.begin()
+    return inquiry
+
+
+def said(answers: Mapping[str, Answer[Codes]]) -> Inquiry[Said]:
+    """What lists said, in place of ``Dnsbl.ask``."""
+    return found(Said(dict(answers)))
