@@ -334,6 +334,7 @@ class Worker:
             logger.warning("messages without a reply", count=unanswered)
         if self._admin is not None:
             await self._admin.stop()
+        self._services.recorder.finish()
         if self._journal is not None:
             await asyncio.to_thread(self._journal.stop)
 

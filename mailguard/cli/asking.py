@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,11 +26,12 @@ from mailguard.journal.form import Record
 from mailguard.journal.key import BadKey, read_key
 from mailguard.journal.pseudonyms import Pseudonyms
 from mailguard.journal.reader import Progress as Told
-from mailguard.journal.reader import Query, Reader
+from mailguard.journal.reader import Query, Reader, about
 from mailguard.positions import Problems
 
 _BLOCKS_WORTH_TELLING: Final = 100
 """From so many blocks on a search shows its progress."""
+_SEGMENTS_NAMED: Final = 5
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 ConfigOption: TypeAlias = Annotated[
@@ -57,6 +58,23 @@ def tell_torn(torn: int) -> None:
         typer.echo(f"mailguard: {torn} torn lines were passed over", err=True)
 
 
+def tell_left_out(left_out: Mapping[str, str]) -> int:
+    """Name the segments that could not be read, a few; the exit status of a command whose answer lacks them, or 0."""
+    for stem in sorted(left_out)[:_SEGMENTS_NAMED]:
+        typer.echo(f"mailguard: left out: the segment {stem} cannot be read: {left_out[stem]}", err=True)
+    if (more := len(left_out) - _SEGMENTS_NAMED) > 0:
+        typer.echo(f"mailguard: left out: {more} segments more", err=True)
+    return os.EX_NOINPUT if left_out else os.EX_OK
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Records that were found, and the exit status of a command that shows them: not 0 where others may be missing."""
+
+    records: list[Record]
+    status: int
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A journal to ask: its folder, and the file with the key of its pseudonyms, if any."""
@@ -64,8 +82,11 @@ class Asked:
     folder: Path
     key: Path | None
 
-    def search(self, query: Query, limit: int = 0) -> list[Record]:
-        """The newest ``limit`` records that answer ``query``, torn ones told of; ends the command where it cannot."""
+    def search(self, query: Query, limit: int = 0) -> Found:
+        """The newest ``limit`` records that answer ``query``; ends the command where it cannot ask.
+
+        What was passed over is told of: torn lines, segments that cannot be read, clients under a pseudonym.
+        """
         reader = Reader(Folder(self.folder))
         try:
             with told("searching", _BLOCKS_WORTH_TELLING) as progress:
@@ -73,7 +94,11 @@ class Asked:
         except OSError as error:
             self.unreadable(error)
         tell_torn(reader.torn)
-        return found
+        status = tell_left_out(reader.left_out)
+        if reader.hidden:
+            known = "of these the client has a pseudonym, from which no network can be told: name its whole address"
+            typer.echo(f"mailguard: {reader.hidden} more records may be meant; {known}", err=True)
+        return Found(found, status or (os.EX_UNAVAILABLE if reader.hidden else os.EX_OK))
 
     def unreadable(self, error: OSError) -> NoReturn:
         """End the command: the journal cannot be read."""
@@ -88,6 +113,15 @@ class Asked:
             return Pseudonyms(read_key(self.key), ())
         except BadKey as error:
             fail(f"addresses may be written under pseudonyms, and their key cannot be used: {error}", os.EX_NOINPUT)
+
+
+def known_of(reference: str, source: Asked) -> Found:
+    """The records of ``reference``; ends the command where there is none."""
+    found = source.search(about(reference))
+    if not found.records:
+        lacking = "its record may be in what was left out" if found.status else "it is too old, or another server's"
+        fail(f"the journal knows nothing of {reference}: {lacking}", found.status or os.EX_UNAVAILABLE)
+    return found
 
 
 def asked(config: Path, folder: Path | None, key: Path | None) -> Asked:

@@ -24,6 +24,7 @@ from mailguard.cli.provenance import rule_as_json, table, terminal_width
 from mailguard.config import Settings, Tls
 from mailguard.facts import Stage
 from mailguard.files import DEFAULT_CONFIG
+from mailguard.journal.key import idle_key
 from mailguard.net.certificates import load_credentials
 from mailguard.policy.analysis import Finding, Kind, written
 from mailguard.policy.compiler import Draft
@@ -42,12 +43,14 @@ class _Report:
         well: what is in order, a sentence each.
         problems: what is wrong.
         soon: what will be.
+        doubts: what the settings hardly mean.
         draft: the policy, where it is in order.
     """
 
     well: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     soon: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     draft: Draft | None = None
 
     @property
@@ -109,6 +112,8 @@ def _settings(config: Path, report: _Report) -> Settings | None:
         return None
     report.well.append(f"{config}: ok, {settings.hostname} for {', '.join(settings.relay_domains)}")
     _certificate(settings.tls, report, time.time())
+    if idle := idle_key(settings.journal):
+        report.doubts.append(f"{config}: warning: {idle}")
     return settings
 
 
@@ -150,7 +155,7 @@ def _tested(path: Path) -> Draft:
 def _tell(report: _Report, provenance: bool) -> None:
     for line in report.well:
         typer.echo(line)
-    for line in report.soon:
+    for line in report.soon + report.doubts:
         typer.echo(line, err=True)
     if report.warnings:
         typer.echo(f"{written(report.warnings)}\n\n{_counted(len(report.warnings), 'warning')}", err=True)
@@ -165,6 +170,7 @@ def _as_json(report: _Report, provenance: bool) -> dict[str, Any]:
         "problems": [problem_as_json(problem) for problem in Problems(report.problems).problems],
         "warnings": [_warning_as_json(finding) for finding in report.warnings],
         "certificate": report.soon,
+        "settings": report.doubts,
     }
     if report.draft is not None:
         policy = report.draft.policy

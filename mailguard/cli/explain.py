@@ -4,8 +4,9 @@ Two ways to ask. ``--ip`` rehearses a connection (:mod:`mailguard.session.rehear
 asked for real by the code of the server, or their answers are given. A reference asks the journal for a decision that
 was made. Both end in :mod:`mailguard.policy.explanation` and :mod:`mailguard.policy.flips`: the engine's own word.
 
-Exit status (sysexits.h): 0, whatever the verdict; 64 for what cannot be understood; 66 a message or journal that cannot
-be read; 69 nothing is known of a reference; 78 configuration or policy.
+Exit status (sysexits.h): 0, whatever the verdict; 64 for what cannot be understood; 65 a record is damaged; 66 a
+message or journal that cannot be read, or not all of it; 69 nothing is known of a reference; 78 configuration or
+policy.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from rich.console import Console
 
 from mailguard import log
 from mailguard.cli import explain_json, explain_table
-from mailguard.cli.asking import FolderOption, asked, fail
+from mailguard.cli.asking import FolderOption, asked, fail, known_of
 from mailguard.cli.explain_past import NothingToExplain, past
 from mailguard.cli.explained import Explained, Setting, explained
 from mailguard.cli.given import BadGiven, read_given
@@ -33,7 +34,6 @@ from mailguard.commands import Extensions, Path
 from mailguard.config import Settings
 from mailguard.facts import ClientAddress, Source
 from mailguard.files import DEFAULT_CONFIG
-from mailguard.journal.reader import about
 from mailguard.journal.recorder import Recorder
 from mailguard.policy.compiler import Draft
 from mailguard.policy.schema import Given
@@ -126,21 +126,23 @@ def _past(
         reference = parse_reference(ref)
     except ValueError as error:
         fail(str(error), os.EX_USAGE)
-    found = asked(config or DEFAULT_CONFIG, journal, None).search(about(reference))
-    if not found:
-        fail(f"the journal knows nothing of {reference}: it is too old, or another server's", os.EX_UNAVAILABLE)
+    answer = known_of(reference, asked(config or DEFAULT_CONFIG, journal, None))
+    found = answer.records
     setting = _setting(config, policy, ())
     try:
         # Where several records bear the reference, such as of a command after the refusal, those of policy are meant.
         told = [past(setting, record) for record in [each for each in found if "envelope" in each] or found[:1]]
     except NothingToExplain as error:
         fail(str(error), os.EX_UNAVAILABLE)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # a disk's fault in a line that still is JSON
+        fail(f"a record of {reference} is damaged ({error!r}): `mailguard why {ref} --json` shows it", os.EX_DATAERR)
     if as_json:
         typer.echo("\n".join(json.dumps(explain_json.written(each)) for each in told))
-        return
+        raise typer.Exit(answer.status)
     for number, each in enumerate(told):
         typer.echo("\n" + "=" * _WIDTH if number else "", nl=bool(number))
         _show(each)
+    raise typer.Exit(answer.status)
 
 
 def _show(told: Explained) -> None:

@@ -4,8 +4,8 @@ Which refusals a list was needed for is judged by the policy of the configuratio
 ``--journal`` alone it is left out. False positives are told only where mail was measured: let in by observe mode or by
 the policy's `sample` though the rules would have refused it.
 
-Exit status (sysexits.h): 0, also where no list was asked; 64 no time; 66 no journal that can be read; 75 a process was
-killed; 78 the configuration is wrong, or the policy does not load.
+Exit status (sysexits.h): 0, also where no list was asked; 64 no time; 66 no journal that can be read, or not all of it;
+75 a process was killed; 78 the configuration is wrong, or the policy does not load.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mailguard.cli.asking import ConfigOption, FolderOption, asked, tell_torn
+from mailguard.cli.asking import ConfigOption, FolderOption, asked, tell_left_out, tell_torn
 from mailguard.cli.sweeping import SINCE, ProcessesOption, SinceOption, UntilOption, swept, within
 from mailguard.files import DEFAULT_CONFIG, absolute, read_settings
 from mailguard.hindsight.worth import Lists, Needs, Worth, as_json, weighed
@@ -47,14 +47,16 @@ def lists(
     query, source = within(since, until), asked(config, journal, None)
     needs = _needs(policy, config if journal is None else None)
     result = Lists()
-    for part in swept(source, query, partial(weighed, needs=needs), processes):
+    left_out: dict[str, str] = {}
+    for part in swept(source, query, partial(weighed, needs=needs), processes, left_out):
         part.folded.torn = part.torn
         result.take(part.folded)
     if as_json_:
         typer.echo(json.dumps(as_json(result), indent=2))
-        return
-    _tell(result)
-    tell_torn(result.torn)
+    else:
+        _tell(result)
+        tell_torn(result.torn)
+    raise typer.Exit(tell_left_out(left_out))
 
 
 def _needs(policy: Path | None, config: Path | None) -> Needs | None:

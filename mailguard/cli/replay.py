@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mailguard.cli.asking import ConfigOption, FolderOption, asked, tell_torn
+from mailguard.cli.asking import ConfigOption, FolderOption, asked, tell_left_out, tell_torn
 from mailguard.cli.sweeping import SINCE, ProcessesOption, SinceOption, UntilOption, swept, within
 from mailguard.files import DEFAULT_CONFIG
 from mailguard.hindsight.judging import Judge, Judged
@@ -57,7 +57,8 @@ def replay(
     compiled = _loaded(policy)
     fold = partial(replayed, judge=Judge(compiled, enforced), limit=limit)
     result = Replay(limit)
-    for part in swept(source, query, fold, processes):
+    left_out: dict[str, str] = {}
+    for part in swept(source, query, fold, processes, left_out):
         part.folded.torn = part.torn
         result.take(part.folded)
     if as_json_:
@@ -65,7 +66,7 @@ def replay(
     else:
         _tell(result, f"{policy} (digest {compiled.digest[:12]})")
         tell_torn(result.torn)
-    raise typer.Exit(_CHANGED if result.changed else os.EX_OK)
+    raise typer.Exit(tell_left_out(left_out) or (_CHANGED if result.changed else os.EX_OK))
 
 
 def _loaded(path: Path) -> CompiledPolicy:

@@ -1,7 +1,8 @@
 """``mailguard search``: the journal's newest records that answer a question, as a table or as JSON.
 
-Exit status (sysexits.h): 0, also where nothing is found; 64 for a time or an address that is none; 66 no journal that
-can be read; 78 configuration.
+Exit status (sysexits.h): 0, also where nothing is found; 64 for a time or an address that is none; 65 a record is
+damaged; 66 no journal that can be read, or not all of it; 69 a network was asked for and clients have pseudonyms; 78
+configuration.
 """
 
 from __future__ import annotations
@@ -73,14 +74,19 @@ def search(
         query = _query(_Wanted(since, until, sender, recipient, ip, verdict), source)
     except ValueError as error:
         fail(str(error), os.EX_USAGE)
-    found = source.search(query, limit)
+    answer = source.search(query, limit)
+    found = answer.records
     if as_json:
         for record in found:
             typer.echo(json.dumps(record))
-        return
-    Console().print(_table(found))
+        raise typer.Exit(answer.status)
+    rows = [_row_or_damage(record) for record in found]
+    Console().print(_table([row for row, _whole in rows]))
     counted = f"{len(found)} records" + (f", the newest; --limit {limit}" if limit and len(found) == limit else "")
     typer.echo(counted, err=True)
+    if damaged := sum(not whole for _row, whole in rows):
+        typer.echo(f"mailguard: {damaged} damaged: --json shows what is left of them", err=True)
+    raise typer.Exit(answer.status or (os.EX_DATAERR if damaged else os.EX_OK))
 
 
 def _query(wanted: _Wanted, source: Asked) -> Query:
@@ -137,11 +143,26 @@ def _or_pseudonym(text: str, of: Callable[[str], str] | None) -> Sequence[str]:
     return [text] if of is None else [text, of(text)]
 
 
-def _table(records: Sequence[Record]) -> Table:
+def _table(rows: Sequence[tuple[str, ...]]) -> Table:
     table = Table("time", "ref", "client", "from", "to", "verdict", "why", expand=False)
-    for record in records:
-        table.add_row(*(Text(shown(cell), overflow="fold") for cell in _row(record)))
+    table.columns[1].no_wrap = True  # so that a reference can be taken whole out of a terminal
+    for row in rows:
+        table.add_row(*(Text(shown(cell), overflow="fold") for cell in row))
     return table
+
+
+def _row_or_damage(record: Record) -> tuple[tuple[str, ...], bool]:
+    """A record's row; False, with what every record has, where its form is not that of records."""
+    try:
+        return tuple(map(_text, _row(record))), True
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return (_local(record["time"]), record["ref"], "", "", "", "", "a damaged record"), False
+
+
+def _text(cell: object) -> str:
+    if not isinstance(cell, str):
+        raise TypeError("no text")
+    return cell
 
 
 def _row(record: Record) -> tuple[str, ...]:

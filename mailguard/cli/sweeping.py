@@ -44,12 +44,19 @@ def within(since: str, until: str) -> Query:
     return Query(since=begin, until=end)
 
 
-def swept(source: Asked, query: Query, fold: Callable[[Iterator[Record]], T], processes: int) -> Iterator[Swept[T]]:
-    """What ``fold`` makes of each segment's records that answer ``query``; ends the command where it cannot."""
+def swept(
+    source: Asked, query: Query, fold: Callable[[Iterator[Record]], T], processes: int, left_out: dict[str, str]
+) -> Iterator[Swept[T]]:
+    """What ``fold`` makes of each segment's records that answer ``query``; ends the command where it cannot.
+
+    ``left_out``: gets the segments that could not be read, and why.
+    """
     processes = processes or len(os.sched_getaffinity(0))
     try:
         with told("reading", worth=2) as progress:
-            yield from sweep(Folder(source.folder), query, fold, processes, progress)
+            for part in sweep(Folder(source.folder), query, fold, processes, progress):
+                left_out |= part.left_out
+                yield part
     except OSError as error:
         source.unreadable(error)
     except BrokenProcessPool:

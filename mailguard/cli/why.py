@@ -1,8 +1,8 @@
 """``mailguard why REF``: the whole story of a refusal, or of a message, by the reference that its sender was told.
 
 First a letter, in words that a postmaster can send to whoever asks; then notes for the postmaster alone. Exit status
-(sysexits.h): 0; 64 no reference; 65 a record of it is damaged; 66 no journal that can be read; 69 nothing is known of
-it; 78 configuration.
+(sysexits.h): 0; 64 no reference; 65 a record of it is damaged; 66 no journal that can be read, or not all of it; 69
+nothing is known of it; 78 configuration.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Annotated, Final
 
 import typer
 
-from mailguard.cli.asking import ConfigOption, FolderOption, asked, fail
+from mailguard.cli.asking import ConfigOption, FolderOption, asked, fail, known_of
 from mailguard.files import DEFAULT_CONFIG
 from mailguard.journal.form import Record
-from mailguard.journal.reader import about
 from mailguard.journal.telling import letter, notes
 from mailguard.reference import parse_reference
 
@@ -36,18 +35,18 @@ def why(
         reference = parse_reference(ref)
     except ValueError as error:
         fail(str(error), os.EX_USAGE)
-    found = asked(config, journal, None).search(about(reference))
-    if not found:
-        fail(f"the journal knows nothing of {reference}: it is too old, or another server's", os.EX_UNAVAILABLE)
+    answer = known_of(reference, asked(config, journal, None))
+    found = answer.records
     if as_json:
         for record in found:
             typer.echo(json.dumps(record))
-        return
+        raise typer.Exit(answer.status)
     try:
         story = _BETWEEN.join(_told(record, letter_only) for record in found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # a disk's fault in a line that still is JSON
         fail(f"a record of {reference} is damaged ({error!r}): --json shows what is left of it", os.EX_DATAERR)
     typer.echo(story)
+    raise typer.Exit(answer.status)
 
 
 def _told(record: Record, letter_only: bool) -> str:

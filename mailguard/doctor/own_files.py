@@ -7,6 +7,7 @@ from typing import Final
 
 from mailguard.doctor.notes import Notes
 from mailguard.doctor.patient import Patient
+from mailguard.journal.key import idle_key
 from mailguard.positions import Problem
 
 SHOWN: Final = 5
@@ -19,6 +20,9 @@ async def configuration(patient: Patient, notes: Notes) -> None:
     more = f" and {len(domains) - 1} more" if len(domains) > 1 else ""
     if not patient.problems:
         notes.ok("", f"{patient.path}: {patient.settings.hostname} for {domains[0]}{more}")
+    if idle := idle_key(patient.settings.journal):
+        told, _, remedy = idle.partition(". ")
+        notes.warning("", told, remedy)
     _tell(patient.problems, f"mailguard check --config {patient.path}", notes)
 
 

@@ -38,6 +38,16 @@ def read_key(path: Path) -> bytes:
     return key.strip()
 
 
+def idle_key(settings: config.Journal) -> str:
+    """What to say of a key under which nobody is covered; empty where that is not so."""
+    if settings.pseudonym_key is None or settings.pseudonymise:
+        return ""
+    return (
+        "`journal.pseudonym_key` is set, but `journal.pseudonymise` covers nobody: addresses are written as they are. "
+        "Name whom to cover (client, sender, recipient), or keep the key only to search older records"
+    )
+
+
 def pseudonyms_for(settings: config.Journal) -> Pseudonyms | None:
     """The pseudonyms that ``settings`` ask for; None where all is written as it is.
 

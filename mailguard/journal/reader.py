@@ -1,12 +1,13 @@
 """Reads the journal: the records of a reference, or the newest that answer a :class:`Query`.
 
 Whatever the processes that write it do meanwhile: a segment may be growing, be sealed or expire while it is read. Lines
-that are torn are passed over and counted; so are blocks that do not unpack. Sealed segments are asked by their index,
+that are torn are passed over and counted; so are blocks that do not unpack, and segments that cannot be read are named
+(:attr:`Reader.left_out`). Sealed segments are asked by their index,
 and only the blocks that may hold an answer are unpacked; plain ones are read whole. The newest blocks come first, and a
 search ends when no older one can matter.
 
 Blocking. Memory: one block at a time, or one plain segment, and the records found. Failure: OSError where the folder
-or a file in it may not be read.
+may not be read.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import heappush, heapreplace
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -26,6 +27,7 @@ from typing import Final, TypeAlias
 from mailguard.journal.folder import Folder
 from mailguard.journal.form import Record, decode, written
 from mailguard.journal.index import Block, Index, NoIndex, connection_of, reference_term, terms
+from mailguard.journal.pseudonyms import MARK
 from mailguard.journal.segment import INDEX, PLAIN, SEALED, parts
 
 EVER: Final = 1 << 62
@@ -66,6 +68,12 @@ class Query:
             return False
         return not self.terms or _has(terms(record), self.terms)
 
+    def hidden_from(self, record: Record) -> bool:
+        """Whether nobody can say if ``record`` is asked for: of a pseudonym no network is known."""
+        if self.network is None or not str((record.get("client") or {}).get("ip", "")).startswith(MARK):
+            return False
+        return replace(self, network=None).answered_by(record)
+
 
 def about(reference: str) -> Query:
     """All records of ``reference``; a connection's are those of all its transactions too."""
@@ -87,8 +95,9 @@ def _has(found: set[str], wanted: Sequence[Sequence[str]]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A block, or a whole segment without an index: the times it may cover, and how to get its lines."""
+    """A block, or a whole segment without an index: of which, the times it may cover, and how to get its lines."""
 
+    stem: str
     first: int
     last: int
     lines: Callable[[], bytes]
@@ -100,10 +109,14 @@ class Reader:
 
     Attributes:
         torn: lines and blocks passed over so far because they are not whole, of those that were looked at.
+        left_out: segments that could not be read, and why.
+        hidden: records of which nobody can say whether they answer, since their client has a pseudonym.
     """
 
     folder: Folder
     torn: int = field(default=0, init=False)
+    left_out: dict[str, str] = field(default_factory=dict, init=False)
+    hidden: int = field(default=0, init=False)
 
     def search(self, query: Query, limit: int = 0, progress: Progress = lambda _done, _all: None) -> list[Record]:
         """The newest ``limit`` records, 0 for all, that answer ``query``; the oldest of them first."""
@@ -124,7 +137,7 @@ class Reader:
         return [record for _time, _order, record in sorted(newest, key=lambda entry: entry[:2])]
 
     def _records(self, piece: _Piece, query: Query) -> Iterator[Record]:
-        for line in piece.lines().split(b"\n"):
+        for line in self._lines(piece).split(b"\n"):
             if not line or query.needle not in line:
                 continue
             record = decode(line)
@@ -132,6 +145,15 @@ class Reader:
                 self.torn += 1
             elif query.answered_by(record):
                 yield record
+            elif query.hidden_from(record):
+                self.hidden += 1
+
+    def _lines(self, piece: _Piece) -> bytes:
+        try:
+            return piece.lines()
+        except OSError as error:
+            self.left_out[piece.stem] = (error.strerror or str(error)).lower()
+            return b""
 
     # --- where to look ------------------------------------------------------------------------------------------
 
@@ -155,23 +177,23 @@ class Reader:
         return (piece for piece in pieces if piece.last >= query.since and piece.first < query.until)
 
     def _of(self, stem: str, sealed: bool, query: Query) -> Iterable[_Piece]:
-        return self._sealed(stem, query) if sealed else [_Piece(0, EVER, partial(self._plain, stem))]
+        return self._sealed(stem, query) if sealed else [_Piece(stem, 0, EVER, partial(self._plain, stem))]
 
     def _sealed(self, stem: str, query: Query) -> Iterator[_Piece]:
         index = self._index(stem)
         if index is None:
-            yield _Piece(0, EVER, partial(self._unpacked, stem))
+            yield _Piece(stem, 0, EVER, partial(self._unpacked, stem))
             return
         numbers = set(range(len(index.blocks)))
         for alternatives in query.terms:
             numbers &= index.holding(alternatives)
         for block in (index.blocks[number] for number in sorted(numbers) if number < len(index.blocks)):
-            yield _Piece(block.first, block.last, partial(self._block, stem, block))
+            yield _Piece(stem, block.first, block.last, partial(self._block, stem, block))
 
     def _index(self, stem: str) -> Index | None:
         try:
             descriptor = self.folder.read(stem + INDEX)
-        except FileNotFoundError:
+        except OSError:  # there is none, or it may not be read: the segment is read whole
             return None
         try:
             return Index(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))

@@ -72,6 +72,10 @@ class Recorder:
         metrics.ERRORS.inc()
         logger.exception("internal error", ref=reference)
 
+    def finish(self) -> None:
+        """The end: tell how many refusals were not recorded, where a minute is not over yet."""
+        self._throttle.finish()
+
     def bug(self, reference: str, client: str) -> None:
         """Count and tell of the exception being handled, which nobody expected; the client is told 4yz."""
         self._failed(reference)

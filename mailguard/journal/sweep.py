@@ -6,7 +6,7 @@ however long the journal is. The processes are forked, so that ``fold`` may hold
 for one; they give way to everything else on the machine (:data:`NICE`), for mail goes first, and end with the process
 that started them.
 
-Failure: OSError where the folder or a file may not be read; :class:`BrokenProcessPool` where a process was killed.
+Failure: OSError where the folder may not be read; :class:`BrokenProcessPool` where a process was killed.
 """
 
 from __future__ import annotations
@@ -36,10 +36,13 @@ _AHEAD: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Swept(Generic[T]):
-    """What came of one segment: what was made of its records, and how many lines and blocks were not whole."""
+    """What came of one segment: what was made of its records, how many lines and blocks were not whole, and why it was
+    left out, if it was.
+    """
 
     folded: T
     torn: int
+    left_out: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class _Task(Generic[T]):
     def do(self, stem: str, sealed: bool) -> Swept[T]:
         reader = Reader(self.folder)
         folded = self.fold(reader.of_segment(stem, sealed, self.query))
-        return Swept(folded, reader.torn)
+        return Swept(folded, reader.torn, reader.left_out)
 
 
 def sweep(
@@ -73,7 +76,7 @@ def sweep(
         progress: told how many segments of how many are done.
 
     Raises:
-        OSError: the folder or a file in it may not be read.
+        OSError: the folder may not be read.
         BrokenProcessPool: a process was killed.
     """
     task = _Task(folder, query, fold)

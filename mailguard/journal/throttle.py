@@ -1,8 +1,7 @@
 """How many refusals of one kind are recorded: a flood of them must not fill the disk, nor hide what else happens.
 
 In each period, which the first of a kind begins, so many are admitted; of the rest one line tells at its end how many
-there were. What ends with the process is not told any more, but counted all the same (``mailguard_replies_total``,
-``mailguard_connections_refused_total``).
+there were, or before that at the end of the process (:meth:`Throttle.finish`).
 """
 
 from __future__ import annotations
@@ -43,7 +42,12 @@ class Throttle:
         self._seen[kind] += 1
         return self._seen[kind] <= self._limit
 
+    def finish(self) -> None:
+        """The end: tell of what was not told yet."""
+        for kind in list(self._seen):
+            self._over(kind)
+
     def _over(self, kind: str) -> None:
-        more = self._seen.pop(kind) - self._limit
+        more = self._seen.pop(kind, 0) - self._limit
         if more > 0:
             self._tell(kind, more)

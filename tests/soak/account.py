@@ -114,6 +114,7 @@ def recorded(folder: Path) -> Counter[str]:
     """How often each Message-ID stands in a record of a message that was answered 250."""
     found: Counter[str] = Counter()
     for swept in sweep(Folder(folder), Query(), _taken, processes=1):
+        require(not swept.left_out, f"segments cannot be read: {swept.left_out}")
         found.update(swept.folded)
     return found
 

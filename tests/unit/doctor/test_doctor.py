@@ -27,6 +27,7 @@ from mailguard.doctor.clamav import made_at
 from mailguard.doctor.examination import beside, each, examination
 from mailguard.doctor.kernel_clock import ClockState, clock_state
 from mailguard.doctor.notes import Finding, Measure, Notes, Status
+from mailguard.doctor.own_files import configuration
 from mailguard.doctor.parts import PARTS
 from mailguard.doctor.patient import Patient
 from mailguard.doctor.public_resolvers import operator_of
@@ -48,6 +49,24 @@ SETTINGS = {
 def patient(**changes: object) -> Patient:
     settings = Settings.model_validate(SETTINGS | {"doctor": {"timeout": 30}} | changes)
     return Patient(Path("mailguard.yaml"), settings, lambda _settings, _descriptors: 10_000)
+
+
+async def test_a_key_of_pseudonyms_that_covers_nobody_is_told(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("0123456789abcdef" * 4)
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "policy.yaml").write_text((ROOT / "policies/default.yaml").read_text())
+    journal = {"directory": str(tmp_path / "journal"), "pseudonym_key": str(tmp_path / "key")}
+    notes = Notes("configuration")
+    await configuration(patient(journal=journal), notes)
+    [told] = [each for each in notes.findings if each.status is Status.WARNING]
+    assert "`journal.pseudonymise` covers nobody" in told.told
+    notes = Notes("configuration")
+    await configuration(patient(journal=journal | {"pseudonymise": ["client"]}), notes)
+    assert not [each for each in notes.findings if each.status is Status.WARNING]
+    settings = SETTINGS | {"journal": journal, "policy": str(tmp_path / "policy.yaml")}
+    (tmp_path / "mailguard.yaml").write_text(json.dumps(settings))
+    result = CliRunner().invoke(app, ["check", "--config", str(tmp_path / "mailguard.yaml")])
+    assert "warning: `journal.pseudonym_key` is set" in result.stderr
 
 
 # -- bounds, and one that hides no other

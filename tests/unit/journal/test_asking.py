@@ -324,13 +324,3 @@ def test_times_are_local_unless_they_say_otherwise() -> None:
     assert parse_time("36h", now) == datetime(2026, 11, 19, 22, 0, tzinfo=UTC)
     assert parse_time("2026-11-21", now) == datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
     assert parse_time("2026-11-21T10:00Z", now) == datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
-
-
-def test_what_stands_in_the_way_of_a_search_is_named(kept: Kept, run: Run) -> None:
-    kept.write(REFUSED)
-    intruder = kept.path / "20261121T100000.000000Z-7-7.jsonl"
-    intruder.mkdir()
-    for command in (["search"], ["why", REF], ["lists"]):
-        result = run(*command)
-        assert result.exit_code == 66
-        assert f"there is no journal to read in {intruder}: it is no regular file" in " ".join(result.output.split())

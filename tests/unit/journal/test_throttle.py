@@ -44,3 +44,16 @@ def test_few_are_not_told_of() -> None:
     assert all(throttle.admits("421") for _ in range(3))
     time.passes(PERIOD)
     assert (told, throttle._seen) == ([], {}), "and nothing is remembered"
+
+
+def test_what_was_not_told_yet_is_told_at_the_end() -> None:
+    time, told = Time(), list[tuple[str, int]]()
+    throttle = Throttle(2, time.later, lambda kind, count: told.append((kind, count)))
+    for _ in range(5):
+        throttle.admits("421")
+    throttle.admits("503")
+    throttle.finish()
+    assert told == [("421", 3)]
+    throttle.finish()
+    time.passes(PERIOD)
+    assert told == [("421", 3)], "once, though the minute ends after it"
