@@ -158,18 +158,18 @@ class _Shared:
 
 
 class Content:
-    """A finished message: ``head``, then the spooled octets from ``start`` on. A context manager; close it once."""
+    """A finished message: ``head``, then the spooled octets from ``start`` on. A context manager; close it once.
+
+    Attributes:
+        size: octets of the whole.
+    """
 
     def __init__(self, shared: _Shared, end: int, head: bytes = b"", start: int = 0) -> None:
         self._shared: _Shared | None = shared.take()
         self._head = head
         self._start = start
         self._end = end
-
-    @property
-    def size(self) -> int:
-        """Octets of the whole."""
-        return len(self._head) + self._end - self._start
+        self.size = len(head) + end - start
 
     def _body(self) -> _Memory | _File:
         if self._shared is None:

@@ -73,6 +73,7 @@ def _wrapped(words: Sequence[str], width: int) -> str:
     return "".join(out)
 
 
+@lru_cache(maxsize=256)
 def _domain(text: str) -> str:
     """``text`` as a word of the octets of domains and address literals (RFC 5321 4.1.2), ``unknown`` where empty."""
     return _NOT_A_DOMAIN.sub("?", text[:MAX_WORD]) or "unknown"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from mailguard.replies import Origin, Reply, printable, reply
@@ -128,8 +129,12 @@ class Replies:
             raise NoReply(f"a line of over {MAX_LINE} octets")
 
 
+@lru_cache(maxsize=64)
 def passed_on(answer: Answer, *, silent: str) -> Reply:
-    """``answer`` as our own reply; one that was taken without a word gets the text of our reply ``silent``."""
+    """``answer`` as our own reply; one that was taken without a word gets the text of our reply ``silent``.
+
+    What a backend says of recipients it says again and again, so that much is kept.
+    """
     texts = [text.decode(errors="replace") for text in answer.lines[:_MAX_LINES_PASSED_ON]]
     match = _ENHANCED.match(texts[0])
     if match is None or match[1] != str(answer.code)[0]:

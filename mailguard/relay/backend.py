@@ -81,7 +81,7 @@ class Dialogue:
 
     async def _begin(self, tls: BackendTls | None, patience: float) -> None:
         while not self._talk.open:
-            await self._answer(patience, self._stream.time())
+            await self._answer(self._talk.expects or "connect", patience, self._stream.time())
             if self._talk.handshake_due and tls is not None:
                 await self._secure(tls, patience)
 
@@ -170,7 +170,7 @@ class Dialogue:
 
     async def final(self) -> Answer:
         """The reply to the content: taken or refused. Where a call was cancelled, the next goes on waiting for it."""
-        return await self._answer(self._limits.backend_final_timeout, self._content_ended)
+        return await self._answer("content", self._limits.backend_final_timeout, self._content_ended)
 
     def quit(self) -> None:
         """QUIT without waiting for the answer, which concerns nobody; in the middle of content a cut."""
@@ -210,15 +210,16 @@ class Dialogue:
 
     async def _next(self, command: Command) -> Answer:
         """The answer to ``command``, those to commands before it passed over."""
-        while self._talk.expects != command:
-            await self._answer(self._limits.backend_reply_timeout, self._stream.time())
-        return await self._answer(self._limits.backend_reply_timeout, self._stream.time())
+        while True:
+            due = self._talk.expects or command
+            answer = await self._answer(due, self._limits.backend_reply_timeout, self._stream.time())
+            if due == command:
+                return answer
 
-    async def _answer(self, seconds: float, began: float) -> Answer:
-        """Send what may be sent, and read the next answer, which may take ``seconds`` from ``began`` on."""
+    async def _answer(self, command: Command, seconds: float, began: float) -> Answer:
+        """Send what may be sent, and read the answer to ``command``, which may take ``seconds`` from ``began`` on."""
         if octets := self._talk.octets():
             self._write(octets)
-        command = self._talk.expects or "content"
         try:
             answer = await self._read(command, began + seconds)
         except BackendFailed as failure:

@@ -119,6 +119,8 @@ class Conversation:
     def octets(self) -> bytes:
         """What may be sent now; to be sent before an answer is waited for."""
         first, self._first = self._first, b""
+        if not self._queue:
+            return first
         lines = [first]
         while self._queue and (not self._expected or (self.open and self.offer.pipelining)):
             command, line = self._queue.popleft()

@@ -65,19 +65,34 @@ class Offer:
         Raises:
             BackendFailed: the message needs an extension that is not offered: another backend may have it.
         """
-        body = mail.parameter("BODY")
-        if mail.parameter("SMTPUTF8") and not self.smtputf8:
-            raise BackendFailed("the message needs SMTPUTF8, which the backend does not offer")
-        if body and (body.value or b"").upper() != b"7BIT" and not self.eightbitmime:
-            raise BackendFailed("the message needs 8BITMIME, which the backend does not offer")
-        self._require_dsn(mail.parameters)
-        dropped = ({"SIZE"} if not self.sized else set()) | ({"BODY"} if not self.eightbitmime else set())
-        return replace(mail, parameters=tuple(p for p in mail.parameters if p.keyword not in dropped))
+        kept = tuple([parameter for parameter in mail.parameters if self._takes(parameter)])
+        return mail if len(kept) == len(mail.parameters) else replace(mail, parameters=kept)
 
     def take(self, recipient: RcptTo) -> None:
         """Raises BackendFailed where ``recipient`` needs an extension that is not offered."""
-        self._require_dsn(recipient.parameters)
+        for parameter in recipient.parameters:
+            self._takes(parameter)
 
-    def _require_dsn(self, parameters: Sequence[Parameter]) -> None:
-        if not self.dsn and any(parameter.keyword in _OF_DSN for parameter in parameters):
-            raise BackendFailed("the message needs DSN, which the backend does not offer")
+    def _takes(self, parameter: Parameter) -> bool:
+        """Whether ``parameter`` is known; False where it may be left out.
+
+        Raises:
+            BackendFailed: it is not known, and may not be left out.
+        """
+        keyword = parameter.keyword
+        if keyword == "SIZE":
+            return self.sized
+        if keyword == "BODY":
+            if (parameter.value or b"").upper() == b"7BIT":
+                return self.eightbitmime
+            _need("8BITMIME", self.eightbitmime)
+        elif keyword == "SMTPUTF8":
+            _need("SMTPUTF8", self.smtputf8)
+        elif keyword in _OF_DSN:
+            _need("DSN", self.dsn)
+        return True
+
+
+def _need(extension: str, offered: bool) -> None:
+    if not offered:
+        raise BackendFailed(f"the message needs {extension}, which the backend does not offer")
