@@ -1,6 +1,6 @@
-"""A mail server for the test of the package: takes any message on 127.0.0.1:10025, and appends it to a file.
+"""A mail server for the tests of the package and of the guest: takes any message, and appends it to a file.
 
-Run by Debian's own Python, with nothing installed: ``backend.py FILE``.
+Run by Debian's own Python, with nothing installed: ``backend.py FILE [ADDRESS PORT]``; else on 127.0.0.1:10025.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 MAILS = Path(sys.argv[1])
+ADDRESS, PORT = sys.argv[2:4] or ("127.0.0.1", "10025")
 
 
 class Session(socketserver.StreamRequestHandler):
@@ -45,4 +46,4 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
 
-Server(("127.0.0.1", 10025), Session).serve_forever()
+Server((ADDRESS, int(PORT)), Session).serve_forever()

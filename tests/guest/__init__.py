@@ -1,0 +1,1 @@
+"""The guest booted, and its disk on two machines: ``make test-guest``."""

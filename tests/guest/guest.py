@@ -1,0 +1,119 @@
+"""The mail server in the machine, as the world sees it: greeting, mail, ports; and its boot."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import smtplib
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mailguard.lab.process import LabError, Process
+from tests.guest.layout import ADDRESS, ADMIN, BACKEND, BOOTED_WITHIN, CARDS, CLIENT, MONITOR
+from tests.guest.machine import Machine
+from tests.ha.layout import ROOT
+
+_TRIED_EVERY = 0.5
+_SESSION = 120.0
+
+
+class Guest:
+    """The machine, and a backend for it.
+
+    Args:
+        folder: for its files, and the mail that the backend takes.
+        drives: QEMU's words for its disks.
+        accelerator: ``tcg`` or ``kvm``.
+    """
+
+    def __init__(self, folder: Path, drives: list[str], accelerator: str) -> None:
+        self.machine = Machine(folder, "guest", drives, CARDS, accelerator=accelerator, processors=2)
+        self.mails = folder / "mails"
+        self.mails.touch()
+        script = str(ROOT / "tests/packaging/backend.py")
+        arguments = [script, str(self.mails), BACKEND[0], str(BACKEND[1])]
+        self._backend = Process([sys.executable, *arguments], folder / "backend.log")
+
+    def boot(self) -> tuple[float, str]:
+        """Power on; seconds until the greeting, and what it was.
+
+        Raises:
+            LabError: none in time.
+        """
+        self.machine.start()
+        return self.wait_greeting()
+
+    def wait_greeting(self) -> tuple[float, str]:
+        """Seconds until port 25 greets, and how.
+
+        Raises:
+            LabError: not in time; with the end of the console.
+        """
+        began = time.monotonic()
+        while not (line := greeting()):
+            if time.monotonic() - began > BOOTED_WITHIN or not self.machine.running:
+                raise LabError(f"no greeting within {BOOTED_WITHIN:g} s\n{self.machine.console_tail()}")
+            time.sleep(_TRIED_EVERY)
+        return time.monotonic() - began, line
+
+    def send(self, subject: str, body: str) -> str:
+        """One message from outside; the reply to it, good or bad."""
+        with smtplib.SMTP(ADDRESS, 25, "client.example", _SESSION, (CLIENT, 0)) as client:
+            client.ehlo()
+            client.mail("a@client.example")
+            client.rcpt("b@example.com")
+            code, said = client.data(f"From: a@client.example\r\nSubject: {subject}\r\n\r\n{body}\r\n")
+        return f"{code} {said.decode(errors='replace')}"
+
+    def arrived(self, subject: str) -> bool:
+        """Whether the backend has it."""
+        return f"Subject: {subject}\r\n".encode() in self.mails.read_bytes()
+
+    def close(self) -> None:
+        """Power off, and no backend."""
+        self.machine.kill()
+        self._backend.kill()
+
+
+def greeting() -> str:
+    """The first line of port 25, to a client from elsewhere; nothing where there is none."""
+    with contextlib.suppress(OSError), socket.create_connection((ADDRESS, 25), 5.0, (CLIENT, 0)) as connection:
+        connection.settimeout(20.0)
+        return connection.makefile("rb").readline().decode(errors="replace").strip()
+    return ""
+
+
+def healthy() -> int:
+    """What /healthz says to the monitoring."""
+    connection = http.client.HTTPConnection(ADMIN, 9625, timeout=20.0, source_address=(MONITOR, 0))
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def silent(source: str, target: str, port: int) -> bool:
+    """Whether nobody answers there."""
+    try:
+        socket.create_connection((target, port), 3.0, (source, 0)).close()
+    except TimeoutError:
+        return True
+    return False
+
+
+def overlay(folder: Path, image: Path, size: str) -> Path:
+    """A disk that begins as the image, is larger, and leaves the image as it is."""
+    made = folder / "guest.qcow2"
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image), "-F", "raw", str(made), size]
+    subprocess.run(command, check=True, timeout=60)
+    return made
+
+
+def flat(disk: Path, made: Path) -> Path:
+    """The same as plain octets, sparse."""
+    subprocess.run(["qemu-img", "convert", "-O", "raw", str(disk), str(made)], check=True, timeout=600)
+    return made

@@ -1,0 +1,143 @@
+"""A machine under QEMU, with the devices that ``deploy/guest/domain.xml`` has. ``kill`` is what a power cut is.
+
+Emulated unless it is told to use KVM: slower by a factor of ten, and anywhere the same.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mailguard.lab.process import LabError, Process
+from tests.guest import agent
+from tests.guest.layout import ANSWERS_WITHIN
+from tests.guest.network import cards
+
+_POLL = 0.3
+_CPU = {"tcg": "Westmere", "kvm": "host"}
+
+
+class Machine:
+    """One machine.
+
+    Args:
+        folder: for its console and sockets.
+        name: short, since its network devices are called so.
+        drives: its disks, as QEMU's ``-drive`` has them; may be changed while it is off (``drives``).
+        wanted: its cards, MAC addresses by bridge.
+        accelerator: ``tcg`` or ``kvm``.
+        memory: in MiB.
+        processors: how many.
+        boot: QEMU's arguments for a kernel of its own; else the first disk boots.
+
+    Attributes:
+        console: the file that its serial console writes to, from its first boot on.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        drives: Sequence[str],
+        wanted: Mapping[str, str],
+        *,
+        accelerator: str = "tcg",
+        memory: int = 1536,
+        processors: int = 1,
+        boot: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.drives = list(drives)
+        self.console = folder / f"{name}.console"
+        self._folder, self._wanted = folder, wanted
+        self._accelerator, self._memory, self._processors, self._boot = accelerator, memory, processors, boot
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        """Power on. What it did before stays on its console."""
+        self._process = Process(self._command(), self._folder / f"{self.name}.log")
+
+    def _command(self) -> list[str]:
+        base = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]
+        engine = ["-machine", f"q35,accel={self._accelerator}", "-cpu", _CPU[self._accelerator]]
+        engine += ["-m", str(self._memory), "-smp", str(self._processors)]
+        lines = ["-chardev", f"file,id=tty,path={self.console},append=on", "-serial", "chardev:tty"]
+        spoken = ["-chardev", f"socket,id=qga,path={self._socket('agent')},server=on,wait=off"]
+        spoken += ["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=qga,name=org.qemu.guest_agent.0"]
+        spoken += ["-qmp", f"unix:{self._socket('qmp')},server=on,wait=off"]
+        more = ["-device", "i6300esb", "-action", "watchdog=reset", "-device", "virtio-rng-pci"]
+        drives = [word for drive in self.drives for word in ("-drive", drive)]
+        return [*base, *engine, *lines, *spoken, *more, *drives, *self._boot, *cards(self.name, self._wanted)]
+
+    def _socket(self, kind: str) -> Path:
+        return self._folder / f"{self.name}.{kind}"
+
+    @property
+    def running(self) -> bool:
+        """Whether it has power."""
+        return self._process is not None and self._process.running
+
+    def run(self, *command: str, timeout: float = ANSWERS_WITHIN) -> str:
+        """What a command in it wrote, which must succeed.
+
+        Raises:
+            LabError: it did not; with what it wrote.
+        """
+        try:
+            said = agent.ask(self._socket("agent"), command, timeout)
+        except agent.NoAnswerError as error:
+            raise LabError(f"{self.name}: {error}\n{self.console_tail()}") from None
+        if said.status:
+            raise LabError(f"{self.name}: {' '.join(command)}: status {said.status}\n{said.text}")
+        return said.text.strip()
+
+    def shell(self, script: str, timeout: float = ANSWERS_WITHIN) -> str:
+        """The same of a shell's words."""
+        return self.run("/bin/sh", "-c", script, timeout=timeout)
+
+    def answers(self) -> bool:
+        """Whether its agent does."""
+        try:
+            return agent.ask(self._socket("agent"), ["/bin/true"], 10.0).status == 0
+        except agent.NoAnswerError:
+            return False
+
+    def press_power(self) -> None:
+        """The power button, as ``virsh shutdown`` presses it."""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(10.0)
+            monitor.connect(str(self._socket("qmp")))
+            lines = monitor.makefile("rb")
+            for name in ("qmp_capabilities", "system_powerdown"):
+                monitor.sendall(json.dumps({"execute": name}).encode() + b"\n")
+                while b'"return"' not in (line := lines.readline()):
+                    if not line:
+                        raise LabError(f"{self.name}: QEMU is gone")
+            lines.close()
+
+    def wait_off(self, timeout: float) -> None:
+        """Until it has switched itself off.
+
+        Raises:
+            LabError: not in time.
+        """
+        deadline = time.monotonic() + timeout
+        while self.running:
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.name}: not off within {timeout:g} s\n{self.console_tail()}")
+            time.sleep(_POLL)
+
+    def kill(self) -> None:
+        """Cut the power."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def console_tail(self) -> str:
+        """The end of its console."""
+        if not self.console.exists():
+            return ""
+        return self.console.read_text(errors="replace")[-3000:]

@@ -1,0 +1,64 @@
+"""``docs/cluster/guest-run.md``: what a run saw, and how long each step took."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Final
+
+import mailguard
+from tests.bench.report import machine
+from tests.guest.scenarios import Run
+from tests.ha.layout import ROOT
+
+PAGE: Final = ROOT / "docs/cluster/guest-run.md"
+
+_HEAD = """\
+# The guest, tried
+
+Written by `sh tests/in_namespace.sh .venv/bin/python -m tests.guest --write`; `make test-guest` does the same and only
+prints it. A run ends at the first thing that is not as it must be.
+
+* {date}, mailguard {version}, the image of `make guest`, QEMU without KVM ({accelerator}), two processors
+* {machine}, load average {load:.0f}: what takes minutes here takes seconds by KVM. The order of steps is what lasts
+
+"""
+_MIDDLE = """
+## The console of the first boot
+
+As the serial console had it, shortened:
+
+```
+"""
+_FOOT = """```
+
+## What was not tried here
+
+* Pacemaker, DRBD and the guest in one piece: each is tried by itself, Pacemaker with mailguard on its nodes
+  ([measured](README.md)), its configuration for the guest by crm_simulate. The hosts of this page are kernels with
+  DRBD and nothing else; what Pacemaker would order is ordered by the test, and the peer is fenced through the handler
+  that DRBD calls.
+* QEMU opening /dev/drbd0: it reaches the primary's device by NBD, a machine in an emulated one being too slow.
+* KVM, live migration, DRBD 9, real disks, management boards.
+"""
+_WORTH_SHOWING = re.compile(
+    r"GNU GRUB|Welcome to|nftables|cloud-init\.service|systemd-networkd\.service"
+    r"|mailguard|clamav-daemon|spamd|chrony|unbound|login:"
+)
+
+
+def page(run: Run, day: date, load: float) -> str:
+    """The page; ``load``: the machine's load average of 15 minutes at the end."""
+    head = _HEAD.format(
+        date=day, version=mailguard.__version__, accelerator=run.accelerator, machine=machine(), load=load
+    )
+    rows = [f"| {what} | {seconds:.1f} s | {seen} |\n" for what, seconds, seen in run.steps]
+    table = "| step | took | seen |\n| --- | ---: | --- |\n" + "".join(rows)
+    return head + table + _MIDDLE + "".join(f"{line}\n" for line in excerpt(run.console)) + _FOOT
+
+
+def excerpt(console: str) -> list[str]:
+    """Lines of a console that say something to a reader: no escape sequences, no progress, none twice."""
+    plain = re.sub(r"\x1b(\[[0-9;?]*[A-Za-z]|M)", "", console.replace("\r", "\n"))
+    lines = (line.rstrip()[:110] for line in plain.splitlines() if _WORTH_SHOWING.search(line) and "Job " not in line)
+    return list(dict.fromkeys(lines))[:40]

@@ -1,0 +1,310 @@
+"""What is tried, step by step: each says what was seen and how long it took, or ends the run.
+
+``alone``: the image boots, serves, is walled in, knows the time, survives a hang and shuts down. ``moved``: its disk is
+on DRBD; the host that runs it dies, the other is promoted and boots it; the first comes back; then a planned move.
+``split``: both hosts write without each other, and are mended as ``docs/cluster/storage.md`` says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from mailguard.lab.process import LabError, wait_until
+from tests.guest.guest import Guest, flat, greeting, healthy, overlay, silent
+from tests.guest.layout import ADDRESS, ADMIN, BOOTED_WITHIN, CLIENT, IMAGE, MONITOR
+from tests.guest.seed import EICAR, make
+from tests.guest.storage import Hosts
+
+_GROWN = "5G"
+_SETTLED_WITHIN = 600.0
+
+
+@dataclass
+class Run:
+    """A run: its folder, how machines are run, and what was seen so far."""
+
+    folder: Path
+    accelerator: str
+    disk: Path | None = None
+    said: Callable[[str], None] = print
+    steps: list[tuple[str, float, str]] = field(default_factory=list)
+    console: str = ""
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[list[str]]:
+        """One step; what it puts into the list is what was seen."""
+        began = time.monotonic()
+        seen: list[str] = []
+        yield seen
+        self.steps.append((what, time.monotonic() - began, "; ".join(seen)))
+        self.said(f"{what}: {self.steps[-1][1]:.1f} s: {self.steps[-1][2]}")
+
+
+def require(condition: bool, what: str) -> None:
+    """End the run where something is not as it must be.
+
+    Raises:
+        LabError: it is not.
+    """
+    if not condition:
+        raise LabError(what)
+
+
+# --- the guest alone ------------------------------------------------------------------------------------------------
+
+
+def alone(run: Run) -> None:
+    """From the image to a mail server, and off again."""
+    image = IMAGE
+    require(image.exists(), f"{image} is missing: make guest")
+    disk = overlay(run.folder, image, _GROWN)
+    guest = Guest(run.folder, [f"file={disk},if=virtio,format=qcow2", _seed(run.folder)], run.accelerator)
+    try:
+        _first_boot(run, guest)
+        _inside(run, guest)
+        _mail(run, guest)
+        _walls(run)
+        _hang(run, guest)
+        _power_button(run, guest)
+    finally:
+        run.console = guest.machine.console.read_text(errors="replace") if guest.machine.console.exists() else ""
+        guest.close()
+    run.disk = flat(disk, run.folder / "guest.disk")
+
+
+def _seed(folder: Path) -> str:
+    return f"file={make(folder)},if=ide,media=cdrom,format=raw,readonly=on"
+
+
+def _first_boot(run: Run, guest: Guest) -> None:
+    with run.step("first boot, from power to the greeting") as seen:
+        seen.append(f"`{guest.boot()[1]}`")
+    with run.step("the seed is through, all units are up") as seen:
+        guest.machine.shell("cloud-init status --wait >/dev/null", timeout=_SETTLED_WITHIN)
+        wait_until(
+            lambda: guest.machine.shell("systemctl is-active clamav-daemon spamd | sort -u") == "active",
+            "scanners",
+            300,
+        )
+        failed = guest.machine.shell("systemctl --failed --plain --no-legend")
+        require(not failed, f"units that failed:\n{failed}")
+        seen.append("no unit failed")
+
+
+def _inside(run: Run, guest: Guest) -> None:
+    with run.step("nobody can log in but by the seed's key; the disk has grown") as seen:
+        passwords = guest.machine.shell("cut -d: -f1,2 /etc/shadow | grep -v ':[!*]' | wc -l")
+        require(passwords == "0", "somebody has a password")
+        people = guest.machine.shell("awk -F: '$3 >= 1000 && $3 < 60000 { print $1 }' /etc/passwd")
+        require(people == "admin", f"users: {people}")
+        size = int(guest.machine.shell("df --output=size -m / | tail -1"))
+        require(size > 4600, f"/ has {size} MiB")
+        seen.append(f"/ has {size:,} MiB of a disk of {_GROWN}")
+    with run.step("time from the seed's server, by chrony") as seen:
+        known = "timeout 90 chronyc waitsync 80 0 0 1 >/dev/null; chronyc -n sources"
+        seen.append(guest.machine.shell(known).splitlines()[-1].split()[1])
+        clock = guest.machine.shell("runuser -u mailguard -- mailguard doctor --only clock --json")
+        require('"ok"' in clock, f"doctor on the clock:\n{clock}")
+        seen.append("`mailguard doctor --only clock`: ok")
+    with run.step("the watchdog is patted") as seen:
+        seen.append(
+            guest.machine.shell(
+                "cat /sys/class/watchdog/watchdog0/identity /sys/class/watchdog/watchdog0/state | paste -sd,"
+            )
+        )
+        require(seen[0].endswith("active"), "nobody pats the watchdog")
+
+
+def _mail(run: Run, guest: Guest) -> None:
+    with run.step("a message goes through") as seen:
+        reply = guest.send("passes", "hello")
+        require(reply.startswith("250 ") and guest.arrived("passes"), reply)
+        seen.append(f"`{reply[:60]}`")
+    with run.step("EICAR is refused by the guest's own clamd") as seen:
+        reply = guest.send("eicar", EICAR)
+        require(reply.startswith("5") and not guest.arrived("eicar"), reply)
+        seen.append(f"`{reply[:60]}`")
+    with run.step("its journal has it") as seen:
+        found = guest.machine.shell("mailguard search --since 1h --json | grep -c a@client.example")
+        seen.append(f"{found} records")
+
+
+def _walls(run: Run) -> None:
+    with run.step("metrics and ssh: from the management network alone") as seen:
+        require(healthy() == 200, "/healthz does not answer the monitoring")
+        require(
+            all(silent(CLIENT, target, port) for target, port in ((ADDRESS, 22), (ADDRESS, 9625), (ADMIN, 9625))),
+            "a hole",
+        )
+        require(not silent(MONITOR, ADMIN, 22), "ssh is closed to the management network")
+        seen.append("/healthz is 200; a stranger hears nothing")
+
+
+def _hang(run: Run, guest: Guest) -> None:
+    before = guest.machine.run("/bin/cat", "/proc/sys/kernel/random/boot_id")
+    with run.step("the kernel stops: the watchdog resets it, it boots and greets") as seen:
+        guest.machine.shell("sync; sysctl -q kernel.panic=0; (sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")
+        wait_until(lambda: not greeting(), "the guest hangs", 60)
+        seconds, _ = guest.wait_greeting()
+        wait_until(guest.machine.answers, "the agent", BOOTED_WITHIN)
+        require(guest.machine.run("/bin/cat", "/proc/sys/kernel/random/boot_id") != before, "it is the same boot")
+        seen.append(f"{seconds:.0f} s without a greeting, 30 of them the watchdog's patience")
+
+
+def _power_button(run: Run, guest: Guest) -> None:
+    with run.step("the power button: drained, and off"):
+        guest.machine.press_power()
+        guest.machine.wait_off(180)
+
+
+# --- on two hosts ---------------------------------------------------------------------------------------------------
+
+
+def moved(run: Run) -> None:
+    """The disk on DRBD: a host's death, its return, a planned move."""
+    require(run.disk is not None, "wants a disk that has booted: the scenario `alone` before it, or --disk")
+    hosts = Hosts(run.folder, run.disk or IMAGE, run.accelerator)
+    guest = Guest(run.folder, [], run.accelerator)
+    try:
+        _replicated(run, hosts)
+        _boots_from(run, hosts, guest, "mx1", "the guest boots from its disk on mx1")
+        _host_dies(run, hosts, guest)
+        _host_returns(run, hosts)
+        _planned(run, hosts, guest)
+    finally:
+        guest.close()
+        hosts.close()
+
+
+def _replicated(run: Run, hosts: Hosts) -> None:
+    with run.step("two hosts, DRBD's own data made, both disks declared the same") as seen:
+        for name in hosts.machines:
+            hosts.start(name)
+            hosts.drbd(name, "create-md", "--force", "guest")
+            hosts.drbd(name, "up", "guest")
+        hosts.wait_state("mx1", "Connected Secondary/Secondary")
+        hosts.drbd("mx1", "--", "--clear-bitmap", "new-current-uuid", "guest")
+        hosts.wait_state("mx1", "Connected Secondary/Secondary UpToDate/UpToDate")
+        seen.append(hosts.machines["mx1"].shell("uname -r; head -1 /proc/drbd").replace("\n", ", DRBD "))
+
+
+def _boots_from(run: Run, hosts: Hosts, guest: Guest, name: str, what: str) -> None:
+    with run.step(what) as seen:
+        began = time.monotonic()
+        hosts.promote(name)
+        seen.append(f"primary after {time.monotonic() - began:.1f} s")
+        guest.machine.drives = [hosts.drive(name)]
+        seconds, line = guest.boot()
+        seen.append(f"greeting {seconds:.0f} s later: `{line}`")
+
+
+def _host_dies(run: Run, hosts: Hosts, guest: Guest) -> None:
+    with run.step("a message by mx1's guest; the host refuses a second primary") as seen:
+        reply = guest.send("before the crash", "hello")
+        require(reply.startswith("250 "), reply)
+        refusal = hosts.machines["mx2"].shell("drbdadm primary guest 2>&1 | head -1")
+        require("Multiple primaries not allowed" in refusal, refusal)
+        wait_until(lambda: _journalled(guest) > 0, "the journal has it", 60)
+        seen.append(f"mx2: `{refusal}`")
+    hosts.crash("mx1")
+    guest.machine.kill()
+    _boots_from(run, hosts, guest, "mx2", "mx1 and the guest on it lose their power: mx2 is promoted and boots it")
+    with run.step("the disk is the same there") as seen:
+        require(hosts.fenced == ["mx1"], f"fenced: {hosts.fenced}")
+        wait_until(guest.machine.answers, "the agent", BOOTED_WITHIN)
+        seen.append(f"{_journalled(guest)} records of before the crash in the journal")
+        require(_journalled(guest) > 0, "the journal lost what it had")
+        reply = guest.send("after the crash", "hello")
+        require(reply.startswith("250 "), reply)
+        seen.append(f"mail again; {hosts.fenced[0]} had been fenced before the promotion; {hosts.state('mx2')}")
+
+
+def _journalled(guest: Guest) -> int:
+    return int(guest.machine.shell("mailguard search --since 1d --json | grep -c 'a@client.example' || :"))
+
+
+def _host_returns(run: Run, hosts: Hosts) -> None:
+    with run.step("mx1 is back: what changed is sent, while the guest runs") as seen:
+        hosts.start("mx1")
+        hosts.drbd("mx1", "up", "guest")
+        hosts.wait_state("mx2", "Connected Primary/Secondary UpToDate/UpToDate", 300)
+        sent = hosts.machines["mx2"].shell("sed -n 's/.* ns:\\([0-9]*\\) .*/\\1/p' /proc/drbd")
+        seen.append(f"{int(sent) / 1024:.0f} MiB of a disk of {_GROWN}")
+
+
+def _planned(run: Run, hosts: Hosts, guest: Guest) -> None:
+    with run.step("a planned move: the guest is shut down") as seen:
+        began = time.monotonic()
+        guest.machine.press_power()
+        guest.machine.wait_off(240)
+        seen.append(f"off after {time.monotonic() - began:.0f} s")
+        hosts.demote("mx2")
+    with run.step("both sides are compared, block by block (drbdadm verify)") as seen:
+        hosts.drbd("mx2", "verify", "guest")
+        wait_until(lambda: "Connected" in hosts.state("mx2"), "the comparison ends", _SETTLED_WITHIN)
+        different = hosts.machines["mx2"].shell("sed -n 's/.* oos:\\([0-9]*\\).*/\\1/p' /proc/drbd")
+        require(different == "0", f"{different} KiB differ")
+        seen.append("0 octets differ")
+    _boots_from(run, hosts, guest, "mx1", "mx1 is promoted and boots it")
+
+
+# --- split brain ----------------------------------------------------------------------------------------------------
+
+
+def split(run: Run) -> None:
+    """Made by hand, as mistakes make it; mended as the page says."""
+    disk = run.folder / "small"
+    disk.write_bytes(bytes(64 * 2**20))
+    folder = run.folder / "split"
+    folder.mkdir()
+    hosts = Hosts(folder, disk, run.accelerator)
+    try:
+        _replicated(run, hosts)
+        _both_write(run, hosts)
+        _mended(run, hosts)
+    finally:
+        hosts.close()
+
+
+def _write(hosts: Hosts, name: str, text: str) -> None:
+    hosts.machines[name].shell(f"echo {text} | dd of=/dev/drbd0 bs=4096 seek=9 conv=sync,fsync,notrunc 2>/dev/null")
+
+
+def _read(hosts: Hosts, name: str) -> str:
+    return hosts.machines[name].shell("dd if=/dev/drbd0 bs=4096 skip=9 count=1 2>/dev/null | tr -d '\\0'")
+
+
+def _both_write(run: Run, hosts: Hosts) -> None:
+    with run.step("both are forced to be primary without each other, and write") as seen:
+        for name in hosts.machines:
+            hosts.drbd(name, "disconnect", "guest")
+            hosts.machines[name].shell("drbdsetup-84 disk-options 0 --fencing=dont-care")
+            hosts.drbd(name, "primary", "--force", "guest")
+            _write(hosts, name, name)
+        for name in hosts.machines:
+            hosts.drbd(name, "connect", "guest")
+        wait_until(lambda: hosts.state("mx1").startswith("StandAlone"), "DRBD sees it", 60)
+        log = hosts.machines["mx1"].shell("dmesg | grep -o 'Split-Brain detected.*' | tail -1")
+        seen.append(f"`{log}`; {hosts.state('mx1')}")
+
+
+def _mended(run: Run, hosts: Hosts) -> None:
+    with run.step("mx2's writes are thrown away") as seen:
+        hosts.drbd("mx2", "secondary", "guest")
+        hosts.machines["mx2"].shell("drbdadm disconnect guest || :")
+        hosts.machines["mx2"].shell("drbdadm -- --discard-my-data connect guest")
+        hosts.machines["mx1"].shell("drbdadm connect guest || :")
+        hosts.wait_state("mx1", "Connected Primary/Secondary UpToDate/UpToDate")
+        hosts.drbd("mx1", "secondary", "guest")
+        hosts.drbd("mx2", "primary", "guest")
+        require(_read(hosts, "mx2") == "mx1", f"mx2 has {_read(hosts, 'mx2')!r}")
+        seen.append("both have what mx1 wrote")
+
+
+SCENARIOS: Final[dict[str, Callable[[Run], None]]] = {"split": split, "alone": alone, "moved": moved}
+"""By name, in their order: ``moved`` goes on with the disk that ``alone`` booted."""

@@ -1,0 +1,225 @@
+"""Two hosts with the guest's disk on DRBD, by ``deploy/pacemaker/guest.res`` as shipped, and who fences them.
+
+A host is a kernel of Debian and some twenty files in memory, so that it boots in seconds where it is emulated. It gives
+its disk out by NBD, since a virtual machine in an emulated one would take half an hour to boot: QEMU, which on a real
+host opens /dev/drbd0, reaches it that way. What DRBD does with each octet and with each flush is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import socket
+import subprocess
+import threading
+from pathlib import Path
+from typing import Final
+
+from mailguard.lab.process import LabError, wait_until
+from tests.guest.layout import ANSWERS_WITHIN, MANAGEMENT, MONITOR
+from tests.guest.machine import Machine
+from tests.ha.layout import DEPLOYED, ROOT
+
+ADDRESSES: Final = {"mx1": "198.51.100.11", "mx2": "198.51.100.12"}
+"""As ``guest.res`` has them."""
+_CARDS = {"mx1": "52:54:00:00:01:11", "mx2": "52:54:00:00:01:12"}
+_NEEDED = "virtio_pci virtio_blk virtio_net virtio_console crc32c_generic sha256_generic hmac libcrc32c drbd"
+_PROGRAMS = {
+    "/bin/busybox": "busybox-static",
+    "/usr/sbin/drbdadm": "drbd-utils",
+    "/usr/sbin/drbdsetup": "drbd-utils",
+    "/usr/sbin/drbdmeta": "drbd-utils",
+    "/lib/drbd/drbdadm-84": "drbd-utils",
+    "/lib/drbd/drbdsetup-84": "drbd-utils",
+    "/bin/nbd-server": "nbd-server",
+}
+_NBD_PORT = 10809
+_META_DATA = 8 * 2**20
+"""Octets that DRBD's own data takes at the end of the disk, rounded up."""
+_EXPORT = f"""\
+[generic]
+  port = {_NBD_PORT}
+  allowlist = true
+[guest]
+  exportname = /dev/drbd0
+  flush = true
+  fua = true
+"""
+
+
+def part(name: str) -> Path:
+    """A folder with the files of a package that is not installed.
+
+    Raises:
+        LabError: it is not there.
+    """
+    folder = ROOT / "build/guest-parts" / name
+    if not folder.is_dir():
+        raise LabError(f"{folder} is missing: sh tests/guest/parts.sh")
+    return folder
+
+
+class Hosts:
+    """Both, and what they are made of.
+
+    Args:
+        folder: for their disks and consoles.
+        guest: the guest's disk, which both begin with.
+        accelerator: ``tcg`` or ``kvm``.
+    """
+
+    def __init__(self, folder: Path, guest: Path, accelerator: str) -> None:
+        self._folder = folder
+        kernel = next((part("kernel") / "boot").glob("vmlinuz-*"))
+        memory = self._initial_memory(kernel.name.removeprefix("vmlinuz-"))
+        self.machines: dict[str, Machine] = {}
+        for name, address in ADDRESSES.items():
+            disk = folder / f"{name}.disk"
+            subprocess.run(["cp", "--sparse=always", str(guest), str(disk)], check=True, timeout=300)
+            with disk.open("r+b") as file:
+                file.truncate(guest.stat().st_size + _META_DATA)
+            words = f"console=ttyS0 quiet panic=1 node={name} address={address}"
+            self.machines[name] = Machine(
+                folder,
+                name,
+                [f"file={disk},if=virtio,format=raw,cache=writeback"],
+                {MANAGEMENT: _CARDS[name]},
+                accelerator=accelerator,
+                memory=320,
+                boot=["-kernel", str(kernel), "-initrd", str(memory), "-append", words],
+            )
+        self.fenced: list[str] = []
+        self._switch = threading.Thread(target=self._fence_for_ever, daemon=True)
+        self._switch.start()
+
+    def _initial_memory(self, version: str) -> Path:
+        root = self._folder / "node"
+        for name in ("bin", "dev", "proc", "sys", "usr/lib/drbd", "etc/drbd.d", "usr/sbin", "lib/drbd"):
+            (root / name).mkdir(parents=True)
+        agent = part("qemu-guest-agent") / "usr/sbin/qemu-ga"
+        for program, package in _PROGRAMS.items():
+            if not Path(program).exists():
+                raise LabError(f"{program} is missing: apt-get install {package}")
+        for program in (*map(Path, _PROGRAMS), agent):
+            place = root / ("usr/sbin/qemu-ga" if program == agent else str(program).lstrip("/"))
+            shutil.copy(program, place)
+            self._libraries(program, root)
+        here = Path(__file__).parent
+        for source, place in ((here / "node-init", "init"), (here / "fence-peer", "usr/lib/drbd/crm-fence-peer.sh")):
+            shutil.copy(source, root / place)
+            (root / place).chmod(0o755)
+        (root / "usr/lib/drbd/crm-unfence-peer.sh").symlink_to("/bin/true")
+        (root / "sbin").mkdir()
+        (root / "sbin/drbdadm").symlink_to("/usr/sbin/drbdadm")  # where the kernel looks for it, to run the handlers
+        shutil.copy(DEPLOYED / "guest.res", root / "etc/drbd.d/guest.res")
+        (root / "etc/drbd.conf").write_text('global { usage-count no; }\ninclude "/etc/drbd.d/*.res";\n')
+        (root / "etc/nbd").write_text(_EXPORT)
+        modules = root / "lib/modules" / version
+        self._modules(part("kernel") / "lib/modules" / version, modules)
+        subprocess.run(["depmod", "-b", str(root), version], check=True, timeout=60)
+        made = self._folder / "node.cpio"
+        pack = f"find . | cpio --quiet -o -H newc >{made}"
+        subprocess.run(["sh", "-c", pack], cwd=root, check=True, timeout=60)
+        shutil.rmtree(root)
+        return made
+
+    @staticmethod
+    def _libraries(program: Path, root: Path) -> None:
+        said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, timeout=20).stdout
+        for path in re.findall(r"(/\S+) \(0x", said):
+            place = root / path.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
+
+    @staticmethod
+    def _modules(source: Path, target: Path) -> None:
+        """Those that a host needs, with those that they need."""
+        for module in source.rglob("*.ko"):
+            top = module.relative_to(source).parts[:3]
+            kinds = {
+                ("kernel", "crypto"),
+                ("kernel", "lib"),
+                ("kernel", "drivers", "virtio"),
+                ("kernel", "drivers", "block"),
+            }
+            if (
+                module.stem in _NEEDED.split()
+                or top[:2] in kinds
+                or top in kinds
+                or module.stem in ("failover", "net_failover")
+            ):
+                place = target / module.relative_to(source)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(module, place)
+        for name in ("modules.builtin", "modules.order", "modules.builtin.modinfo"):
+            shutil.copy(source / name, target / name)
+
+    # --- what an administrator or Pacemaker does ----------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        """Power on, and wait until the agent answers."""
+        machine = self.machines[name]
+        machine.start()
+        wait_until(machine.answers, f"{name} answers", ANSWERS_WITHIN)
+
+    def drbd(self, name: str, *words: str, timeout: float = ANSWERS_WITHIN) -> str:
+        """``drbdadm WORDS`` on a host."""
+        return self.machines[name].run("/usr/sbin/drbdadm", *words, timeout=timeout)
+
+    def state(self, name: str) -> str:
+        """Connection, role and disks, as ``/proc/drbd`` has them."""
+        return " ".join(self.drbd(name, what, "guest") for what in ("cstate", "role", "dstate"))
+
+    def wait_state(self, name: str, wanted: str, timeout: float = ANSWERS_WITHIN) -> None:
+        """Until :meth:`state` begins so."""
+        wait_until(lambda: self.state(name).startswith(wanted), f"{name} is {wanted}", timeout)
+
+    def promote(self, name: str) -> None:
+        """Primary, and its disk given out to QEMU."""
+        wait_until(lambda: self._primary(name), f"{name} may be primary", ANSWERS_WITHIN)
+        self.machines[name].run("/bin/nbd-server", "-C", "/etc/nbd")
+        wait_until(lambda: _listens(ADDRESSES[name]), f"{name} gives out its disk", ANSWERS_WITHIN)
+
+    def _primary(self, name: str) -> bool:
+        """Try, as DRBD's agent does: refused until it has noticed that the peer is gone, and had it fenced."""
+        return self.machines[name].shell("drbdadm primary guest >/tmp/said 2>&1; echo $?") == "0"
+
+    def demote(self, name: str) -> None:
+        """Nobody uses the disk any more; secondary."""
+        self.machines[name].shell("killall nbd-server; while pidof nbd-server >/dev/null; do sleep 0.1; done")
+        self.drbd(name, "secondary", "guest")
+
+    @staticmethod
+    def drive(name: str) -> str:
+        """The guest's disk, as QEMU reaches it where that host is primary."""
+        where = f"file.host={ADDRESSES[name]},file.port={_NBD_PORT},file.export=guest"
+        return f"file.driver=nbd,{where},if=virtio,format=raw,cache=none"
+
+    def crash(self, name: str) -> None:
+        """A power cut."""
+        self.machines[name].kill()
+
+    def close(self) -> None:
+        """Power off."""
+        for machine in self.machines.values():
+            machine.kill()
+
+    # --- fencing ------------------------------------------------------------------------------------------------
+
+    def _fence_for_ever(self) -> None:
+        """Whoever says a host's name on port 7 of the management network has it switched off, and is told so."""
+        with socket.create_server((MONITOR, 7)) as server:
+            while True:
+                connection, _ = server.accept()
+                with connection, contextlib.suppress(OSError):  # who asked may be dead by now: the peer was faster
+                    name = connection.recv(100).decode().strip()
+                    self.crash(name)
+                    self.fenced.append(name)
+                    connection.sendall(b"off\n")
+
+
+def _listens(address: str) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((address, _NBD_PORT), 5.0):
+        return True
+    return False
