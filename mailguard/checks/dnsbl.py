@@ -25,7 +25,7 @@ from prometheus_client import Counter, Histogram
 from mailguard import config, metrics
 from mailguard.checks.dnsbl_answers import NOT_LISTED, Outcome, read
 from mailguard.checks.dnsbl_health import Finding, Health, probe
-from mailguard.checks.dnsbl_names import is_asked_about, query_name
+from mailguard.checks.dnsbl_names import is_asked_about, labels
 from mailguard.dns import Failed, Found, Inquiry, NotFound, Resolver, Steps
 from mailguard.facts import Answer, ClientAddress, Codes, DnsblZone, Unknown
 from mailguard.log import logger
@@ -174,7 +174,8 @@ class Dnsbl:
                 said.ill.append(item)
             else:
                 asked.append(item)
-        replies = yield [(query_name(address.ip, item.zone.asked), _A) for item in asked]
+        beginning = labels(address.ip)
+        replies = yield [(f"{beginning}.{item.zone.asked}", _A) for item in asked]
         for item, (reply, seconds) in zip(asked, replies, strict=True):
             outcome, said.answers[item.zone.name] = read(cast(Found[IPv4Address] | NotFound | Failed, reply))
             said.asked.append((item, outcome))

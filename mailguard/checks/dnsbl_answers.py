@@ -7,8 +7,8 @@ refuse everybody's mail. So one such address voids the whole answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
@@ -57,7 +57,9 @@ def read(answer: Found[IPv4Address] | NotFound | Failed) -> tuple[Outcome, Answe
             return _codes(records)
 
 
-def _codes(records: Iterable[IPv4Address]) -> tuple[Outcome, Answer[Codes]]:
+@lru_cache(1024)
+def _codes(records: tuple[IPv4Address, ...]) -> tuple[Outcome, Answer[Codes]]:
+    """Kept, since lists give the same few answers over and over: who compares them then finds one object."""
     codes = frozenset(records)
     for code in sorted(codes):
         if code in BLOCKED:

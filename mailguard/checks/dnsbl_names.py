@@ -59,13 +59,21 @@ _RANGES: Final = {
 def is_asked_about(address: ClientAddress) -> bool:
     """Whether a list can know something about ``address``."""
     number = int(address.ip)
-    return not any(first <= number <= last for first, last in _RANGES[address.ip.version])
+    for first, last in _RANGES[address.ip.version]:  # noqa: SIM110 - asked of every client: no generator
+        if first <= number <= last:
+            return False
+    return True
 
 
 def query_name(ip: IPv4Address | IPv6Address, zone: str) -> str:
-    """Where ``zone`` holds ``ip``: its octets or, for IPv6, its nibbles in reverse (RFC 5782 2.1, 2.4).
+    """Where ``zone`` holds ``ip`` (RFC 5782 2.1, 2.4).
 
     ``ip`` is taken as it is: the IPv6 test points are IPv4-mapped addresses, and stay IPv6.
     """
+    return f"{labels(ip)}.{zone}"
+
+
+def labels(ip: IPv4Address | IPv6Address) -> str:
+    """What every list's name for ``ip`` begins with: its octets or, for IPv6, its nibbles in reverse."""
     parts = str(ip).split(".") if isinstance(ip, IPv4Address) else list(f"{int(ip):032x}")
-    return ".".join((*reversed(parts), zone))
+    return ".".join(reversed(parts))

@@ -8,7 +8,6 @@ were silent are asked again, ``attempts`` times in all, since a datagram can get
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeAlias
@@ -16,6 +15,7 @@ from typing import TypeAlias
 from mailguard import config
 from mailguard.dns import wire
 from mailguard.dns.answers import AnyAnswer, Failed, Failure, Question
+from mailguard.dns.ids import Ids
 from mailguard.dns.servers import Server, Servers
 from mailguard.dns.transport import Transport
 
@@ -31,8 +31,8 @@ class Flight:
     """
 
     __slots__ = (
-        "_call_off", "_failures", "_landed", "_loop", "_query", "_server", "_servers", "_settings", "_silent", "_task",
-        "_timer", "_transport", "_tries", "question",
+        "_call_off", "_failures", "_ids", "_landed", "_loop", "_query", "_server", "_servers", "_settings", "_silent",
+        "_task", "_timer", "_transport", "_tries", "question",
     )  # fmt: skip
 
     def __init__(
@@ -41,12 +41,14 @@ class Flight:
         settings: config.Dns,
         servers: Servers,
         transport: Transport,
+        ids: Ids,
         landed: Callable[[Flight, Landed], None],
     ) -> None:
         self.question = question
         self._settings = settings
         self._servers = servers
         self._transport = transport
+        self._ids = ids
         self._landed = landed
         self._loop = asyncio.get_running_loop()
         self._tries = self._each_try()
@@ -88,12 +90,13 @@ class Flight:
         self._land(Failed(self._failures[-1][1].kind, "; ".join(whys)))
 
     def _ask(self, server: Server) -> None:
-        query = self._query = wire.encode(self.question, secrets.randbits(16))
+        query = self._query = wire.encode(self.question, self._ids.draw())
         self._call_off = self._transport.ask(server, query, partial(wire.echoes, query), self._replied)
         self._timer = self._loop.call_later(self._settings.timeout, self._broken, TimeoutError())
 
     def _replied(self, reply: bytes | Exception) -> None:
         """A datagram is here, or the network's refusal."""
+        self._call_off = None
         if not isinstance(reply, bytes):
             self._broken(reply)
             return

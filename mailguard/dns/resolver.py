@@ -37,6 +37,7 @@ from mailguard.dns.answers import (
 )
 from mailguard.dns.cache import TtlCache
 from mailguard.dns.flight import Flight, Landed
+from mailguard.dns.ids import Ids
 from mailguard.dns.inquiry import Asked, Awaited, Inquiry, Steps, Timed
 from mailguard.dns.servers import Server, Servers, system_servers
 from mailguard.dns.transport import NetworkTransport, Transport
@@ -84,6 +85,7 @@ class Resolver:
         self._settings = settings
         self.clock = clock
         self._transport = transport or NetworkTransport()
+        self._ids = Ids()
         self._servers = Servers(servers, settings.server_retry, clock)
         self._cache: TtlCache[Question, AnyAnswer] = TtlCache(settings.cache_size, settings.max_ttl, clock)
         self._kept: TtlCache[Hashable, Inquiry[Any]] = TtlCache(settings.cache_size, settings.max_ttl, clock)
@@ -190,7 +192,7 @@ class Resolver:
             _JOINED.inc()
             inquiry.expect(place, shared)
             return
-        shared = _Shared(question, self._settings, self._servers, self._transport, self._landed)
+        shared = _Shared(question, self._settings, self._servers, self._transport, self._ids, self._landed)
         shared.askers, shared.fresh, shared.started = [], fresh, None
         if not fresh:
             _MISS.inc()

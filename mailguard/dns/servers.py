@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import dns.exception
 import dns.resolver
@@ -19,8 +19,7 @@ SILENCES_UNTIL_LAST: Final = 3
 """Timeouts in a row, whoever asked, after which a resolver is tried last."""
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(NamedTuple):
     """One resolver: ``family`` and ``address`` as the socket module takes them."""
 
     family: int
@@ -69,7 +68,7 @@ def system_servers(path: str = "/etc/resolv.conf") -> list[Server]:
 @dataclass(slots=True)
 class _Standing:
     silences: int = 0
-    last_until: float = 0.0
+    last_until: float = float("-inf")
 
 
 class Servers:
@@ -84,26 +83,32 @@ class Servers:
     def __init__(self, servers: Sequence[Server], retry: float, clock: Callable[[], float]) -> None:
         if not servers:
             raise ValueError("no resolver to ask")
-        self._standing = {server: _Standing(last_until=float("-inf")) for server in servers}
+        self._servers = list(dict.fromkeys(servers))
+        self._troubled: dict[Server, _Standing] = {}
+        """Those of which the last that was heard is no answer: mostly none."""
         self._retry = retry
         self._clock = clock
 
     def in_order(self) -> list[Server]:
         """All of them, those that do not answer at the end."""
+        if not self._troubled:
+            return self._servers
         now = self._clock()
-        return sorted(self._standing, key=lambda server: self._standing[server].last_until > now)
+        last = {server for server, standing in self._troubled.items() if standing.last_until > now}
+        return sorted(self._servers, key=lambda server: server in last)
 
     def answered(self, server: Server) -> None:
         """``server`` replied, whatever it said."""
-        self._standing[server] = _Standing(last_until=float("-inf"))
+        if self._troubled:
+            self._troubled.pop(server, None)
 
     def silent(self, server: Server) -> None:
         """``server`` did not reply in time."""
-        standing = self._standing[server]
+        standing = self._troubled.setdefault(server, _Standing())
         standing.silences += 1
         if standing.silences >= SILENCES_UNTIL_LAST:
             self.unreachable(server)
 
     def unreachable(self, server: Server) -> None:
         """The network says that nobody is there."""
-        self._standing[server].last_until = self._clock() + self._retry
+        self._troubled.setdefault(server, _Standing()).last_until = self._clock() + self._retry
