@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from tests.mutants import checks, cost, journal, limits, message, policy, processes, relay, scanners, smtp, whole
+from tests.mutants import (
+    checks,
+    cost,
+    journal,
+    limits,
+    message,
+    monitoring,
+    policy,
+    processes,
+    relay,
+    scanners,
+    smtp,
+    whole,
+)
 from tests.mutants.mutant import INVARIANTS, Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -11,6 +24,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *journal.MUTANTS,
     *limits.MUTANTS,
     *message.MUTANTS,
+    *monitoring.MUTANTS,
     *policy.MUTANTS,
     *processes.MUTANTS,
     *relay.MUTANTS,
