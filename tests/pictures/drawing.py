@@ -135,14 +135,14 @@ def _table(axes: Axes, what: Shown, _period: Period) -> None:
     units = {each["matcher"]["options"]: each["properties"][0]["value"] for each in _overrides(what)}
     names = {target["refId"]: target["legendFormat"] for target in what.panel["targets"]}
     labels = sorted({label for each in what.all for label in each.labels})
-    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    rows: list[dict[str, str]] = []
     for ref, found in what.series.items():
         for each in found:
-            key = tuple(each.labels.get(label, "") for label in labels)
             number = each.points[-1][1]
             unit = units.get(names[ref], "short")
-            rows.setdefault(key, {})[ref] = value(round(number) if unit == "short" else number, unit)
-    cells = [[*key, *(row.get(ref, "") for ref in names)] for key, row in sorted(rows.items())[:12]]
+            text = value(round(number) if unit == "short" else number, unit)
+            _merge(rows, {**each.labels, ref: text})
+    cells = sorted([row.get(column, "") for column in (*labels, *names)] for row in rows)[:12]
     if not cells:
         return
     heads = [textwrap.fill(name, 14) for name in (*labels, *names.values())]
@@ -153,6 +153,15 @@ def _table(axes: Axes, what: Shown, _period: Period) -> None:
     for (row, _), cell in drawn.get_celld().items():
         cell.set_height(0.14 if row == 0 else 0.075)
         cell.set_edgecolor("#dddddd")
+
+
+def _merge(rows: list[dict[str, str]], cells: dict[str, str]) -> None:
+    """Add ``cells`` to the first row that says nothing else in any of them, or as a row of their own."""
+    for row in rows:
+        if all(row.get(column, text) == text for column, text in cells.items()):
+            row.update(cells)
+            return
+    rows.append(cells)
 
 
 def _overrides(what: Shown) -> list[Mapping[str, Any]]:

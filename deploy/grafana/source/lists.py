@@ -206,7 +206,11 @@ _HEALTH = Row(
             "`blocked`: the list does not serve our resolver (a public one?) or wants a key. `ill`: it is set aside. "
             "`timeout`, `servfail`: the way there. `bad_answer`: not a code of a list.",
             "stacked",
-            (Query(rate("dnsbl_queries_total", "zone,outcome", f"{_UNKNOWN},{_ZONE}"), "{{zone}}: {{outcome}}"),),
+            (
+                Query(
+                    f"{rate('dnsbl_queries_total', 'zone,outcome', f'{_UNKNOWN},{_ZONE}')} > 0", "{{zone}}: {{outcome}}"
+                ),
+            ),
             unit="ops",
         ),
         Panel(

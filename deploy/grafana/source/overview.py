@@ -20,6 +20,8 @@ from deploy.grafana.source.model import (
 from deploy.grafana.source.query import EVERYWHERE, PERIOD, count, gauge, quantile, rate, raw, share
 
 _RULE = 'rule=~"$rule"'
+_LET_IN = f'label_replace({count("policy_sampled_total", "rule", _RULE)}, "action", "sample", "", "")'
+"""A row of its own in a table by rule and action: without an action it would join every row of its rule."""
 _NOT_TAKEN = f'action=~"reject|defer",{_RULE}'
 _NOT_ACCEPTED = f'action!="accept",{_RULE}'
 
@@ -224,7 +226,7 @@ _WHY = Row(
                 Query(count("recipients_total", "rule,action", _RULE), "recipients"),
                 Query(count("messages_total", "rule,action", _RULE), "messages"),
                 Query(count("policy_observed_total", "rule,action", _RULE), "only observed"),
-                Query(count("policy_sampled_total", "rule", _RULE), "let in as a sample"),
+                Query(_LET_IN, "let in as a sample"),
             ),
             width=24,
             decimals=0,
