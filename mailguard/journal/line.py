@@ -50,15 +50,17 @@ def _unknown(answer: Mapping[str, Any]) -> str:
 
 
 def _who(record: Record) -> dict[str, object]:
-    client, helo, tls = record["client"], record.get("helo"), record.get("tls")
-    reverse = client.get("reverse") or {}
-    confirmed = reverse.get("confirmed")
+    client = record["client"]
+    if "helo" not in record:  # nothing more is known of it
+        return {"client": client["ip"]}
+    reverse, tls = client["reverse"], record["tls"]
+    confirmed = "confirmed" in reverse and reverse["confirmed"]
     return {
         "client": client["ip"],
         "reverse": reverse["name"] if confirmed else "",
-        "helo": helo["name"] if helo else "",
+        "helo": record["helo"]["name"],
         "tls": f"{tls['version']}/{tls['cipher']}" if tls else "",
-        "dnsbl": _lists(client.get("dnsbl", {})),
+        "dnsbl": _lists(client["dnsbl"]),
     }
 
 

@@ -93,7 +93,7 @@ class Who:
 def _answer(answer: Answer[T], form: Callable[[T], Any]) -> Any:
     if isinstance(answer, Known):
         return form(answer.value)
-    return {"unknown": bounded(answer.why), "cause": answer.cause}
+    return {"unknown": answer.why[:MAX_TEXT], "cause": answer.cause}
 
 
 def _name(reverse: ReverseDns) -> dict[str, object]:
@@ -201,25 +201,27 @@ def message_refused(recorder: Recorder, transaction: Transaction, answer: Reply,
 
 def _count(judgement: Judgement) -> None:
     """Each of the different verdicts on a message once, however many recipients share it."""
-    verdicts = [party.verdict for party in judgement.parties]
-    for action, rule in {(verdict.action, verdict.rule) for verdict in verdicts}:
+    for action, rule in {(party.verdict.action, party.verdict.rule) for party in judgement.parties}:
         metrics.MESSAGES.labels(action, rule or NO_RULE).inc()
-    tried = [verdict.observed for verdict in verdicts if verdict.observed is not None]
-    for action, rule in {(verdict.action, verdict.rule) for verdict in tried}:
+    tried = {(kept.action, kept.rule) for party in judgement.parties if (kept := party.verdict.observed) is not None}
+    for action, rule in tried:
         metrics.OBSERVED.labels(action, rule or NO_RULE).inc()
 
 
 def _count_spared(judgement: Judgement) -> None:
     """Count a message that rules of the envelope refuse: what false positives are measured by (decision 0163)."""
-    recipients = [each for party in judgement.parties for each in party.recipients]
-    kept = [each.verdict.observed for each in recipients if each.verdict.observed is not None]
-    rules = {verdict.rule for verdict in kept if verdict.action.blocks}
+    rules = {
+        kept.rule
+        for party in judgement.parties
+        for each in party.recipients
+        if (kept := each.verdict.observed) is not None and kept.action.blocks
+    }
     if not rules:
         return
     content = word_on_content(judgement.message)
     for rule in rules:
         metrics.SPARED.labels(rule or NO_RULE, content).inc()
-    for name, answer in recipients[0].client.dnsbl.items():
+    for name, answer in judgement.parties[0].recipients[0].client.dnsbl.items():
         if isinstance(answer, Known) and answer.value:
             metrics.DNSBL_SPARED.labels(name, content).inc()
 
