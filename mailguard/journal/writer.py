@@ -1,7 +1,9 @@
 """Writes lines to segments, in a thread of its own, so that neither mail nor the event loop ever waits for a disk.
 
 :meth:`Writer.put` takes a line into memory and returns; the thread takes all that has come within :data:`GATHER` and
-writes it at once. What waits is bounded in octets (``journal.queue_size``): what comes on top is lost, and counted.
+writes it at once. As long as lines keep coming it looks for them by itself: to wake it costs who does so more than the
+line, so that only the first line after a pause does. What waits is bounded in octets (``journal.queue_size``): what
+comes on top is lost, and counted.
 
     ================================  ==============================================================================
     what happens                      what follows
@@ -70,6 +72,7 @@ class Writer:
         self._rotated = rotated
         self._lock = threading.Lock()
         self._wanted = threading.Event()
+        self._asleep = False
         self._lines: list[bytes] = []
         self._waiting = 0
         self._ending = threading.Event()
@@ -90,7 +93,7 @@ class Writer:
     def put(self, line: bytes) -> None:
         """Take ``line``, its end included, to be written soon. Never waits, never fails."""
         with self._lock:
-            first = not self._lines
+            wake, self._asleep = self._asleep, False
             fits = self._waiting + len(line) <= self._settings.queue_size and not self._ending.is_set()
             if fits:
                 self._lines.append(line)
@@ -98,7 +101,7 @@ class Writer:
         if not fits:
             metrics.JOURNAL_RECORDS.labels("overflow").inc()
             self._overflow.happened(f"`journal.queue_size`, {self._settings.queue_size} octets, wait already", lost=1)
-        elif first:
+        if wake:
             self._wanted.set()
 
     def stop(self) -> bool:
@@ -132,10 +135,12 @@ class Writer:
 
     def _next(self) -> list[bytes]:
         """The lines that have come; none where none came before something else is due."""
-        if not self._ending.is_set():
+        self._wanted.clear()  # before the end is asked for, which sets it
+        with self._lock:
+            self._asleep = not self._lines and not self._ending.is_set()
+        if self._asleep:
             self._wanted.wait(self._due())
         self._ending.wait(GATHER)
-        self._wanted.clear()  # before they are taken: a line that comes now is either among them or wanted
         with self._lock:
             lines, self._lines = self._lines, []
         return lines

@@ -42,6 +42,34 @@ def test_what_is_put_is_written(kept: Kept, became: Became) -> None:
     assert became() == {"written": 5, "failed": 0, "overflow": 0}
 
 
+def test_a_line_after_a_pause_of_any_length_is_written_soon(
+    kept: Kept, became: Became, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread falls asleep when no line came for a while: each of these comes before, while or after it does."""
+    monkeypatch.setattr(module, "GATHER", 0.01)
+    writer = kept.writer()
+    for number in range(1, 61):
+        writer.put(encode(record(number)))
+        until(lambda wanted=number: became()["written"] == wanted)
+        time.sleep(number % 20 / 1000)
+    assert writer.stop()
+
+
+def test_the_thread_is_woken_after_a_pause_and_not_for_each_line(
+    kept: Kept, became: Became, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GATHER", 60.0)
+    writer, woken = kept.writer(), []
+    until(lambda: writer._asleep)
+    wake = writer._wanted.set
+    monkeypatch.setattr(writer._wanted, "set", lambda: (woken.append(1), wake()))
+    for number in range(100):
+        writer.put(encode(record(number)))
+    assert len(woken) == 1
+    assert writer.stop()
+    assert became()["written"] == 100
+
+
 def test_modes_are_what_they_must_be_whatever_the_umask(kept: Kept) -> None:
     before = os.umask(0o000)
     try:
