@@ -151,6 +151,24 @@ def test_every_command_named_exists() -> None:
     assert all(f"`{command}" in table for command in known)
 
 
+def test_every_option_that_a_runbook_or_a_page_of_monitoring_names_exists() -> None:
+    manual = (ROOT / "docs" / "man" / "mailguard.1").read_text().replace("\\-", "-")
+    options = {
+        name: set(re.findall(r"^\\fB(--[a-z-]+)", told.partition("\n.SS ")[0], re.MULTILINE))
+        for name, told in re.findall(r"^\.SS mailguard ([a-z]+)\n(.*?)(?=^\.S[SH] )", manual, re.MULTILINE | re.DOTALL)
+    }
+    pages = [page for name, page in PAGES.items() if name.startswith("docs/runbooks/") or name == "docs/monitoring.md"]
+    named = {
+        (command, option)
+        for page in pages
+        for command, rest in re.findall(r"`mailguard ([a-z]+)( [^`]*)`", page)
+        for option in re.findall(r"--[a-z-]+", rest)
+        if option != "--help"
+    }
+    assert len(named) > 10
+    assert [(command, option) for command, option in sorted(named) if option not in options[command]] == []
+
+
 def test_every_log_event_named_is_logged() -> None:
     table = PAGES["docs/operations.md"].partition("## Log")[2].partition("\n## ")[0]
     named = [

@@ -103,6 +103,21 @@ def test_each_page_says_what_it_means_and_what_to_do(name: str) -> None:
         assert base(metric) in DECLARED
 
 
+def test_every_threshold_is_explained() -> None:
+    """Of alerts whose expression compares with more than 0 or 1, and of no alert that is gone."""
+    page = (ROOT / "docs" / "monitoring.md").read_text().partition("## Thresholds\n")[2].partition("\n## ")[0]
+    explained = {
+        name for row in re.findall(r"^\| (`.+?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    compared = {
+        name
+        for name, alert in ALERTS.items()
+        if any(float(number) not in (0, 1) for number in re.findall(r"[<>]=? (\d+(?:\.\d+)?)", alert["expr"]))
+    }
+    assert len(compared) > 10
+    assert compared <= explained <= set(ALERTS)
+
+
 def of_alert(name: str, firing: bool) -> list[dict[str, Any]]:
     """The tests of an alert in which it fires, or does not."""
     return [
