@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from mailguard.facts import Provenance
 from mailguard.replies import Reply
@@ -25,8 +26,7 @@ class Action(StrEnum):
         return self in (Action.REJECT, Action.DEFER, Action.GREYLIST)
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """One fact as a decision saw it: ``value`` ready to print, ``unknown`` where there was no answer."""
 
     name: str
@@ -35,24 +35,21 @@ class Evidence:
     unknown: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
+class Weight(NamedTuple):
     """One weight that counted: of a list's answer (``zen/XBL``) or of a boolean fact (``reverse_dns.missing``)."""
 
     name: str
     weight: float
 
 
-@dataclass(frozen=True, slots=True)
-class RuleOutcome:
+class RuleOutcome(NamedTuple):
     """One rule that was tried; ``fired`` is None where its condition was unknown."""
 
     rule: str
     fired: bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """Why a decision came out as it did: facts, weights, and rules in the order tried."""
 
     facts: tuple[Evidence, ...] = ()

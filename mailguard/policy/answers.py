@@ -8,7 +8,7 @@ error, and in a reply, like anything outside 127/8, it voids the whole reply.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from ipaddress import IPv4Address, IPv4Network
@@ -199,21 +199,32 @@ class Reckoned:
         unknown: why the first of those gave no answer that gave none; None where all did.
         unmatched: lists and the codes they answered that their tables do not know: they weigh nothing.
         white: zone and answer of each list that was asked and can only speak for the client.
+        help: where a blocked sender can ask, of the heaviest list that says so.
     """
 
     tally: Tally
     unknown: Unknown | None
     unmatched: tuple[tuple[str, IPv4Address], ...]
     white: tuple[tuple[str, Answer[Codes]], ...]
+    help: Template | None
 
 
 def reckon(tables: Sequence[ListTable], answers: Sequence[Answer[Codes]]) -> Reckoned:
     """What ``answers``, one for each of ``tables``, come to."""
     found = [(table, answer, usable(answer)) for table, answer in zip(tables, answers, strict=True)]
-    counted = [each for table, answer, _ in found if (each := table.tally(answer)) is not NOTHING]
+    total = reduce(add, [each for table, answer, _ in found if (each := table.tally(answer)) is not NOTHING], NOTHING)
     return Reckoned(
-        reduce(add, counted, NOTHING),
+        total,
         next((used for _, _, used in found if isinstance(used, Unknown)), None),
         tuple([(table.zone.name, code) for table, answer, _ in found for code in table.unmatched(answer)]),
         tuple([(table.zone.zone, used) for table, answer, used in found if table.white and answer != NOT_ASKED]),
+        next(_help(tables, total.weights), None),
     )
+
+
+def _help(tables: Sequence[ListTable], weights: Iterable[Weight]) -> Iterator[Template]:
+    by_name = {table.zone.name: table for table in tables}
+    for weight in sorted(weights, key=lambda w: -w.weight):
+        template = by_name[weight.name.partition("/")[0]].help
+        if weight.weight > 0 and template is not None:
+            yield template

@@ -29,7 +29,7 @@ from mailguard.facts import (
     Unknown,
     VirusResult,
 )
-from mailguard.policy.answers import ListTable, Reckoned, Tally, reckon
+from mailguard.policy.answers import ListTable, Reckoned, reckon
 from mailguard.policy.expression import TAGS
 from mailguard.policy.truth import Members, Range, Value
 from mailguard.verdict import Evidence, Weight
@@ -123,7 +123,9 @@ class Reading(dict[str, Value | None]):
         value = self[name]
         if value is None:
             return "unknown"
-        return str(value).lower() if isinstance(value, bool) else str(value)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return self.client.address.text if value is self.client.address.ip else str(value)
 
     def evidence(self, name: str) -> Evidence:
         """A fact as the trace keeps it."""
@@ -135,30 +137,21 @@ class Reading(dict[str, Value | None]):
         return self.scales.reckoned(self.client.dnsbl)
 
     @property
-    def tally(self) -> Tally:
-        """What the lists count for."""
-        return self.reckoned.tally
-
-    @property
     def help(self) -> str:
         """Where a blocked sender can ask: the help of the heaviest list that is known to list the client."""
-        for weight in sorted((w for w in self.tally.weights if w.weight > 0), key=lambda w: -w.weight):
-            name = weight.name.partition("/")[0]
-            table = next(t for t in self.scales.lists if t.zone.name == name)
-            if table.help is not None:
-                return table.help.render(self.shown)
-        return ""
+        template = self.reckoned.help
+        return "" if template is None else template.render(self.shown)
 
     @cached_property
     def weights(self) -> tuple[Weight, ...]:
         """Every weight that counted, the lists' first."""
         true = [Weight(name, weight) for name, weight in self.scales.weights.items() if self[name] is True]
-        return (*self.tally.weights, *true)
+        return (*self.reckoned.tally.weights, *true)
 
     @cached_property
     def score(self) -> Range:
         """``client.score``: an unknown boolean may weigh all or nothing."""
-        total = self.tally.score
+        total = self.reckoned.tally.score
         for name, weight in self.scales.weights.items():
             value = self[name]
             if value is None:
@@ -209,7 +202,7 @@ def _of(answer: Answer[T], read: Callable[[T], Value]) -> Value | None:
 
 
 def _help_value(reading: Reading) -> Value | None:
-    score = reading.tally.score
+    score = reading.reckoned.tally.score
     return reading.help if score.low == score.high else None
 
 
@@ -229,10 +222,10 @@ READERS: Final[Mapping[str, Callable[[Reading], Value | None]]] = {
     "client.ip": lambda r: r.client.address.ip,
     "client.score": lambda r: r.score,
     "early_talker": lambda r: _of(r.client.early_talker, bool),
-    "dnsbl.score": lambda r: r.tally.score,
-    "dnsbl.listed_by": lambda r: r.tally.listed_by,
-    "dnsbl.zones": lambda r: r.tally.zones,
-    "dnsbl.labels": lambda r: r.tally.labels,
+    "dnsbl.score": lambda r: r.reckoned.tally.score,
+    "dnsbl.listed_by": lambda r: r.reckoned.tally.listed_by,
+    "dnsbl.zones": lambda r: r.reckoned.tally.zones,
+    "dnsbl.labels": lambda r: r.reckoned.tally.labels,
     "dnsbl.help": _help_value,
     "reverse_dns.name": _client(lambda dns: dns.name),
     "reverse_dns.missing": _client(lambda dns: not dns.name),

@@ -39,7 +39,7 @@ class Sample:
 
     def spared(self, verdict: Verdict, client: ClientAddress, key: str) -> Verdict:
         """What is done in place of ``verdict``, the envelope's: filed where that refuses and ``client`` is let in."""
-        if verdict.action is not Action.REJECT or not self.holds(client, key):
+        if verdict.action is not Action.REJECT or not self.share or not self.holds(client, key):
             return verdict
         return Verdict(
             Action.FILE,

@@ -36,7 +36,7 @@ class Template:
 
     def render(self, shown: Callable[[str], str]) -> str:
         """The text with every fact as ``shown`` writes it, printable, cut to what a reply line holds."""
-        text = "".join(shown(piece) if is_name else piece for is_name, piece in self.pieces)
+        text = "".join([shown(piece) if is_name else piece for is_name, piece in self.pieces])
         return printable(text)[:MAX_REPLY_TEXT]
 
 
