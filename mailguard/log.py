@@ -146,7 +146,7 @@ class _Line:
             raise structlog.DropEvent
         if "exc_info" in event:
             event = structlog.processors.format_exc_info(logger, level, event)
-        time_ = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        time_ = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"  # in place of +00:00
         line = {"time": time_, "level": level, "event": event.pop("event")}
         line |= {key: value for key, value in event.items() if value not in _EMPTY}
         text = self._encode(line)
@@ -225,7 +225,13 @@ class _Output:
         self._octets -= sum(map(len, lines))
         return lines
 
-    log = debug = info = warning = error = critical = exception = msg
+    def urgent(self, line: str) -> None:
+        """Write one line now, and what was kept before it: it may be the last that this process says."""
+        self.msg(line)
+        self.flush()
+
+    log = debug = info = msg
+    warning = error = critical = exception = urgent
 
 
 class _Gathering:
@@ -345,7 +351,8 @@ def flush() -> None:
 
 @contextlib.contextmanager
 def gathered(later: Callable[[float, Callable[[], None]], object]) -> Iterator[None]:
-    """Keep this thread's lines for :data:`GATHER` s, so that one write(2) takes many; at the end all are written.
+    """Keep this thread's lines below warning for :data:`GATHER` s, so that one write(2) takes many; at the end all are
+    written.
 
     ``later`` is ``call_later`` of the event loop that runs in this thread. What another thread tells goes out at once,
     behind what was kept. Who is killed loses what is kept.

@@ -386,6 +386,14 @@ def test_the_end_of_gathering_writes_what_is_kept_and_then_each_line_at_once(fil
     assert _refs(file.read_text()) == ["kept", "after"]
 
 
+@pytest.mark.parametrize("level", ["warning", "error", "critical", "exception"])
+def test_what_may_be_the_last_word_is_written_at_once(file: Path, level: str) -> None:
+    with log.gathered(Later()):
+        log.logger.info("message", ref="kept")
+        getattr(log.logger, level)("internal error", ref="urgent")
+        assert _refs(file.read_text()) == ["kept", "urgent"]
+
+
 def test_another_threads_line_is_written_at_once_behind_what_is_kept(file: Path) -> None:
     with log.gathered(Later()):
         log.logger.info("message", ref="first")
