@@ -43,7 +43,7 @@ class _Wire(asyncio.Protocol):
     def __init__(self) -> None:
         self.alarm = Alarm()
         self.kernel = select.poll()
-        self.buffer = bytearray()
+        self.buffer = b""
         self.ended = ""
         """Why nothing more will come; empty while the peer may speak."""
         self.writable = True
@@ -227,8 +227,7 @@ class Stream:
             await wire.change(deadline)
         if not wire.buffer:
             raise StreamClosed(wire.ended)
-        octets = bytes(wire.buffer)
-        wire.buffer.clear()
+        octets, wire.buffer = wire.buffer, b""
         return octets
 
     def write(self, octets: bytes) -> None:
@@ -237,11 +236,12 @@ class Stream:
         Raises:
             StreamClosed: the peer has closed.
         """
-        encryption = self._wire.encryption
-        try:
-            self._write_raw(encryption.encrypt(octets) if encryption else octets)
-        except TlsError as error:
-            raise StreamClosed(f"TLS: {error}") from error
+        if (encryption := self._wire.encryption) is not None:
+            try:
+                octets = encryption.encrypt(octets)
+            except TlsError as error:
+                raise StreamClosed(f"TLS: {error}") from error
+        self._write_raw(octets)
 
     def _write_raw(self, octets: bytes) -> None:
         if self._wire.ended or self._wire.transport.is_closing():

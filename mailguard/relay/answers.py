@@ -106,10 +106,10 @@ class Replies:
             if self._lines and code != self._code:
                 raise NoReply(f"lines of different codes: {self._code!r}, {match[0][:80]!r}")
             self._octets = self._octets[match.end() :]
-            self._lines.append(text)
             if mark != b"-":
-                lines, self._lines = self._lines, []
-                return Answer(int(code), tuple(lines))
+                before, self._lines = self._lines, []
+                return Answer(int(code), (*before, text))
+            self._lines.append(text)
             if len(self._lines) == MAX_LINES:
                 raise NoReply(f"a reply of over {MAX_LINES} lines")
             self._code = code

@@ -29,11 +29,17 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdicts on a message, and the scanners' answers that they rest on; ``virus_kind`` as the policy names it."""
+    """The verdicts on a message, and the scanners' answers that they rest on.
+
+    Attributes:
+        virus_kind: as the policy names it.
+        folder: where the message is filed: the value of our field.
+    """
 
     parties: tuple[Party, ...]
     message: Message
     virus_kind: str = ""
+    folder: str | None = None
 
     @property
     def refusal(self) -> Reply | None:
@@ -45,11 +51,6 @@ class Judgement:
         """What rules gave to all."""
         return self.parties[0].verdict.tags
 
-    @property
-    def folder(self) -> str | None:
-        """Where it is filed: the value of our field."""
-        return filing({party.label: party.verdict.folder for party in self.parties})
-
 
 def judge(policy: CompiledPolicy, message: Message, transaction: Transaction) -> Judgement:
     """The content rules' verdicts on ``message`` for the recipients of ``transaction``.
@@ -60,8 +61,9 @@ def judge(policy: CompiledPolicy, message: Message, transaction: Transaction) ->
     parties = tuple([_party(policy, recipients, message) for recipients in transaction.parties.values()])
     if len({party.verdict.reply is None for party in parties}) > 1:
         raise RuntimeError("recipients of one transaction of whom only some are blocked")
-    virus = message.virus
-    return Judgement(parties, message, policy.virus_kind(virus.value) if isinstance(virus, Known) else "")
+    kind = policy.virus_kind(message.virus.value) if isinstance(message.virus, Known) else ""
+    folder = filing({party.label: party.verdict.folder for party in parties})
+    return Judgement(parties, message, kind, folder)
 
 
 def _party(policy: CompiledPolicy, recipients: list[Accepted], message: Message) -> Party:

@@ -8,7 +8,6 @@ refusal can name helo, sender and recipient. Anything unexpected here is the SMT
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from mailguard import message, metrics
@@ -173,7 +172,7 @@ class Session:
     async def end_of_data(self, end: EndOfData) -> Reply:
         """The message is here whole: judge it, then let the backend answer for it."""
         transaction = self._current()
-        transaction.arrived = started = asyncio.get_running_loop().time()
+        transaction.arrived = started = transaction.now()
         metrics.MESSAGE_SIZE.observe(end.size)
         try:
             return (await self._conclude(transaction, end)).with_reference(transaction.reference)
@@ -182,7 +181,7 @@ class Session:
             answer = self._refused(transaction, reply("no_space").because(str(error)))
             return answer.with_reference(transaction.reference)
         finally:
-            metrics.MESSAGE_SECONDS.observe(asyncio.get_running_loop().time() - started)
+            metrics.MESSAGE_SECONDS.observe(transaction.now() - started)
             await self.reset()
 
     async def _conclude(self, transaction: Transaction, end: EndOfData) -> Reply:

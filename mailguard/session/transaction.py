@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mailguard import relay
@@ -29,16 +31,16 @@ class Timed:
 
     __slots__ = ("_began", "_now", "_part", "_took")
 
-    def __init__(self, took: dict[str, float], part: str) -> None:
+    def __init__(self, took: defaultdict[str, float], part: str, now: Callable[[], float]) -> None:
         self._took = took
         self._part = part
-        self._now = asyncio.get_running_loop().time
+        self._now = now
 
     def __enter__(self) -> None:
         self._began = self._now()
 
     def __exit__(self, *_: object) -> None:
-        self._took[self._part] = self._took.get(self._part, 0.0) + self._now() - self._began
+        self._took[self._part] += self._now() - self._began
 
 
 @dataclass(slots=True)
@@ -54,6 +56,7 @@ class Transaction:
         lost: why the content could not be kept.
         arrived: when the message was here whole, by the event loop's clock.
         took: seconds that each part took so far.
+        now: the event loop's clock.
     """
 
     reference: str
@@ -64,7 +67,8 @@ class Transaction:
     spool: Spool | None = None
     lost: SpoolError | None = None
     arrived: float | None = None
-    took: dict[str, float] = field(default_factory=dict)
+    took: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    now: Callable[[], float] = field(default_factory=lambda: asyncio.get_running_loop().time)
 
     @property
     def smtputf8(self) -> bool:
@@ -88,11 +92,11 @@ class Transaction:
 
     def timed(self, part: str) -> Timed:
         """Adds to ``took`` how long what is done within it takes."""
-        return Timed(self.took, part)
+        return Timed(self.took, part, self.now)
 
     def durations(self) -> dict[str, float]:
         """Seconds of each part, and since the message was here whole (``message``), to the millisecond."""
-        whole = {} if self.arrived is None else {"message": asyncio.get_running_loop().time() - self.arrived}
+        whole = {} if self.arrived is None else {"message": self.now() - self.arrived}
         return {part: round(seconds, 3) for part, seconds in (self.took | whole).items()}
 
     async def end(self) -> None:
