@@ -104,7 +104,7 @@ test-ha: servers venv
 	sh tests/in_namespace.sh $(bin)/python -m tests.ha $(ARGS)
 
 test-mutants: venv
-	@sh $(setup)/packages.sh iproute2 prometheus
+	@sh $(setup)/packages.sh iproute2 prometheus $(cluster) $(cluster_checks) $(guest_files)
 	sh tests/in_namespace.sh $(bin)/python -m tests.mutants.run
 
 test-dashboards: venv

@@ -283,7 +283,7 @@ def _both_write(run: Run, hosts: Hosts) -> None:
     with run.step("both are forced to be primary without each other, and write") as seen:
         for name in hosts.machines:
             hosts.drbd(name, "disconnect", "guest")
-            hosts.machines[name].shell("drbdsetup-84 disk-options 0 --fencing=dont-care")
+            hosts.machines[name].shell("/lib/drbd/drbdsetup-84 disk-options 0 --fencing=dont-care")
             hosts.drbd(name, "primary", "--force", "guest")
             _write(hosts, name, name)
         for name in hosts.machines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants import (
     checks,
+    cluster,
     cost,
     journal,
     limits,
@@ -20,6 +21,7 @@ from tests.mutants.mutant import INVARIANTS, Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *checks.MUTANTS,
+    *cluster.MUTANTS,
     *cost.MUTANTS,
     *journal.MUTANTS,
     *limits.MUTANTS,

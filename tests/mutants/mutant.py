@@ -17,6 +17,7 @@ PRIVATE = "What must go in TLS goes nowhere else"
 SHARED = "A few cannot take what all need"
 SECRET = "A key is shown nowhere"
 SEEN = "What is wrong is seen, and nothing else"
+CLUSTER = "A cluster moves what must move, and a guest is reached by whom it should"
 COST = "A message costs what it did"
 INVARIANTS = (CLIENT_ONLY, RECEIVED, RELAY, DOUBT, NO_LOSS, BUG, BAD_POLICY, EXPLAINED, EXACT)
 """The invariants of the architecture, and one of smtp.md: each has at least one mutant."""

@@ -178,10 +178,8 @@ def test_who_may_reach_what(walled: Walled, source: str, target: str, met: dict[
 
 
 def test_an_address_of_the_management_network_is_forged_where_it_comes_from_the_other_side(walled: Walled) -> None:
-    walled.world.run("ip", "link", "set", "management", "down")
-    walled.world.run("ip", "address", "add", "198.51.100.67/32", "dev", "lo")
     before = walled.dropped("input")
-    assert walled.knock("198.51.100.67", "192.0.2.25", 9625) == "silence"
+    assert walled.knock("198.51.100.66", "192.0.2.25", 9625) == "silence"  # the answers would find their way
     assert walled.dropped("input") > before
 
 

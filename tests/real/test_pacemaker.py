@@ -7,10 +7,12 @@ The agent's actions are run as Pacemaker does, one process each, on a real mailg
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -29,7 +31,8 @@ pytestmark = [
 ]
 
 AGENT = DEPLOYED / "mailguard"
-SUCCESS, GENERIC, ARGS, UNIMPLEMENTED, INSTALLED, CONFIGURED, NOT_RUNNING = 0, 1, 2, 3, 5, 6, 7
+SUCCESS, GENERIC, ARGS, UNIMPLEMENTED, PERMISSIONS, INSTALLED, CONFIGURED, NOT_RUNNING = range(8)
+BIND_SERVICE_ALONE = f"{1 << 10:016x}"  # CAP_NET_BIND_SERVICE, linux/capability.h
 NODES = "".join(f"node {number}: {place.name}\n" for number, place in enumerate(PLACES, 1))
 TIMEOUT = 120.0
 AS_MX1 = (
@@ -134,6 +137,33 @@ def test_from_start_to_stop(resource: Resource) -> None:
     assert not Path(f"/proc/{pid}").exists()
     assert resource.act("monitor") == (NOT_RUNNING, "")
     assert resource.act("stop")[0] == SUCCESS
+
+
+def test_the_parameter_user_is_whom_it_runs_as_with_the_right_to_low_ports_and_no_other() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        resource = Resource(folder)
+        for path in (folder, resource.configuration, resource.policy):
+            shutil.chown(path, "nobody")
+        resource.settings["listen"] = [{"address": "127.0.0.25:25"}]
+        resource.configuration.write_text(yaml.safe_dump(resource.settings))
+        resource.parameters |= {"user": "nobody", "greeting": "127.0.0.25:25"}
+        try:
+            status, said = resource.act("start")
+            assert status == SUCCESS, said
+            about = dict(
+                line.split(":\t", 1) for line in Path(f"/proc/{resource.pid()}/status").read_text().splitlines()
+            )
+            assert set(about["Uid"].split()) == {str(pwd.getpwnam("nobody").pw_uid)}
+            assert {about[kind].strip() for kind in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {BIND_SERVICE_ALONE}
+            assert resource.act("monitor", "10")[0] == SUCCESS
+        finally:
+            assert resource.act("stop")[0] == SUCCESS
+        resource.configuration.chmod(0o600)
+        shutil.chown(resource.configuration, "root")
+        status, said = resource.act("start")
+        assert (status, "cannot be read by nobody" in said) == (PERMISSIONS, True), said
 
 
 def test_nothing_is_left_of_a_killed_supervisor_once_it_is_stopped(resource: Resource) -> None:
