@@ -36,6 +36,7 @@ class Wire(asyncio.Protocol):
         "_error",
         "_event_loop",
         "_lost",
+        "_reading",
         "_received",
         "_stopped",
         "_taken",
@@ -55,6 +56,7 @@ class Wire(asyncio.Protocol):
         self._stopped = True  # by nobody, but TLS may hand on octets before it tells us that the connection is there
         self._error: Exception | None = None
         self._lost = False
+        self._reading = False
         self._waiter: asyncio.Future[None] | None = None
         self._bound = 0.0
         self._wakes_at = 0.0
@@ -109,6 +111,11 @@ class Wire(asyncio.Protocol):
         """Whether nothing is here to be taken, nor the end."""
         return not (self._received or self.ended)
 
+    def interrupt(self) -> None:
+        """Who waits for octets gets TimeoutError now; who waits for anything else does not."""
+        if self._reading:
+            self._give_up()
+
     def take(self) -> bytes:
         """What is here, at most :data:`READ_SIZE` octets; none where nothing is, or nothing will be.
 
@@ -127,23 +134,6 @@ class Wire(asyncio.Protocol):
         self._taken = start + READ_SIZE
         return received[start : self._taken]
 
-    def change(self, bound: float) -> asyncio.Future[None]:
-        """Done when something changes: octets came, or their end, writing is possible again, the connection is over.
-
-        What is waited for must be looked at then. TimeoutError at the time ``bound``.
-        """
-        self._bound = bound
-        if self._alarm is None or bound < self._wakes_at:
-            self._watch()
-        self._waiter = waiter = self._event_loop.create_future()
-        return waiter
-
-    def give_up(self) -> None:
-        """Who waits gets TimeoutError now."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(TimeoutError())
-
     async def read(self, bound: float) -> bytes:
         """The next octets, none at the end.
 
@@ -151,8 +141,9 @@ class Wire(asyncio.Protocol):
             TimeoutError: none came until ``bound``.
             ConnectionError: the connection broke.
         """
-        while self.silent:
-            await self.change(bound)
+        while not (self._received or self.ended):
+            self._reading = True
+            await self._change(bound)
         return self.take()
 
     async def flushed(self, bound: float) -> None:
@@ -162,8 +153,9 @@ class Wire(asyncio.Protocol):
             TimeoutError: it did not until ``bound``.
             ConnectionError: the connection is over.
         """
+        self._reading = False
         while self.congested and not self._lost:
-            await self.change(bound)
+            await self._change(bound)
         if self._lost:
             raise self._error or ConnectionResetError("the connection is over")
 
@@ -175,8 +167,9 @@ class Wire(asyncio.Protocol):
             ConnectionError: the connection broke.
         """
         self.transport.close()
+        self._reading = False
         while not self._lost:
-            await self.change(bound)
+            await self._change(bound)
         if self._error is not None:
             raise self._error
 
@@ -187,6 +180,23 @@ class Wire(asyncio.Protocol):
             self._alarm = None
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    def _change(self, bound: float) -> asyncio.Future[None]:
+        """Done when something changes: octets came, or their end, writing is possible again, the connection is over.
+
+        What is waited for must be looked at then. TimeoutError at the time ``bound``.
+        """
+        self._bound = bound
+        if self._alarm is None or bound < self._wakes_at:
+            self._watch()
+        self._waiter = waiter = self._event_loop.create_future()
+        return waiter
+
+    def _give_up(self) -> None:
+        """Who waits gets TimeoutError now."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -208,4 +218,4 @@ class Wire(asyncio.Protocol):
         if self._bound > self._wakes_at:
             self._watch()
         else:
-            self.give_up()
+            self._give_up()

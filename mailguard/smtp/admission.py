@@ -171,7 +171,7 @@ def endpoint(name: Sequence[object]) -> Endpoint:
 
 def is_trusted(peer: ClientAddress, trusted: Sequence[Network]) -> bool:
     """Whether ``peer`` is one of those that must begin with a PROXY header, or may send XCLIENT."""
-    return any(peer.ip in network for network in trusted)
+    return bool(trusted) and any(peer.ip in network for network in trusted)
 
 
 def behind(header: Header, peer: Endpoint, local: Endpoint) -> tuple[Endpoint, Endpoint]:

@@ -104,6 +104,7 @@ class Conversation:
         errors: those that were unknown, malformed, or out of order.
         transactions: well-formed MAIL commands in their place, taken or not (RFC 9422 4.1).
         hop: what is offered besides; set before the first octet.
+        said: the replies to send, in order, until :meth:`replies` gives them.
     """
 
     def __init__(self, limits: Limits, hostname: str) -> None:
@@ -117,7 +118,7 @@ class Conversation:
         self._chunked = 0
         self._offered = _NOTHING
         self._events: list[Event] = []
-        self._said: list[Said] = []
+        self.said: list[Said] = []
         self._asked: tuple[Verb, Question] | None = None
         self._smtputf8 = False
         self._recipients = 0
@@ -182,7 +183,7 @@ class Conversation:
             answer = self._with_keywords(answer) if question.extended else answer
         said = Said(answer, _STAGES[verb], own=False)
         if self._chunk is None or answer.closes:  # a BDAT is answered when its octets are here
-            self._said.append(said)
+            self.said.append(said)
         if answer.closes:
             self._close(End.REFUSED)
         elif answer.positive:
@@ -216,7 +217,7 @@ class Conversation:
 
     def replies(self) -> list[Said]:
         """The replies to send since the last call, in order."""
-        said, self._said = self._said, []
+        said, self.said = self.said, []
         return said
 
     # --- the machine --------------------------------------------------------------------------------------------
@@ -251,7 +252,11 @@ class Conversation:
         elif verb not in TABLE[self.state] and verb is not Verb.BDAT:
             self._tell(self._out_of_order(verb))
         else:
-            self._legal(verb, argument)
+            try:
+                _COMMANDS[verb](self, argument)
+            except grammar.Refused as refused:
+                self._refused(verb)
+                self._error(refused.reply, verb)
 
     def _is_offered(self, verb: Verb) -> bool:
         return self.hop.xclient if verb is Verb.XCLIENT else self.hop.starttls or self.hop.tls
@@ -261,13 +266,6 @@ class Conversation:
         if self.state is State.REFUSED and verb in (Verb.DATA, Verb.BDAT):
             return _Refusal(Said(reply("no_recipients"), _STAGES[verb], own=True))
         return self._mistake(OUT_OF_ORDER[self.state], verb)
-
-    def _legal(self, verb: Verb, argument: bytes) -> None:
-        try:
-            _COMMANDS[verb](self, argument)
-        except grammar.Refused as refused:
-            self._refused(verb)
-            self._error(refused.reply, verb)
 
     def _taken(self, verb: Verb, question: Question) -> None:
         """The story took ``question``: what changes besides the state."""
@@ -290,7 +288,7 @@ class Conversation:
         self.state = AFTER_REFUSAL.get((self.state, verb), self.state)
 
     def _say(self, what: Reply, verb: Verb | None = None) -> None:
-        self._said.append(_own(what, verb))
+        self.said.append(_own(what, verb))
 
     def _error(self, what: Reply, verb: Verb | None = None) -> None:
         self._tell(self._mistake(what, verb))
@@ -304,7 +302,7 @@ class Conversation:
         if self.errors > self._limits.max_errors:
             self.close(reply("too_many_errors"), End.ERRORS)
         else:
-            self._said.append(refusal.said)
+            self.said.append(refusal.said)
 
     def _ask(self, verb: Verb, question: Question) -> None:
         self._asked = verb, question

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from mailguard import metrics
+from mailguard.facts import ClientAddress
 from mailguard.reference import new_reference
 from mailguard.smtp.admission import Held, TurnedAway, endpoint, is_trusted
 from mailguard.smtp.events import End
@@ -29,33 +30,30 @@ class Door(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected: let it in, with its slot, or say 421 and close."""
         made = cast(asyncio.Transport, transport)
+        name = made.get_extra_info("peername")
+        peer = endpoint(name) if name else None  # which is gone already
         try:
-            held = self._slot(made)
+            held = self._slot(peer[0]) if peer else None
         except TurnedAway as refusal:
-            self._turn_away(made, refusal)
+            self._turn_away(made, refusal, str(peer[0]) if peer else "")
             return
-        connection = self._listener.connection(held)
+        connection = self._listener.connection(peer, held)
         made.set_protocol(connection)
         connection.connection_made(made)
 
-    def _slot(self, transport: asyncio.Transport) -> Held | None:
-        """The slot of the client; None where nobody knows yet who that is, or it is gone already.
+    def _slot(self, client: ClientAddress) -> Held | None:
+        """The slot of ``client``; None where it is one that will say in a PROXY header who the client is.
 
         Raises:
             TurnedAway: there is none for it.
         """
-        name = transport.get_extra_info("peername")
-        if not name:
-            return None
-        client, _ = endpoint(name)
         if is_trusted(client, self._listener.config.proxy_protocol_from):
             return None
         return self._listener.slots.client(client)
 
-    def _turn_away(self, transport: asyncio.Transport, refusal: TurnedAway) -> None:
-        client, _ = endpoint(transport.get_extra_info("peername"))
-        answer = self._listener.turned_away(refusal, new_reference(), str(client))
-        metrics.CONNECTIONS.labels(End.REFUSED.value).inc()
+    def _turn_away(self, transport: asyncio.Transport, refusal: TurnedAway, client: str) -> None:
+        answer = self._listener.turned_away(refusal, new_reference(), client)
+        metrics.CONNECTIONS.labels(End.REFUSED).inc()
         metrics.REPLIES.labels("4", "connect").inc()
         transport.write(answer.encode())
         transport.close()

@@ -17,6 +17,8 @@ from mailguard.smtp.xclient import Xclient
 class End(StrEnum):
     """How a connection ended: the label ``end`` of ``metrics.CONNECTIONS``."""
 
+    __hash__ = str.__hash__  # an enum's own is a function in Python
+
     QUIT = "quit"
     """The client said QUIT."""
     LOST = "lost"

@@ -15,7 +15,7 @@ from mailguard.journal.recorder import Recorder
 from mailguard.net import backlog
 from mailguard.net.local import BACKLOG, bind
 from mailguard.replies import Reply
-from mailguard.smtp.admission import Held, Slots, TurnedAway
+from mailguard.smtp.admission import Endpoint, Held, Slots, TurnedAway
 from mailguard.smtp.door import Door
 from mailguard.smtp.events import End
 from mailguard.smtp.identity import Identity
@@ -84,9 +84,9 @@ class SmtpListener:
         """How many there are now."""
         return len(self._connections)
 
-    def connection(self, held: Held | None = None) -> Connection:
-        """A new one, whose client holds a slot already unless it is not known yet."""
-        return self._equipped(self, held)
+    def connection(self, peer: Endpoint | None = None, held: Held | None = None) -> Connection:
+        """A new one, with ``peer`` unless that is gone, whose slot is ``held`` unless its PROXY header is to come."""
+        return self._equipped(self, peer, held)
 
     def turned_away(self, refusal: TurnedAway, reference: str, client: str) -> Reply:
         """Count and record that a client was turned away; what to tell it."""
@@ -97,6 +97,7 @@ class SmtpListener:
     def entered(self, connection: Connection, task: asyncio.Task[Any]) -> None:
         """A connection begins; it is over when ``task`` is."""
         self._connections[task] = connection
+        metrics.SESSIONS.inc()
         task.add_done_callback(self._over)
         if self._draining:
             connection.drain()
@@ -104,7 +105,7 @@ class SmtpListener:
     def _over(self, task: asyncio.Task[Any]) -> None:
         connection = self._connections.pop(task, None)
         if connection is not None:
-            connection.let_slot_go()  # a task that is cancelled before it began had no time to
+            connection.over()
 
     async def drain(self, seconds: float, *, last: bool = False) -> None:
         """Listen no more; idle sessions get 421 at once, those in a transaction have ``seconds`` to end it.

@@ -32,7 +32,7 @@ class Patience:
         if commands != self._commands:
             self._commands = commands
             self._command_end = now + self._limits.command_timeout
-        return min(self._command_end, self._session_end)
+        return self._command_end if self._command_end < self._session_end else self._session_end
 
     def content_deadline(self, transaction: int, now: float) -> float:
         """Until when to wait for more content; ``transaction``: the number of the one whose content it is."""

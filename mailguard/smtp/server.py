@@ -47,7 +47,7 @@ from mailguard.smtp.teller import Bug, Teller
 if TYPE_CHECKING:
     from mailguard.smtp.listener import SmtpListener
 
-_BATCHED: Final = (MailGiven, RcptGiven, TransactionDropped)
+_BATCHED: Final = frozenset({MailGiven, RcptGiven, TransactionDropped})
 """Events whose replies may wait for those of the next (RFC 2920 3.2); before any other all replies are sent."""
 
 
@@ -55,6 +55,7 @@ class Connection(Wire, SMTP):
     """One connection from accept to close; the wire of its own socket."""
 
     __slots__ = (  # of which none is in a dictionary, that would take 1 KB more
+        "_accepted",
         "_before_story",
         "_began",
         "_client",
@@ -64,11 +65,12 @@ class Connection(Wire, SMTP):
         "_handler_coroutine",
         "_handshake_bound",
         "_handshaking",
+        "_hanging_up",
         "_held",
         "_limits",
         "_linger",
         "_listener",
-        "_listening",
+        "_named",
         "_refusals",
         "_relayed",
         "_spoke_early",
@@ -82,18 +84,20 @@ class Connection(Wire, SMTP):
     transport: asyncio.Transport
     _unused: tuple[Session, Envelope]
 
-    def __init__(self, listener: SmtpListener, held: Held | None = None) -> None:
+    def __init__(self, listener: SmtpListener, peer: Endpoint | None = None, held: Held | None = None) -> None:
         """What aiosmtpd's constructor would find out again, in 115 us, its subclass by :func:`equipped` has."""
         Wire.__init__(self, self.loop)
+        self._wire: Wire = self
         self._listener = listener
         self._limits: Limits = listener.settings.limits
         self._conversation = Conversation(self._limits, listener.settings.hostname)
-        self._began = self.loop.time()
+        self._accepted = self._began = self.loop.time()
+        self._named = peer
         self._gone = asyncio.Event()
         self._held = held
         self._handshaking = False
         self._handshake_bound: asyncio.Timeout | None = None
-        self._listening = False
+        self._hanging_up = False
         self._tls: TlsSession | None = None
         self._relayed = False
         self._draining = False
@@ -101,7 +105,7 @@ class Connection(Wire, SMTP):
         self._linger = False
         self._client = ""
         self._story: Story | None = None
-        self._before_story = new_reference()
+        self._before_story = ""
         self._refusals = 0
 
     # --- what asyncio calls; each override replaces aiosmtpd's, which cancels the handler or sets a timer -----
@@ -109,7 +113,6 @@ class Connection(Wire, SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected: our ``_handle_client`` begins, a task as aiosmtpd has it."""
         super().connection_made(transport)
-        self._wire: Wire = self
         self._handler_coroutine = self.loop.create_task(self._handle_client())
         self._listener.entered(self, self._handler_coroutine)
 
@@ -140,11 +143,11 @@ class Connection(Wire, SMTP):
     def drain(self) -> None:
         """Say 421 as soon as no transaction is open; at once, if the client is being waited for."""
         self._draining = True
-        if self._conversation.in_transaction:
+        if self._conversation.in_transaction or self._hanging_up:
             return
-        if self._listening:
-            self._wire.give_up()
-        elif self._handshake_bound is not None and not self._handshake_bound.expired():
+        if self._handshake_bound is None:
+            self._wire.interrupt()
+        elif not self._handshake_bound.expired():
             self._handshake_bound.reschedule(self.loop.time())
 
     def _cut(self) -> None:
@@ -155,17 +158,6 @@ class Connection(Wire, SMTP):
 
     async def _handle_client(self) -> None:
         """The connection: who it is, the greeting, the conversation, the end."""
-        accepted = self.loop.time()
-        metrics.SESSIONS.inc()
-        try:
-            await self._attend_to_the_end()
-        finally:
-            self.let_slot_go()
-            del self._wire  # ourselves: nobody should have to look for that circle
-            metrics.SESSIONS.dec()
-            metrics.SESSION_SECONDS.observe(self.loop.time() - accepted)
-
-    async def _attend_to_the_end(self) -> None:
         end = End.SHUTDOWN
         try:
             end = await self._attend()
@@ -178,15 +170,25 @@ class Connection(Wire, SMTP):
             self._listener.recorder.bug(self._reference, self._client)
             self._write([Said(reply("internal_close").with_reference(self._reference), "other", own=True)])
         finally:
-            metrics.CONNECTIONS.labels(end.value).inc()
+            metrics.CONNECTIONS.labels(end).inc()
+            self._hanging_up = True
             await self._hang_up(linger=self._linger and end not in (End.QUIT, End.LOST))
 
+    def over(self) -> None:
+        """The handler has ended, or was cancelled before it began."""
+        self.let_slot_go()
+        del self._wire  # ourselves: nobody should have to look for that circle
+        metrics.SESSIONS.dec()
+        metrics.SESSION_SECONDS.observe(self.loop.time() - self._accepted)
+
     async def _attend(self) -> End:
-        """Let the client in or turn it away; how it ended."""
+        """Let the client in or turn it away, tell its story, and those of clients named by XCLIENT; how it ended."""
         try:
-            peer = await self._admit()
+            own = peer = await self._admit()
             self._linger = True
-            return await self._tell_stories(peer)
+            while isinstance(end := await self._tell_story(peer), ClientNamed):
+                peer = self._renamed(peer, end, own)
+            return end
         except TurnedAway as refusal:
             answer = self._listener.turned_away(refusal, self._reference, self._client)
             await self._send([Said(answer, "connect", own=True)])
@@ -194,20 +196,18 @@ class Connection(Wire, SMTP):
         except ConnectionError:
             return End.LOST
 
-    async def _tell_stories(self, own: Peer) -> End:
-        """The story of ``own``; where that names a client by XCLIENT, the story of that client, and so on.
+    def _renamed(self, peer: Peer, named: ClientNamed, own: Peer) -> Peer:
+        """The client that ``peer`` named, holding its slot; ``own`` is whose connection it is.
 
         Raises:
-            TurnedAway: no slot is free for a client that was named.
+            TurnedAway: no slot is free for it.
         """
-        peer = own
-        while isinstance(end := await self._tell_story(peer), ClientNamed):
-            peer = renamed(peer, end.attributes, own)
-            self._relayed = True
-            self._began = self.loop.time()
-            self._take_slot(peer.address)
-            self._conversation = self._conversation.for_another_client()
-        return end
+        client = renamed(peer, named.attributes, own)
+        self._relayed = True
+        self._began = self.loop.time()
+        self._take_slot(client.address)
+        self._conversation = self._conversation.for_another_client()
+        return client
 
     async def _tell_story(self, peer: Peer) -> End | ClientNamed:
         """One story from the greeting to its end, which is returned."""
@@ -245,9 +245,12 @@ class Connection(Wire, SMTP):
             TurnedAway: no slot is free, or there is no valid PROXY header.
             ConnectionError: it is gone already.
         """
-        client, local = self._endpoint("peername"), self._endpoint("sockname")
+        name = self.transport.get_extra_info("sockname")
+        if self._named is None or not name:  # nobody can be asked once the client is gone
+            raise ConnectionResetError
+        client, local = self._named, endpoint(name)
         self._client = str(client[0])
-        if is_trusted(client[0], self._listener.config.proxy_protocol_from):
+        if self._held is None:
             with self._listener.slots.unnamed():
                 client, local = behind(await self._proxy_header(), client, local)
             self._take_slot(client[0])
@@ -270,18 +273,12 @@ class Connection(Wire, SMTP):
         if held is not None:
             held.give_back()
 
-    def _endpoint(self, name: str) -> Endpoint:
-        found = self.transport.get_extra_info(name)
-        if not found:  # asked after the client was gone
-            raise ConnectionResetError(name)
-        return endpoint(found)
-
     async def _proxy_header(self) -> Header:
         reader, header = HeaderReader(), None
         deadline = self.loop.time() + self._limits.proxy_header_timeout
         try:
             while header is None:
-                octets = await self._read(deadline)
+                octets = await self._wire.read(deadline)
                 if not octets:
                     raise ConnectionResetError("before the PROXY header")
                 header = reader.feed(octets)
@@ -324,7 +321,7 @@ class Connection(Wire, SMTP):
         if self._spoke_early:
             return Known(True)
         try:
-            octets = await self._read(self.loop.time() + wait)
+            octets = await self._wire.read(self.loop.time() + wait)
         except TimeoutError:
             return Unknown("we drain") if self._draining else Known(False)
         except OSError:
@@ -338,24 +335,28 @@ class Connection(Wire, SMTP):
         """From the first command to the end, which is returned."""
         patience = Patience(self._limits, self.loop.time())
         while True:
-            self._close_if_draining()
-            event = self._conversation.next_event()
-            if not isinstance(event, _BATCHED) and not await self._send_replies():
+            conversation = self._conversation
+            if self._draining:
+                self._close_if_idle()
+            event = conversation.next_event()
+            if conversation.said and event.__class__ not in _BATCHED and not await self._send_replies():
                 return End.LOST
-            if event is None:
-                await self._listen(patience)
-            elif isinstance(event, Closed):
-                return event.end
-            elif isinstance(event, ClientNamed):
-                return event
-            elif not isinstance(event, TlsAsked):
-                await self._teller.tell(event)
-            elif not await self._secure(peer):
-                return End.TLS
+            match event:
+                case None:
+                    await self._listen(patience)
+                case Closed(end):
+                    return end
+                case ClientNamed():
+                    return event
+                case TlsAsked():
+                    if not await self._secure(peer):
+                        return End.TLS
+                case _:
+                    await self._teller.tell(event)
 
-    def _close_if_draining(self) -> None:
+    def _close_if_idle(self) -> None:
         conversation = self._conversation
-        if self._draining and not conversation.in_transaction and conversation.state is not State.CLOSED:
+        if not conversation.in_transaction and conversation.state is not State.CLOSED:
             conversation.close(reply("shutting_down"), End.SHUTDOWN)
 
     async def _listen(self, patience: Patience) -> None:
@@ -367,7 +368,7 @@ class Connection(Wire, SMTP):
         else:
             deadline = patience.command_deadline(conversation.commands, began)
         try:
-            octets = await self._read(deadline)
+            octets = await self._wire.read(deadline)
         except TimeoutError:
             if not self._draining or conversation.in_transaction:
                 conversation.close(reply("timeout"), End.TIMEOUT)
@@ -435,7 +436,10 @@ class Connection(Wire, SMTP):
     @property
     def _reference(self) -> str:
         """The id under which the log holds what happens now."""
-        return self._story.reference if self._story is not None else self._before_story
+        if self._story is not None:
+            return self._story.reference
+        self._before_story = self._before_story or new_reference()
+        return self._before_story
 
     def _explained(self, answer: Reply, stage: str) -> Said:
         """Our own ``answer`` to be sent: a refusal is logged, and ends in the reference that it is logged under."""
@@ -451,22 +455,6 @@ class Connection(Wire, SMTP):
 
     # --- octets -------------------------------------------------------------------------------------------------
 
-    async def _read(self, deadline: float) -> bytes:
-        """The next octets, none at the end of input.
-
-        Raises:
-            TimeoutError: none came until ``deadline``, or a drain began.
-            ConnectionError: the connection is lost.
-        """
-        wire = self._wire
-        self._listening = True
-        try:
-            while wire.silent:
-                await wire.change(deadline)
-        finally:
-            self._listening = False
-        return wire.take()
-
     async def _send_replies(self) -> bool:
         """Send what the conversation has to say; False: the client is gone."""
         said = self._conversation.replies()
@@ -474,8 +462,6 @@ class Connection(Wire, SMTP):
 
     async def _send(self, all_said: Sequence[Said]) -> bool:
         """Send replies in one write; False where the client is gone, or does not read them in time."""
-        if not all_said:
-            return True
         if not self._write(all_said):
             return False
         wire = self._wire
@@ -495,7 +481,7 @@ class Connection(Wire, SMTP):
             return False
         for said in all_said:
             _replies(said.reply.code // 100, said.stage).inc()
-        self._wire.transport.write(b"".join(said.reply.encode() for said in all_said))
+        self._wire.transport.write(b"".join([said.reply.encode() for said in all_said]))
         return True
 
     async def _hang_up(self, *, linger: bool) -> None:

@@ -7,8 +7,6 @@ longer be trusted (it could not drop a transaction) the connection ends with 421
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-
 from mailguard.facts import Answer, TlsSession
 from mailguard.journal.recorder import Recorder
 from mailguard.replies import Reply, reply
@@ -21,6 +19,7 @@ from mailguard.smtp.events import (
     Event,
     HeloGiven,
     MailGiven,
+    Question,
     RcptGiven,
     TransactionDropped,
 )
@@ -86,20 +85,14 @@ class Teller:
     async def tell(self, event: Event) -> None:
         """Carry ``event`` to the story; if it is a question, the conversation has its answer afterwards."""
         match event:
-            case HeloGiven():
-                await self._helo(event)
-            case MailGiven(command):
-                self._conversation.answer(await self._asked(self.story.mail(command)))
-            case RcptGiven(command):
-                self._conversation.answer(await self._asked(self.story.rcpt(command)))
-            case DataAsked():
-                self._conversation.answer(await self._asked(self.story.data()))
             case Content(chunk):
                 await self._content(chunk)
-            case EndOfData():
-                await self._end_of_data(event)
             case TransactionDropped():
                 await self._reset()
+            case EndOfData() if self._content_failed:
+                await self._reset(reply("internal").with_reference(self.story.reference))
+            case HeloGiven() | MailGiven() | RcptGiven() | DataAsked() | EndOfData():
+                await self._ask(event)
 
     async def closed(self, end: ConnectionEnd) -> None:
         """The connection is over; a bug here has nobody to be told but the log."""
@@ -108,20 +101,23 @@ class Teller:
         except Exception:  # noqa: BLE001  a bug defers
             self._log_bug()
 
-    async def _asked(self, answer: Awaitable[Reply]) -> Reply:
+    async def _ask(self, question: Question) -> None:
+        offered = None
         try:
-            return await answer
+            match question:
+                case HeloGiven():
+                    answer, offered = await self.story.helo(question), self.story.extensions()
+                case MailGiven(command):
+                    answer = await self.story.mail(command)
+                case RcptGiven(command):
+                    answer = await self.story.rcpt(command)
+                case DataAsked():
+                    answer = await self.story.data()
+                case EndOfData():
+                    answer = await self.story.end_of_data(question)
         except Exception:  # noqa: BLE001  a bug defers
-            return self._bug("internal")
-
-    async def _helo(self, event: HeloGiven) -> None:
-        answer = await self._asked(self.story.helo(event))
-        try:
-            offered = self.story.extensions()
-        except Exception:  # noqa: BLE001  a bug defers
-            self._conversation.answer(self._bug("internal"))
-        else:
-            self._conversation.answer(answer, offered)
+            answer = self._bug("internal")
+        self._conversation.answer(answer, offered)
 
     async def _content(self, chunk: bytes) -> None:
         if self._content_failed:
@@ -131,13 +127,6 @@ class Teller:
         except Exception:  # noqa: BLE001  a bug defers: the rest of the content is drained, then it is answered
             self._log_bug()
             self._content_failed = True
-
-    async def _end_of_data(self, event: EndOfData) -> None:
-        if not self._content_failed:
-            self._conversation.answer(await self._asked(self.story.end_of_data(event)))
-            return
-        answer = reply("internal").with_reference(self.story.reference)
-        await self._reset(answer)
 
     async def _reset(self, answer: Reply | None = None) -> None:
         """Drop the transaction, then give ``answer`` to a question that is still open."""

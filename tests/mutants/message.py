@@ -174,7 +174,7 @@ MUTANTS: tuple[Mutant, ...] = (
         SHARED,
         "noop-keeps-a-session-for-ever",
         "mailguard/smtp/patience.py",
-        "return min(self._command_end, self._session_end)",
+        "return self._command_end if self._command_end < self._session_end else self._session_end",
         "return self._command_end",
         _BOUNDS,
     ),

@@ -101,7 +101,7 @@ async def test_a_bound_ends_a_wait(wire: Wire) -> None:
 
 
 async def test_a_later_bound_outlives_the_timer_of_an_earlier_one(wire: Wire) -> None:
-    wait = wire.change(in_(0.01))
+    wait = wire._change(in_(0.01))
     wire.data_received(b"x")
     await wait
     wire.take()
@@ -113,7 +113,7 @@ async def test_a_later_bound_outlives_the_timer_of_an_earlier_one(wire: Wire) ->
 
 
 async def test_a_nearer_bound_moves_the_timer(wire: Wire) -> None:
-    wait = wire.change(in_(FAR))
+    wait = wire._change(in_(FAR))
     wire.data_received(b"x")
     await wait
     wire.take()
@@ -127,21 +127,37 @@ async def test_later_bounds_set_no_timer(wire: Wire, monkeypatch: pytest.MonkeyP
     watch = Wire._watch
     monkeypatch.setattr(Wire, "_watch", lambda wire: (timers.append(wire), watch(wire)))
     for turn in range(10):
-        wait = wire.change(in_(FAR + turn))
+        wait = wire._change(in_(FAR + turn))
         wire.data_received(b"x")
         await wait
     assert len(timers) == 1
 
 
-async def test_giving_up_ends_a_wait_and_no_later_one(wire: Wire) -> None:
-    wire.give_up()
-    wait = wire.change(in_(FAR))
-    wire.give_up()
-    wire.give_up()
+async def test_an_interruption_ends_a_read_and_no_later_one(wire: Wire) -> None:
+    wire.interrupt()
+    reading = asyncio.create_task(wire.read(in_(FAR)))
+    await asyncio.sleep(0)
+    wire.interrupt()
+    wire.interrupt()
     with pytest.raises(TimeoutError):
-        await wait
+        await reading
     wire.data_received(b"x")
     assert await wire.read(in_(FAR)) == b"x"
+
+
+async def test_an_interruption_ends_nothing_but_a_read(wire: Wire) -> None:
+    for wait, end in (
+        (wire.flushed, wire.resume_writing),
+        (wire.closed, lambda: wire.connection_lost(None)),
+    ):
+        wire.pause_writing()
+        waiting = asyncio.create_task(wait(in_(FAR)))
+        await asyncio.sleep(0)
+        wire.interrupt()
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        end()
+        await waiting
 
 
 async def test_a_cancelled_wait_does_no_harm(wire: Wire) -> None:
@@ -151,7 +167,7 @@ async def test_a_cancelled_wait_does_no_harm(wire: Wire) -> None:
     wire.data_received(b"x")
     with pytest.raises(asyncio.CancelledError):
         await reading
-    wire.give_up()
+    wire.interrupt()
     assert await wire.read(in_(FAR)) == b"x"
 
 

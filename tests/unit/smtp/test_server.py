@@ -424,7 +424,7 @@ async def test_a_slot_comes_back_from_a_connection_that_is_cancelled_before_it_b
     counts = SharedCounts.alone()
     listener = await server.start(slots=Slots(Limits(), (), counts))
     task = asyncio.create_task(asyncio.sleep(60))
-    listener.entered(listener.connection(listener.slots.client(ClientAddress.parse("198.18.1.30"))), task)
+    listener.entered(listener.connection(None, listener.slots.client(ClientAddress.parse("198.18.1.30"))), task)
     assert counts.total(Tally.CONNECTIONS) == 1
     task.cancel()
     await asyncio.wait({task})
