@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -231,6 +235,51 @@ async def test_the_alert_of_a_dead_clamd_arrives_and_is_taken_back(monitored: Mo
     assert first["labels"]["severity"] == "critical"
     assert first["annotations"]["runbook_url"] == "docs/runbooks/MailguardScannerDown.md"
     assert "clamav does not answer" in first["annotations"]["summary"]
+
+
+async def test_causes_are_told_by_their_alerts(monitored: Monitored) -> None:
+    """Each is brought about for real; what is told of it is what the expression makes of the service's own metrics."""
+    service = monitored.service
+    (service.folder / "policy.yaml").write_text("mailguard_policy: 1\nrules: nonsense\n")
+    assert await asyncio.to_thread(_command, service, "reload") != 0
+    for _ in range(2):
+        await asyncio.to_thread(_kill_workers, service)
+    await _until_firing(monitored, "MailguardPolicyLoadFailed", "MailguardWorkersDie", "MailguardUnknownCodes")
+    await asyncio.to_thread(monitored.lab.exim().stop)
+    await _until_firing(monitored, "MailguardBackendDown", "MailguardNoBackend")
+
+
+def _command(service: Mailguard, *words: str) -> int:
+    command = [sys.executable, "-m", "mailguard", *words, "--config", str(service.configuration)]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
+
+
+def _workers(service: Mailguard) -> list[int]:
+    command = [sys.executable, "-m", "mailguard", "status", "--json", "--config", str(service.configuration)]
+    told = json.loads(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout)
+    return [each["pid"] for each in told["processes"] if (each["role"], each["state"]) == ("worker", "accepting")]
+
+
+def _kill_workers(service: Mailguard) -> None:
+    """Kill both, and wait until others serve in their place."""
+    before = set(_workers(service))
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    _until(lambda: len(now := _workers(service)) == len(before) and not before.intersection(now), "they are replaced")
+
+
+async def _until_firing(watched: Monitored, *names: str) -> None:
+    """Mail goes on meanwhile: some alerts look at rates."""
+
+    def firing() -> bool:
+        found = watched.prometheus.query('ALERTS{alertstate="firing"}')
+        return set(names) <= {each["metric"]["alertname"] for each in found}
+
+    async with asyncio.timeout(WAIT):
+        while not await asyncio.to_thread(firing):
+            await asyncio.gather(
+                *(_send(watched, f"198.18.2.{last}") for last in range(1, 8)), _send(watched, UNMATCHED)
+            )
 
 
 async def _sending_until(watched: Monitored, happened: object) -> None:
