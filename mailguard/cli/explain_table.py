@@ -205,7 +205,8 @@ def _verdict(each: Answered, console: Console) -> None:
     if each.fields:
         console.print(Text("Fields for the backend:", "bold"))
         for field in each.fields:
-            console.print(Padding(Text("\n".join(map(shown, field.splitlines()))), _INDENT))
+            for line in field.splitlines():
+                console.print(Text(f"  {shown(line)}"), soft_wrap=True)
 
 
 _BACKENDS: Final = "what the backend says; mailguard itself says nothing"

@@ -31,9 +31,9 @@ def terminal_width() -> int:
 
 def table(rules: list[Dependence], document: Document, width: int) -> str:
     """The rules in rows: where, what it does, what it rests on, what Received headers can do, what it may do."""
-    found = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0), show_edge=False)
-    for heading, share in (("rule", 4), ("rests on", 5), ("Received headers can", 3), ("it may", 4)):
-        found.add_column(heading, ratio=share, overflow="fold")
+    found = Table(box=None, pad_edge=False, padding=(0, _GAP, 1, 0), show_edge=False)
+    for heading, characters in zip(_SHARES, _widths(rules, width), strict=True):
+        found.add_column(heading, width=characters, overflow="fold")
     for rule in rules:
         where = document.told(rule.rule.path)
         named = f"{rule.rule.name}\n{where}, {rule.stage.name.lower()}: {rule.rule.action}"
@@ -44,6 +44,20 @@ def table(rules: list[Dependence], document: Document, width: int) -> str:
     with console.capture() as capture:
         console.print(found)
     return "\n".join(line.rstrip() for line in capture.get().rstrip().split("\n"))
+
+
+_SHARES: Final = {"rule": 4, "rests on": 5, "Received headers can": 3, "it may": 4}
+"""The columns, and how they share a row."""
+_GAP: Final = 2
+
+
+def _widths(rules: list[Dependence], width: int) -> list[int]:
+    """Of the columns, so that no name of a fact is broken: the others share what is left."""
+    room, names = width - _GAP * (len(_SHARES) - 1), [len(basis.fact) for rule in rules for basis in rule.bases]
+    of_names = max(room * _SHARES["rests on"] // sum(_SHARES.values()), min(max(names, default=0) + 1, room // 2))
+    others = sum(_SHARES.values()) - _SHARES["rests on"]
+    shares = {heading: (room - of_names) * share // others for heading, share in _SHARES.items()}
+    return list((shares | {"rests on": of_names}).values())
 
 
 def _based(rule: Dependence) -> list[str]:

@@ -33,6 +33,7 @@ from mailguard.spool import Folder, Spool, SpoolFull, SpoolLost
 
 DAY: Final = 86400.0
 _START: Final = "is clamd running, and may this user use its socket? `systemctl status clamav-daemon`"
+_WHOLE: Final = "something answers PING there: is it clamd, and not overloaded? `systemctl status clamav-daemon`"
 _FRESHEN: Final = "`systemctl status clamav-freshclam` tells why no new ones come"
 _LIMITS: Final = "raise MaxFileSize, MaxScanSize and StreamMaxLength in clamd.conf, or lower `limits.max_message_size`"
 _QUESTIONS: Final = 4
@@ -66,11 +67,11 @@ async def _report(patient: Patient, address: str, notes: Notes) -> None:
     try:
         report = await Aside("pyclamd").run(lambda: probe(address, seconds), seconds * _QUESTIONS)
     except ScannerDown as error:
-        notes.failed("pyclamd", f"PING, VERSION and STATS fail: {error}", _START)
+        notes.failed("pyclamd", f"PING, VERSION and STATS fail: {error}", _WHOLE)
         return
     except TimeoutError:
         told = f"PING, VERSION and STATS are not answered in {seconds * _QUESTIONS:g} s"
-        notes.failed("pyclamd", told, _START)
+        notes.failed("pyclamd", told, _WHOLE)
         return
     queue = re.search(r"^QUEUE: (\d+) items", report.stats, re.MULTILINE)
     waiting = int(queue[1]) if queue else 0

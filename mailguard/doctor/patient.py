@@ -29,6 +29,7 @@ class Patient:
         path: the settings' file; ``settings``: what it says, paths made absolute.
         problems: what this machine has against the settings.
         policy: None where it cannot be loaded; ``policy_problems`` say why.
+        read: what the policy was read from, besides its own file: what it is (part, list, key, cases), and its place.
         fits: connections for which so many file descriptors are enough.
         now: seconds since the epoch; ``monotonic``: seconds of any origin.
         clock: how the machine's clock stands.
@@ -40,6 +41,7 @@ class Patient:
     problems: tuple[Problem, ...] = ()
     policy: CompiledPolicy | None = None
     policy_problems: tuple[Problem, ...] = ()
+    read: tuple[tuple[str, str], ...] = ()
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     clock: Callable[[], ClockState] = clock_state
@@ -71,7 +73,7 @@ def admit(
     here = tuple(problems_here(document, written))
     settings = absolute(written, path.parent.absolute())
     try:
-        policy = draft_for(settings).policy
+        found = draft_for(settings)
     except Problems as error:
         return Patient(path, settings, fits, here, None, tuple(error.problems), clock=clock)
-    return Patient(path, settings, fits, here, policy, clock=clock)
+    return Patient(path, settings, fits, here, found.policy, read=found.read, clock=clock)

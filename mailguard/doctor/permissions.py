@@ -45,7 +45,9 @@ def examine(patient: Patient, notes: Notes) -> None:
 
 def _as_user(user: str, patient: Patient, notes: Notes) -> None:
     """What ``user``, whom root becomes to serve mail, may do."""
-    wanted = {path: os.R_OK for path in (*_obeyed(patient), *secrets(patient).values()) if path.exists()}
+    files = (*_obeyed(patient), *secrets(patient).values(), *_read(patient, "key"))
+    wanted = {path: os.R_OK for path in files if path.exists()}
+    wanted |= {path: os.R_OK | os.W_OK for path in _sockets(patient) if path.exists()}
     for folder in (patient.settings.spool_dir, patient.settings.journal.directory):
         if folder is not None:
             wanted[folder if folder.exists() else folder.parent] = os.R_OK | os.W_OK | os.X_OK
@@ -55,10 +57,12 @@ def _as_user(user: str, patient: Patient, notes: Notes) -> None:
         notes.failed("user", str(error), f"make the user, as in `adduser --system --group {user}`, or change `user`")
         return
     for path in refused:
-        what = "write" if wanted[path] & os.W_OK else "read"
-        notes.failed(
-            str(path), f"the user {user} may not {what} it", "let him: chgrp, chmod g+r, or chown for a folder"
-        )
+        if path.is_socket():
+            told, remedy = f"the user {user} may not use this socket", f"put him into its group: `stat -c %G {path}`"
+        else:
+            what = "write" if wanted[path] & os.W_OK else "read"
+            told, remedy = f"the user {user} may not {what} it", "let him: chgrp, chmod g+r, or chown for a folder"
+        notes.failed(str(path), told, remedy)
     if not refused:
         notes.ok("user", f"{user} may read and write what the service must")
 
@@ -71,9 +75,20 @@ def _obeyed(patient: Patient) -> Iterator[Path]:
         files += [*parts_beside(policy), *cases_beside(policy)]
     except Problems:  # told of by the part `policy`
         yield policy.parent
-    for file in files:
+    for file in (*files, *_read(patient, "list")):
         yield file
         yield file.parent
+
+
+def _read(patient: Patient, wanted: str) -> list[Path]:
+    """The lists or keys that the policy includes."""
+    return [Path(place) for what, place in patient.read if what == wanted and not place.startswith("$")]
+
+
+def _sockets(patient: Patient) -> list[Path]:
+    """Of scanners on this machine; where they are down there is none."""
+    addresses = (patient.settings.clamav.address, patient.settings.spamassassin.address)
+    return [Path(address.removeprefix("unix:")) for address in addresses if address and address.startswith("unix:")]
 
 
 def _writable(path: Path, notes: Notes) -> None:

@@ -63,6 +63,11 @@ class AddressList:
     parents: set[str] = field(default_factory=set)
     mailboxes: set[str] = field(default_factory=set)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in it."""
+        return not (self.networks or self.domains or self.parents or self.mailboxes)
+
     def has_address(self, address: IPv4Address | IPv6Address) -> bool:
         """Whether ``address`` is in one of the networks."""
         bits, mine, number = address.max_prefixlen, address.version, int(address)
@@ -176,7 +181,7 @@ def from_text(text: Text) -> tuple[AddressList, list[Problem]]:
     """The list in a file, one entry a line, and the lines that are none; after :data:`MAX_PROBLEMS` it stops."""
     result = AddressList()
     problems: list[Problem] = []
-    for number, line in enumerate(text.text.split("\n"), 1):
+    for number, line in enumerate(text.lines, 1):
         entry = (_COMMENT.sub("", line) if "#" in line else line).strip()
         if not entry:
             continue

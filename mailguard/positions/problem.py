@@ -118,12 +118,15 @@ class Text:
 
     def line(self, number: int) -> str:
         """Line ``number``, from 1; empty past the end."""
-        return self._lines[number - 1].rstrip("\r") if 0 < number <= len(self._lines) else ""
+        return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
     @cached_property
-    def _lines(self) -> list[str]:
-        """Split once, at the first problem: a file may have as many problems as lines."""
-        return self.text.split("\n")
+    def lines(self) -> list[str]:
+        """All lines, which end as YAML has it (1.2.2, 5.4): LF, CR LF, or CR alone.
+
+        Split once, at the first problem: a file may have as many problems as lines.
+        """
+        return self.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
     def problem(
         self, line: int, column: int, message: str, hint: str = "", *, width: int = 1, path: tuple[str, ...] = ()

@@ -253,15 +253,22 @@ def probe(address: str, timeout: float) -> ClamdReport:
     Raises:
         ScannerDown: clamd is not there, or gives no sensible reply.
     """
+    client = None
     try:
         client = _pyclamd_client(address, timeout / _RECEIVE_TRIES)
         client.ping()
         version = client.version()
         stats = client.stats()
         found = client.scan_stream(client.EICAR()) or {}
-    except (OSError, ValueError, IndexError, AttributeError, TypeError) as error:
-        # OSError: its ConnectionError; the others: what its parser raises on a reply that it does not know.
+    except OSError as error:  # its ConnectionError, too
         raise ScannerDown(f"{type(error).__name__}: {error}") from error
+    except (ValueError, IndexError, AttributeError, TypeError) as error:  # by its parser
+        raise ScannerDown(f"what it says is no answer of clamd's ({type(error).__name__}: {error})") from error
+    finally:
+        if (left_open := getattr(client, "clamd_socket", None)) is not None:  # by what its parser raised
+            left_open.close()
+    if not str(version).startswith("ClamAV "):  # pyclamd makes a text of octets that are no UTF-8, too
+        raise ScannerDown(f"what it says to VERSION is no answer of clamd's: {version!r}")
     status, name = found.get("stream", ("", ""))
     return ClamdReport(str(version), name if status == "FOUND" else "", str(stats).strip())
 

@@ -100,11 +100,11 @@ def _supervise(
         return wanted.model_copy(update={"limits": wanted.limits.model_copy(update=limit)})
 
     supervisor = Supervisor(configuration, settings, given, resources, reactor, notifier)
+    supervisor.load()  # first, for all others wait for what it loads
     supervisor.hatch()
     begun = False
     try:
         with Control(folder, group, supervisor, reactor):
-            supervisor.load()
             begun = True
             status = supervisor.run()
     except StartFailed as failed:

@@ -124,7 +124,7 @@ class Supervisor:
         self._start_admin()
 
     def load(self) -> None:
-        """Load the policy that the first processes are to :meth:`begin` with, beside their start."""
+        """Begin to load the policy that the first processes are to :meth:`begin` with, beside their start."""
         left = self._began + self.settings.processes.start_timeout - self.reactor.clock()
         self._first = FirstLoad(self.reactor, self.configuration, self.settings, left, self.begin, self.crew.fail)
 
@@ -154,6 +154,8 @@ class Supervisor:
     def abandon(self) -> None:
         """End all children now: the start failed before clients were served."""
         self._phase = "ended"
+        if self._first is not None:
+            self._first.abandon()
         for child in list(self._children):
             child.kill("the start failed")
         for child in list(self._children):

@@ -57,6 +57,13 @@ REPLAY = ("replay", "--policy", str(POLICY), *SINCE)
 LISTS = ("lists", "--policy", str(POLICY), *SINCE)
 LONG = (EVERYTHING, REPLAY, LISTS, (*REPLAY, "--processes", "1"))
 """What takes minutes, and is asked once."""
+LISTS_ASKED = {
+    "zen": ("zen.spamhaus.org", ["127.0.0.4"], 0.6),
+    "spamcop": ("bl.spamcop.net", ["127.0.0.2"], 0.4),
+    "dnswl": ("list.dnswl.org", ["127.0.5.1"], 0.05),
+}
+"""Zone, answer and share of listed clients, of each list of policies/default.yaml."""
+ZONES = {name: zone for name, (zone, _, _) in LISTS_ASKED.items()}
 SPAM_RULES = [f"RULE_NUMBER_{number}" for number in range(200)]
 
 
@@ -92,7 +99,11 @@ def _any(chance: random.Random, at: datetime) -> Record:
             "own_relay": False,
             "early_talker": {"unknown": "not asked", "cause": "down"},
             "reverse": {"name": f"host-{client}.provider.example", "confirmed": bool(client % 3)},
-            "dnsbl": {"zen": ["127.0.0.4"], "spamcop": ["127.0.0.2"], "dnswl": []},
+            "dnsbl": {
+                name: codes if chance.random() < share else [] for name, (_, codes, share) in LISTS_ASKED.items()
+            },
+            "zones": ZONES,
+            "dnsbl_seconds": {name: round(chance.expovariate(50), 3) for name in LISTS_ASKED},
         },
         "helo": {"name": f"host-{client}.provider.example", "is_address": False, "resolves": True},
         "tls": None,

@@ -1,4 +1,4 @@
-"""What is declared and nothing asks for: lists, profiles and their constants, DNSBLs, weights.
+"""What is declared and nothing asks for: lists, profiles and their constants, DNSBLs, weights; and lists of nothing.
 
 A DNSBL is asked for by `dnsbl.score` and `client.score` where one of its answers weighs anything, by `dnsbl.listed_by`
 and `dnsbl.help` where one weighs more than 0, and by name: `'NAME/LABEL' in dnsbl.labels`, `'ZONE' in dnsbl.zones`.
@@ -32,6 +32,9 @@ def _lists(subject: Subject, nodes: list[object]) -> Iterator[Finding]:
     for name, entries in subject.lists.items():
         if id(entries) not in used:
             message, hint = f"no rule looks into the list `{name}`", f"ask for it: client.ip in lists.{name}"
+            yield subject.of_key(Kind.UNUSED, ("lists", name), message, hint)
+        elif entries.is_empty:
+            message, hint = f"nothing stands in the list `{name}`: whoever looks into it finds nobody", "fill it"
             yield subject.of_key(Kind.UNUSED, ("lists", name), message, hint)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import socket
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -22,7 +26,7 @@ from typer.testing import CliRunner
 
 from mailguard.cli import app, doctor_report
 from mailguard.config import Settings
-from mailguard.doctor import clamav, clock, lists, resolver, tls
+from mailguard.doctor import clamav, clock, lists, permissions, resolver, tls
 from mailguard.doctor.clamav import made_at
 from mailguard.doctor.examination import beside, each, examination
 from mailguard.doctor.kernel_clock import ClockState, clock_state
@@ -392,3 +396,100 @@ def test_a_part_that_there_is_none_of() -> None:
 def test_each_part_has_a_name_of_its_own_and_says_what_it_looks_at() -> None:
     assert len({part.name for part in PARTS}) == len(PARTS)
     assert all(part.help for part in PARTS)
+
+
+# -- what a stranger in clamd's place says
+
+
+def _speaks(replies: dict[bytes, bytes]) -> tuple[socket.socket, str]:
+    """A server that answers each command as ``replies`` have it, a connection each."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the test is over
+            while True:
+                connection, _ = listening.accept()
+                with connection:
+                    asked = connection.recv(4096)
+                    connection.sendall(next((said for name, said in replies.items() if name in asked), b""))
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listening, f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+WELL = {
+    b"PING": b"PONG\n",
+    b"VERSION": b"ClamAV 1.0.7/27000/Sat Nov 21 10:00:00 2026\n",
+    b"STATS": b"QUEUE: 0 items\nEND\n",
+    b"INSTREAM": b"stream: Eicar-Signature FOUND\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (b"VERSION", b"ClamAV \xff\xfe\n"),
+        (b"VERSION", b"\xff\n"),
+        (b"VERSION", b"\n"),
+        (b"VERSION", b"220 mail.example.com ESMTP\r\n"),
+        (b"INSTREAM", b"\xff\xfe\n"),
+        (b"INSTREAM", b"nonsense\n"),
+        (b"PING", b"\xff\n"),
+    ],
+)
+async def test_what_is_no_answer_of_clamd_is_one_clear_row(command: bytes, said: bytes) -> None:
+    listening, address = _speaks(WELL | {command: said})
+    with listening:
+        notes = Notes("clamav")
+        await clamav._report(patient(clamav={"timeout": 8}), address, notes)
+    [told] = notes.findings
+    assert (told.status, told.about) == (Status.FAILED, "pyclamd")
+    assert "VERSION" in told.told
+    assert "is it clamd" in told.remedy
+
+
+async def test_a_clamd_that_answers_well_is_well() -> None:
+    listening, address = _speaks(WELL)
+    with listening:
+        notes = Notes("clamav")
+        await clamav._report(patient(clamav={"timeout": 8}), address, notes)
+    assert notes.findings[0].told == "ClamAV 1.0.7, 0 in its queue"
+
+
+# -- what the user who serves may not read
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask for another user")
+def test_lists_keys_and_sockets_that_the_user_may_not_use_are_told() -> None:
+    with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as scanner:
+        folder = Path(name)
+        folder.chmod(0o755)
+        scanner.bind(str(folder / "clamd"))
+        (folder / "clamd").chmod(0o600)
+        for file in ("mailguard.yaml", "policy.yaml", "open.txt", "closed.txt", "list.key"):
+            (folder / file).write_text("")
+            (folder / file).chmod(0o644)
+        for file in ("closed.txt", "list.key"):
+            (folder / file).chmod(0o600)
+        notes = Notes("permissions")
+        read = tuple(("list", str(folder / file)) for file in ("open.txt", "closed.txt"))
+        examined = patient(
+            user="nobody",
+            policy=str(folder / "policy.yaml"),
+            spool_dir="/tmp",
+            clamav={"address": f"unix:{folder}/clamd"},
+        )
+        permissions.examine(
+            replace(
+                examined,
+                path=folder / "mailguard.yaml",
+                read=(*read, ("key", str(folder / "list.key")), ("key", "$LIST_KEY")),
+            ),
+            notes,
+        )
+        failed = {Path(each.about).name: each.told for each in notes.findings if each.status is Status.FAILED}
+        assert failed == {
+            "clamd": "the user nobody may not use this socket",
+            "closed.txt": "the user nobody may not read it",
+            "list.key": "the user nobody may not read it",
+        }

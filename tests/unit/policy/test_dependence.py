@@ -151,6 +151,15 @@ class TestTheCommand:
         assert "make it false" in row
         assert len(rows) == 2 + 12
 
+    def test_in_a_narrow_terminal_no_name_of_a_fact_is_broken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setenv("COLUMNS", "80")
+        shown = check("--provenance")
+        for rule in json.loads(check("--provenance", "--json"))["rules"]:
+            for fact in rule["facts"]:
+                assert fact["name"] in shown
+        assert max(map(len, shown.split("\n\n", 1)[1].splitlines())) <= 80
+
     def test_objects(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(ROOT)
         found = json.loads(check("--provenance", "--json"))

@@ -143,16 +143,9 @@ def test_tag_directives_are_not_read() -> None:
 
 
 def test_a_text_is_split_once_however_many_problems_it_has() -> None:
-    class Counted(str):
-        splits = 0
-
-        def split(self, *arguments: Any) -> list[str]:
-            type(self).splits += 1
-            return super().split(*arguments)
-
-    text = Text("f", Counted("a\r\nb\n"))
+    text = Text("f", "a\r\nb\n")
     assert [text.line(number) for number in range(5)] == ["", "a", "b", "", ""]
-    assert Counted.splits == 1
+    assert text.lines is text.lines
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n...\n---\na: 1\n", "a: 1\n---\nb: 2\n", "a: \x07\n"])
@@ -373,3 +366,14 @@ def test_a_terminal_is_told_nothing_that_it_would_obey() -> None:
         "    hint: \\x9b",
     ]
     assert problem.in_one_line.isprintable()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=repr)
+def test_a_mistake_is_shown_with_its_line_however_lines_end(end: str) -> None:
+    text = Text("f", end.join(("a: 1", "b: {", "  c: 2", "d: [1, 2")))
+    with pytest.raises(Problems) as error:
+        parse(text)
+    first = error.value.problems[0]
+    assert first.source_line == ("a: 1", "b: {", "  c: 2", "d: [1, 2")[first.line - 1]
+    assert "\r" not in str(first)
+    assert text.lines == ["a: 1", "b: {", "  c: 2", "d: [1, 2"]

@@ -33,6 +33,11 @@ class TestUnused:
         used = LISTS.replace("in lists.friends", "in lists.friends and sender.domain not in lists.foes")
         assert told(used, Kind.UNUSED) == []
 
+    def test_an_address_list_in_which_nothing_stands(self) -> None:
+        used = LISTS.replace("in lists.friends", "in lists.friends and sender.domain not in lists.foes")
+        empty = used.replace("foes: [198.18.7.7]", "foes: []")
+        assert told(empty, Kind.UNUSED) == ["3: nothing stands in the list `foes`: whoever looks into it finds nobody"]
+
     def test_a_profile_and_a_constant(self) -> None:
         assert told(PROFILES, Kind.UNUSED) == [
             "2: no rule asks for the constant `other`",
