@@ -213,8 +213,16 @@ MUTANTS: tuple[Mutant, ...] = (
         NO_LOSS,
         "a-full-disk-for-the-log-defers-what-was-delivered",
         "mailguard/log.py",
-        "except (OSError, ValueError):",
-        "except KeyError:",
+        "except (OSError, ValueError):  # a full disk",
+        "except KeyError:  # a full disk",
+        ("tests/unit/test_log.py",),
+    ),
+    Mutant(
+        NO_LOSS,
+        "a-log-without-a-reader-defers-what-was-delivered",
+        "mailguard/log.py",
+        "except OSError:  # a full disk, a pipe without a reader",
+        "except KeyError:  # a full disk, a pipe without a reader",
         ("tests/unit/test_log.py",),
     ),
 )
