@@ -30,7 +30,7 @@ class Guest:
     """
 
     def __init__(self, folder: Path, drives: list[str], accelerator: str) -> None:
-        self.machine = Machine(folder, "guest", drives, CARDS, accelerator=accelerator, processors=2)
+        self.machine = Machine(folder, "guest", drives, CARDS, accelerator=accelerator)
         self.mails = folder / "mails"
         self.mails.touch()
         script = str(ROOT / "tests/packaging/backend.py")

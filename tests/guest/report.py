@@ -19,7 +19,7 @@ _HEAD = """\
 Written by `sh tests/in_namespace.sh .venv/bin/python -m tests.guest --write`; `make test-guest` does the same and only
 prints it. A run ends at the first thing that is not as it must be.
 
-* {date}, mailguard {version}, the image of `make guest`, QEMU without KVM ({accelerator}), two processors
+* {date}, mailguard {version}, the image of `make guest`, QEMU without KVM ({accelerator}), one processor each
 * {machine}, load average {load:.0f}: what takes minutes here takes seconds by KVM. The order of steps is what lasts
 
 """

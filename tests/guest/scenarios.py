@@ -1,12 +1,14 @@
 """What is tried, step by step: each says what was seen and how long it took, or ends the run.
 
-``alone``: the image boots, serves, is walled in, knows the time, survives a hang and shuts down. ``moved``: its disk is
-on DRBD; the host that runs it dies, the other is promoted and boots it; the first comes back; then a planned move.
-``split``: both hosts write without each other, and are mended as ``docs/cluster/storage.md`` says.
+``defined``: libvirt takes the domain. ``split``: both hosts write without each other, and are mended as
+``docs/cluster/storage.md`` says. ``alone``: the image boots, serves, is walled in, knows the time, survives a hang and
+shuts down. ``moved``: its disk is on DRBD; the host that runs it dies, the other is promoted and boots it; the first
+comes back; then a planned move.
 """
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +18,10 @@ from typing import Final
 
 from mailguard.lab.process import LabError, wait_until
 from tests.guest.guest import Guest, flat, greeting, healthy, overlay, silent
-from tests.guest.layout import ADDRESS, ADMIN, BOOTED_WITHIN, CLIENT, IMAGE, MONITOR
+from tests.guest.layout import ADDRESS, ADMIN, ANSWERS_WITHIN, BOOTED_WITHIN, CLIENT, GUEST, IMAGE, MONITOR
 from tests.guest.seed import EICAR, make
 from tests.guest.storage import Hosts
+from tests.ha.layout import ROOT
 
 _GROWN = "5G"
 _SETTLED_WITHIN = 600.0
@@ -53,6 +56,27 @@ def require(condition: bool, what: str) -> None:
     """
     if not condition:
         raise LabError(what)
+
+
+# --- libvirt --------------------------------------------------------------------------------------------------------
+
+
+def defined(run: Run) -> None:
+    """A real libvirtd takes the domain, and would start what the page says."""
+    with run.step("libvirtd defines `domain.xml`") as seen:
+        command = ["sh", str(ROOT / "tests/guest/libvirtd.sh"), str(GUEST / "domain.xml")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWERS_WITHIN)
+        require(done.returncode == 0, done.stdout + done.stderr)
+        wanted = (
+            "i6300esb",
+            "-watchdog-action reset",
+            "/dev/drbd0",
+            '"direct":true',
+            "org.qemu.guest_agent.0",
+            "virtio-rng",
+        )
+        require(all(word in done.stdout for word in wanted), done.stdout)
+        seen.append(", ".join(done.stdout.splitlines()[:2]).replace("Running ", ""))
 
 
 # --- the guest alone ------------------------------------------------------------------------------------------------
@@ -306,5 +330,10 @@ def _mended(run: Run, hosts: Hosts) -> None:
         seen.append("both have what mx1 wrote")
 
 
-SCENARIOS: Final[dict[str, Callable[[Run], None]]] = {"split": split, "alone": alone, "moved": moved}
+SCENARIOS: Final[dict[str, Callable[[Run], None]]] = {
+    "defined": defined,
+    "split": split,
+    "alone": alone,
+    "moved": moved,
+}
 """By name, in their order: ``moved`` goes on with the disk that ``alone`` booted."""

@@ -16,6 +16,8 @@ from tests.ha.layout import ROOT
 
 EICAR: Final = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 _SETTINGS = "/etc/mailguard/mailguard.yaml"
+_EMULATED = "[Service]\nTimeoutStartSec=infinity\nWatchdogSec=0\n"
+"""An emulated processor on a busy machine is slower than the unit's patience; the run has a bound of its own."""
 _WITHOUT_FRESHCLAM = "[Unit]\nConditionPathExistsGlob=\n"
 
 
@@ -31,6 +33,7 @@ def make(folder: Path) -> Path:
         _SETTINGS: yaml.safe_dump(settings),
         "/etc/mailguard/policy.yaml": (ROOT / "policies/observe.yaml").read_text(),
         "/etc/unbound/unbound.conf.d/no-internet.conf": 'server:\n  local-zone: "." static\n',
+        "/etc/systemd/system/mailguard.service.d/emulated.conf": _EMULATED,
         "/var/lib/clamav/test.ndb": f"Eicar-Test-Signature:0:*:{EICAR.encode().hex()}\n",
         "/etc/systemd/system/clamav-daemon.service.d/test.conf": _WITHOUT_FRESHCLAM,
         "/etc/systemd/system/clamav-daemon.socket.d/test.conf": _WITHOUT_FRESHCLAM,

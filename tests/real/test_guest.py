@@ -243,7 +243,7 @@ def test_a_seed_is_a_volume_for_cloud_init(tmp_path: Path) -> None:
         assert out.read_text() == (GUEST / "seed" / name).read_text()
 
 
-@pytest.mark.parametrize("name", ["build.sh", "seed.sh", "parts.sh", "node-init", "fence-peer"])
+@pytest.mark.parametrize("name", ["build.sh", "seed.sh", "parts.sh", "libvirtd.sh", "node-init", "fence-peer"])
 def test_shellcheck_finds_nothing(name: str) -> None:
     (script,) = (path for folder in (GUEST, ROOT / "tests/guest") for path in folder.glob(name))
     said("shellcheck", "--shell=sh", script)
