@@ -41,6 +41,7 @@ MAX_RELAYS: Final = 4
 """Networks of ``own_relays`` that are asked about, each by its first address."""
 GTUBE_POINTS: Final = 999
 _START: Final = "is spamd running, and may this host ask it? `systemctl status spamd`"
+_WHOLE: Final = "something answers PING there: is it spamd, and not overloaded? `systemctl status spamd`"
 _INSTALL: Final = (
     "copy deploy/spamassassin/mailguard.cf to /etc/spamassassin/ and restart spamd: see spamassassin-taint.md"
 )
@@ -85,18 +86,23 @@ async def _gtube(patient: Patient, client: Spamassassin, notes: Notes) -> None:
             told = f"has {score:g} points, not a thousand"
             notes.failed("GTUBE", told, "has spamd its rules? `spamassassin --lint`, `sa-update`")
         case Unknown(why):
-            notes.failed("GTUBE", f"no answer: {why}", _START)
+            notes.failed("GTUBE", f"no answer: {why}", _WHOLE)
 
 
 async def _output(patient: Patient, address: str, clients: list[ClientAddress]) -> Output | None:
     """What spamd shows of a message that came through ``clients``; None where mailguard.cf is not in force.
 
     Raises:
-        ScannerDown: it is not there.
+        ScannerDown: it is not there, or has not answered within ``spamassassin.timeout``.
         BadReply: what it says is no answer.
     """
+    settings = patient.settings.spamassassin
     message = letters.relayed(_now(patient), patient.settings.hostname, clients)
-    scored = await ask(address, "HEADERS", message, patient.settings.spamassassin.user)
+    try:
+        async with asyncio.timeout(settings.timeout):
+            scored = await ask(address, "HEADERS", message, settings.user)
+    except TimeoutError:
+        raise ScannerDown(f"nothing whole within `spamassassin.timeout`, {settings.timeout:g} s") from None
     return from_headers(scored.body)
 
 
@@ -106,7 +112,7 @@ async def _settings_and_rules(
     try:
         output = await _output(patient, address, [STRANGERS[0]])
     except (ScannerDown, BadReply) as error:
-        notes.failed("mailguard.cf", f"no answer: {error}", _START)
+        notes.failed("mailguard.cf", f"no answer: {error}", _WHOLE)
         return
     if output is None:
         told = "is not in force: points are rounded, and rules about the client are trusted by nobody"
@@ -171,7 +177,7 @@ async def _last_external(
     try:
         output = await _output(patient, address, clients)
     except (ScannerDown, BadReply) as error:
-        notes.failed(about, f"no answer: {error}", _START)
+        notes.failed(about, f"no answer: {error}", _WHOLE)
         return None
     if output is None:
         notes.skipped(about, "cannot be seen without mailguard.cf")

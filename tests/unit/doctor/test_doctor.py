@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 
 from mailguard.cli import app, doctor_report
 from mailguard.config import Settings
-from mailguard.doctor import clamav, clock, lists, permissions, resolver, tls
+from mailguard.doctor import clamav, clock, lists, permissions, resolver, spamassassin, tls
 from mailguard.doctor.clamav import made_at
 from mailguard.doctor.examination import beside, each, examination
 from mailguard.doctor.kernel_clock import ClockState, clock_state
@@ -411,6 +411,8 @@ def _speaks(replies: dict[bytes, bytes]) -> tuple[socket.socket, str]:
                 connection, _ = listening.accept()
                 with connection:
                     asked = connection.recv(4096)
+                    while b"INSTREAM" in asked and not asked.endswith(bytes(4)):  # a piece of no length is the last
+                        asked += connection.recv(4096)
                     connection.sendall(next((said for name, said in replies.items() if name in asked), b""))
 
     threading.Thread(target=serve, daemon=True).start()
@@ -441,7 +443,7 @@ async def test_what_is_no_answer_of_clamd_is_one_clear_row(command: bytes, said:
     listening, address = _speaks(WELL | {command: said})
     with listening:
         notes = Notes("clamav")
-        await clamav._report(patient(clamav={"timeout": 8}), address, notes)
+        await clamav._report(patient(clamav={"timeout": 30}), address, notes)
     [told] = notes.findings
     assert (told.status, told.about) == (Status.FAILED, "pyclamd")
     assert "VERSION" in told.told
@@ -452,8 +454,70 @@ async def test_a_clamd_that_answers_well_is_well() -> None:
     listening, address = _speaks(WELL)
     with listening:
         notes = Notes("clamav")
-        await clamav._report(patient(clamav={"timeout": 8}), address, notes)
+        await clamav._report(patient(clamav={"timeout": 30}), address, notes)
     assert notes.findings[0].told == "ClamAV 1.0.7, 0 in its queue"
+
+
+# -- a spamd whose answers never end, a resolver that is dead
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.02], ids=["in a flood", "in drops"])
+async def test_a_spamd_whose_answers_never_end_is_told_of(pause: float) -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
+            if b"PING" in await reader.readline():
+                writer.write(b"SPAMD/1.5 0 PONG\r\n")
+                return
+            writer.write(b"SPAMD/1.1 0 EX_OK\r\n")
+            while True:
+                writer.write(b"X: y\r\n" * (1 if pause else 5000))
+                await writer.drain()
+                await asyncio.sleep(pause)
+
+    notes = Notes("spamassassin")
+    async with await asyncio.start_server(endless, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        bounds = {"address": f"127.0.0.1:{port}", "timeout": 1.0}
+        await spamassassin.examine(patient(spamassassin=bounds), notes)
+    assert [each.about for each in notes.findings] == [
+        "GTUBE",
+        "mailguard.cf",
+        *(f"trust in {stranger}" for stranger in spamassassin.STRANGERS),
+    ]
+    for found in notes.findings:
+        assert found.status is Status.FAILED
+        assert found.told.startswith("no answer: ")
+        assert "is it spamd, and not overloaded?" in found.remedy
+
+
+async def test_a_dead_resolver_is_told_of() -> None:
+    notes = Notes("resolver")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dead:
+        dead.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{dead.getsockname()[1]}"
+        await resolver.examine(patient(dns={"servers": [address], "timeout": 0.5}, doctor={"timeout": 5}), notes)
+    assert [(each.status, each.about) for each in notes.findings] == [(Status.FAILED, address)]
+    assert "does not answer" in notes.findings[0].told
+    assert "`dns.servers`" in notes.findings[0].remedy
+
+
+# -- a certificate that is not what it should be
+
+
+def test_a_certificate_of_another_key_or_of_yesterday_is_told_of(tmp_path: Path) -> None:
+    ours, other = (certificates.make(tmp_path, name) for name in ("mx.example.com", "other.example"))
+    notes = Notes("tls")
+    tls.examine(patient(tls={"certificate": str(ours.certificate), "key": str(other.key)}), notes)
+    [told] = notes.findings
+    assert (told.status, told.about) == (Status.FAILED, "tls.key")
+    assert "certificate" in told.told
+    assert told.remedy
+    certificates.run_out(ours)
+    notes = Notes("tls")
+    tls.examine(patient(tls=ours.settings), notes)
+    [told] = [each for each in notes.findings if each.about == "time"]
+    assert told.status is Status.FAILED
+    assert "mailguard reload" in told.remedy
 
 
 # -- what the user who serves may not read
