@@ -4,7 +4,7 @@
 matter of attributes; the loop's timer is touched when none runs or the one that runs would be late. Where it falls due
 and the alarm was put off meanwhile it is set again, for the rest.
 
-Units: seconds of the running loop's clock (``loop.time()``). It never rings early.
+Units: seconds of the loop's clock (``loop.time()``). It never rings early.
 """
 
 from __future__ import annotations
@@ -17,16 +17,12 @@ _NEVER: Final = float("inf")
 
 
 class Alarm:
-    """One alarm; :meth:`close` it, or it is held until its timer falls due.
+    """One alarm of ``loop``; :meth:`close` it, or it is held until its timer falls due."""
 
-    Attributes:
-        loop: the loop that was running when it was made, whose clock it goes by.
-    """
+    __slots__ = ("__weakref__", "_deadline", "_due", "_loop", "_ring", "_timer")
 
-    __slots__ = ("__weakref__", "_deadline", "_due", "_ring", "_timer", "loop")
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         self._due = _NEVER
         self._deadline = _NEVER
@@ -55,13 +51,13 @@ class Alarm:
         if self._timer is not None:
             self._timer.cancel()
         self._due = due
-        self._timer = self.loop.call_at(due, self._fall_due)
+        self._timer = self._loop.call_at(due, self._fall_due)
 
     def _fall_due(self) -> None:
         self._timer, self._due = None, _NEVER
         if self._ring is None:
             return
-        if self.loop.time() < self._deadline:
+        if self._loop.time() < self._deadline:
             self._start(self._deadline)
         else:
             ring, self._ring = self._ring, None

@@ -40,8 +40,9 @@ class StreamTimeout(StreamError):
 class _Wire(asyncio.Protocol):
     """What has come, and how the connection stands; wakes the one task that waits."""
 
-    def __init__(self) -> None:
-        self.alarm = Alarm()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.alarm = Alarm(loop)
         self.kernel = select.poll()
         self.buffer = b""
         self.ended = ""
@@ -119,24 +120,22 @@ class _Wire(asyncio.Protocol):
         if not self._reading and not self.ended:
             self._reading = True
             self.transport.resume_reading()
-        alarm = self.alarm
-        self._waiter = waiter = alarm.loop.create_future()
-        alarm.set(deadline, self._too_late)
+        self._waiter = waiter = self.loop.create_future()
+        self.alarm.set(deadline, self._too_late)
         try:
             if not await waiter:
                 raise StreamTimeout("no answer in time")
         finally:
             self._waiter = None
-            alarm.clear()
 
 
 async def _open(address: str) -> _Wire:
     loop = asyncio.get_running_loop()
     if address.startswith("unix:"):
-        _, wire = await loop.create_unix_connection(_Wire, address.removeprefix("unix:"))
+        _, wire = await loop.create_unix_connection(lambda: _Wire(loop), address.removeprefix("unix:"))
         return wire
     host, _, port = address.rpartition(":")
-    _, wire = await loop.create_connection(_Wire, host.strip("[]"), int(port))
+    _, wire = await loop.create_connection(lambda: _Wire(loop), host.strip("[]"), int(port))
     return wire
 
 
@@ -144,14 +143,14 @@ class Stream:
     """One connection that we opened; made by :meth:`connect`.
 
     Attributes:
-        alarm: rings while nobody waits on this stream, if its user sets it; every wait here clears it.
+        alarm: rings while nobody waits on this stream, if its user sets it; every wait here sets it anew.
         time: the clock of deadlines.
     """
 
     def __init__(self, wire: _Wire) -> None:
         self._wire = wire
         self.alarm = wire.alarm
-        self.time = wire.alarm.loop.time
+        self.time = wire.loop.time
 
     @classmethod
     async def connect(cls, address: str, deadline: float) -> Stream:

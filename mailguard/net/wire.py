@@ -2,8 +2,7 @@
 
 asyncio's streams have a coroutine, a future and a timer for each read and each write. Here nothing is made where octets
 are there already or the kernel takes them at once; where there is something to wait for, that is one future. There is
-one timer a connection, set for the first bound and moved only when it fires, or when a nearer bound is set: most bounds
-are later than the one before, and nothing ever comes of them.
+one alarm a connection (``net.alarm``).
 
 Memory: beyond :data:`READ_SIZE` octets twice that nobody has taken we stop reading, which one last read of the loop
 (256 KiB) may exceed; then the kernel's window closes. What is to be sent is bounded by whoever sends waiting for
@@ -16,6 +15,8 @@ from __future__ import annotations
 
 import asyncio
 from typing import Final, cast
+
+from mailguard.net.alarm import Alarm
 
 READ_SIZE: Final = 65536
 """Octets taken at once."""
@@ -32,7 +33,6 @@ class Wire(asyncio.Protocol):
 
     __slots__ = (
         "_alarm",
-        "_bound",
         "_error",
         "_event_loop",
         "_lost",
@@ -41,7 +41,6 @@ class Wire(asyncio.Protocol):
         "_stopped",
         "_taken",
         "_waiter",
-        "_wakes_at",
         "congested",
         "ended",
         "transport",
@@ -58,9 +57,7 @@ class Wire(asyncio.Protocol):
         self._lost = False
         self._reading = False
         self._waiter: asyncio.Future[None] | None = None
-        self._bound = 0.0
-        self._wakes_at = 0.0
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(loop)
         self.congested = False
         self.ended = False
 
@@ -175,9 +172,7 @@ class Wire(asyncio.Protocol):
 
     def unwatched(self) -> None:
         """No bound holds any more, for nobody will wait."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._alarm.close()
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -186,9 +181,7 @@ class Wire(asyncio.Protocol):
 
         What is waited for must be looked at then. TimeoutError at the time ``bound``.
         """
-        self._bound = bound
-        if self._alarm is None or bound < self._wakes_at:
-            self._watch()
+        self._alarm.set(bound, self._give_up)
         self._waiter = waiter = self._event_loop.create_future()
         return waiter
 
@@ -204,18 +197,3 @@ class Wire(asyncio.Protocol):
             self._waiter = None
             if not waiter.done():  # its task may have been cancelled
                 waiter.set_result(None)
-
-    def _watch(self) -> None:
-        """Have the timer fire at the bound."""
-        self.unwatched()
-        self._wakes_at = self._bound
-        self._alarm = self._event_loop.call_at(self._bound, self._fired)
-
-    def _fired(self) -> None:
-        self._alarm = None
-        if self._waiter is None:
-            return
-        if self._bound > self._wakes_at:
-            self._watch()
-        else:
-            self._give_up()

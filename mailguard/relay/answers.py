@@ -12,9 +12,8 @@ comes this far.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from mailguard.replies import Origin, Reply, printable, reply
 
@@ -54,8 +53,7 @@ class NoReply(BackendFailed):
     """The backend said something that is no SMTP reply."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """One reply of a backend: the code and the text of each line, enhanced code included, as sent."""
 
     code: int

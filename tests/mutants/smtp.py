@@ -222,9 +222,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         BUG,
         "a-nearer-bound-waits-for-a-later-one",
-        "mailguard/net/wire.py",
-        "if self._alarm is None or bound < self._wakes_at:",
-        "if self._alarm is None:",
+        "mailguard/net/alarm.py",
+        "if deadline < self._due:",
+        "if self._timer is None:",
         _WIRE,
     ),
     Mutant(

@@ -8,6 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from mailguard.net.alarm import Alarm
 from mailguard.net.wire import READ_SIZE, Wire
 from tests.support.loops import LOOPS
 
@@ -124,8 +125,8 @@ async def test_a_nearer_bound_moves_the_timer(wire: Wire) -> None:
 
 async def test_later_bounds_set_no_timer(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     timers: list[object] = []
-    watch = Wire._watch
-    monkeypatch.setattr(Wire, "_watch", lambda wire: (timers.append(wire), watch(wire)))
+    start = Alarm._start
+    monkeypatch.setattr(Alarm, "_start", lambda alarm, due: (timers.append(alarm), start(alarm, due)))
     for turn in range(10):
         wait = wire._change(in_(FAR + turn))
         wire.data_received(b"x")
