@@ -203,6 +203,12 @@ def test_the_invariants_are_told_with_mutants_that_exist() -> None:
             assert by_name.get(name) == heading, name
 
 
+def test_what_a_mutant_changes_is_there_once() -> None:
+    """Else it would be found out in the next run of all mutants, long after the code moved away under it."""
+    stale = [each.name for each in MUTANTS if (ROOT / each.file).read_text().count(each.old) != 1]
+    assert stale == []
+
+
 def test_every_module_in_the_layers_is_told_of_in_its_order() -> None:
     (contract, *_) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     rows = re.findall(r"^\| (\d+) \| (.+?) \|", ARCHITECTURE, re.MULTILINE)
