@@ -15,7 +15,7 @@ import yaml
 from tests.support.client import Client
 from tests.support.sink import Sink
 
-BOUND = 20.0
+BOUND = 40.0
 """Seconds for the process to start, or to end."""
 
 
