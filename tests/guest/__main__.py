@@ -43,6 +43,7 @@ def main() -> None:
         for name, scenario in SCENARIOS.items():
             if not options.names or name in options.names:
                 scenario(run)
+                run.scenarios.append(name)
     except (LabError, OSError) as error:
         sys.exit(f"guest: {error}")
     if options.keep and run.disk:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 _POLL = 0.3
-_SYNCHRONISED_WITHIN = 20.0
+_SYNCHRONISED_WITHIN = 60.0
+"""Seconds for an answer of the agent itself: an emulated processor that others slow down takes that long."""
 
 
 class NoAnswerError(Exception):

@@ -1,9 +1,9 @@
 """What is tried, step by step: each says what was seen and how long it took, or ends the run.
 
-``defined``: libvirt takes the domain. ``split``: both hosts write without each other, and are mended as
-``docs/cluster/storage.md`` says. ``alone``: the image boots, serves, is walled in, knows the time, survives a hang and
-shuts down. ``moved``: its disk is on DRBD; the host that runs it dies, the other is promoted and boots it; the first
-comes back; then a planned move.
+``defined``: libvirt takes the domain. ``promoted``: DRBD alone, a host's death and return. ``split``: both hosts write
+without each other, and are mended as ``docs/cluster/storage.md`` says. ``alone``: the image boots, serves, is walled
+in, knows the time, survives a hang and shuts down. ``moved``: its disk is on DRBD; the host that runs it dies, the
+other is promoted and boots it; the first comes back; then a planned move.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SETTLED_WITHIN = 600.0
 
 @dataclass
 class Run:
-    """A run: its folder, how machines are run, and what was seen so far."""
+    """A run: its folder, how machines are run, a disk that has booted, and what was seen so far."""
 
     folder: Path
     accelerator: str
@@ -37,6 +37,7 @@ class Run:
     said: Callable[[str], None] = print
     steps: list[tuple[str, float, str]] = field(default_factory=list)
     console: str = ""
+    scenarios: list[str] = field(default_factory=list)
 
     @contextmanager
     def step(self, what: str) -> Iterator[list[str]]:
@@ -253,12 +254,12 @@ def _journalled(guest: Guest) -> int:
 
 
 def _host_returns(run: Run, hosts: Hosts) -> None:
-    with run.step("mx1 is back: what changed is sent, while the guest runs") as seen:
+    with run.step("mx1 is back: what changed is sent") as seen:
         hosts.start("mx1")
         hosts.drbd("mx1", "up", "guest")
         hosts.wait_state("mx2", "Connected Primary/Secondary UpToDate/UpToDate", 300)
         sent = hosts.machines["mx2"].shell("sed -n 's/.* ns:\\([0-9]*\\) .*/\\1/p' /proc/drbd")
-        seen.append(f"{int(sent) / 1024:.0f} MiB of a disk of {_GROWN}")
+        seen.append(f"{int(sent) / 1024:.1f} MiB sent")
 
 
 def _planned(run: Run, hosts: Hosts, guest: Guest) -> None:
@@ -268,13 +269,56 @@ def _planned(run: Run, hosts: Hosts, guest: Guest) -> None:
         guest.machine.wait_off(240)
         seen.append(f"off after {time.monotonic() - began:.0f} s")
         hosts.demote("mx2")
+    _compared(run, hosts)
+    _boots_from(run, hosts, guest, "mx1", "mx1 is promoted and boots it")
+
+
+def _compared(run: Run, hosts: Hosts) -> None:
     with run.step("both sides are compared, block by block (drbdadm verify)") as seen:
-        hosts.drbd("mx2", "verify", "guest")
-        wait_until(lambda: "Connected" in hosts.state("mx2"), "the comparison ends", _SETTLED_WITHIN)
-        different = hosts.machines["mx2"].shell("sed -n 's/.* oos:\\([0-9]*\\).*/\\1/p' /proc/drbd")
+        hosts.drbd("mx1", "verify", "guest")
+        wait_until(lambda: "Connected" in hosts.state("mx1"), "the comparison ends", _SETTLED_WITHIN)
+        different = hosts.machines["mx1"].shell("sed -n 's/.* oos:\\([0-9]*\\).*/\\1/p' /proc/drbd")
         require(different == "0", f"{different} KiB differ")
         seen.append("0 octets differ")
-    _boots_from(run, hosts, guest, "mx1", "mx1 is promoted and boots it")
+
+
+# --- without a guest ------------------------------------------------------------------------------------------------
+
+
+def promoted(run: Run) -> None:
+    """A host's death and return, on a small disk that no guest uses."""
+    hosts = _small(run, "promoted")
+    try:
+        _replicated(run, hosts)
+        with run.step("mx1 is primary and writes; mx2 may not be") as seen:
+            hosts.drbd("mx1", "primary", "guest")
+            _write(hosts, "mx1", "before")
+            seen.append(f"mx2: `{hosts.machines['mx2'].shell('drbdadm primary guest 2>&1 | head -1')}`")
+            require("Multiple primaries not allowed" in seen[0], seen[0])
+        hosts.crash("mx1")
+        with run.step("mx1 loses its power: mx2 has it fenced, and is primary") as seen:
+            hosts.promote("mx2")
+            require(hosts.fenced == ["mx1"], f"fenced: {hosts.fenced}")
+            require(_read(hosts, "mx2") == "before", f"mx2 has {_read(hosts, 'mx2')!r}")
+            seen.append(f"{hosts.state('mx2')}; it has what mx1 wrote last")
+        _write(hosts, "mx2", "after")
+        _host_returns(run, hosts)
+        with run.step("a planned change of sides") as seen:
+            hosts.demote("mx2")
+            hosts.promote("mx1")
+            require(_read(hosts, "mx1") == "after", f"mx1 has {_read(hosts, 'mx1')!r}")
+            seen.append(f"mx1: {hosts.state('mx1')}; it has what mx2 wrote")
+        _compared(run, hosts)
+    finally:
+        hosts.close()
+
+
+def _small(run: Run, name: str) -> Hosts:
+    folder = run.folder / name
+    folder.mkdir()
+    disk = folder / "disk"
+    disk.write_bytes(bytes(64 * 2**20))
+    return Hosts(folder, disk, run.accelerator)
 
 
 # --- split brain ----------------------------------------------------------------------------------------------------
@@ -282,11 +326,7 @@ def _planned(run: Run, hosts: Hosts, guest: Guest) -> None:
 
 def split(run: Run) -> None:
     """Made by hand, as mistakes make it; mended as the page says."""
-    disk = run.folder / "small"
-    disk.write_bytes(bytes(64 * 2**20))
-    folder = run.folder / "split"
-    folder.mkdir()
-    hosts = Hosts(folder, disk, run.accelerator)
+    hosts = _small(run, "split")
     try:
         _replicated(run, hosts)
         _both_write(run, hosts)
@@ -332,6 +372,7 @@ def _mended(run: Run, hosts: Hosts) -> None:
 
 SCENARIOS: Final[dict[str, Callable[[Run], None]]] = {
     "defined": defined,
+    "promoted": promoted,
     "split": split,
     "alone": alone,
     "moved": moved,

@@ -90,8 +90,8 @@ class Hosts:
                 boot=["-kernel", str(kernel), "-initrd", str(memory), "-append", words],
             )
         self.fenced: list[str] = []
-        self._switch = threading.Thread(target=self._fence_for_ever, daemon=True)
-        self._switch.start()
+        self._power = socket.create_server((MONITOR, 7))
+        threading.Thread(target=self._fence_for_ever, daemon=True).start()
 
     def _initial_memory(self, version: str) -> Path:
         root = self._folder / "node"
@@ -201,7 +201,9 @@ class Hosts:
         self.machines[name].kill()
 
     def close(self) -> None:
-        """Power off."""
+        """Power off, and nobody fences."""
+        self._power.shutdown(socket.SHUT_RDWR)  # close() alone does not wake who waits in accept()
+        self._power.close()
         for machine in self.machines.values():
             machine.kill()
 
@@ -209,14 +211,16 @@ class Hosts:
 
     def _fence_for_ever(self) -> None:
         """Whoever says a host's name on port 7 of the management network has it switched off, and is told so."""
-        with socket.create_server((MONITOR, 7)) as server:
-            while True:
-                connection, _ = server.accept()
-                with connection, contextlib.suppress(OSError):  # who asked may be dead by now: the peer was faster
-                    name = connection.recv(100).decode().strip()
-                    self.crash(name)
-                    self.fenced.append(name)
-                    connection.sendall(b"off\n")
+        while True:
+            try:
+                connection, _ = self._power.accept()
+            except OSError:  # the run is over: close() has closed it
+                return
+            with connection, contextlib.suppress(OSError):  # who asked may be dead by now: the peer was faster
+                name = connection.recv(100).decode().strip()
+                self.crash(name)
+                self.fenced.append(name)
+                connection.sendall(b"off\n")
 
 
 def _listens(address: str) -> bool:

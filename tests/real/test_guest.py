@@ -226,6 +226,7 @@ def test_the_settings_of_the_seed_are_settings(tmp_path: Path) -> None:
     seed = yaml.safe_load((GUEST / "seed/user-data").read_text())
     files = {each["path"]: each["content"] for each in seed["write_files"]}
     settings = yaml.safe_load(files["/etc/mailguard/mailguard.yaml"])
+    assert settings["policy"] == "policy.yaml"  # beside it, by the package
     settings |= {"policy": str(ROOT / "policies/default.yaml"), "spool_dir": str(tmp_path), "user": "nobody"}
     settings["journal"] = {"directory": str(tmp_path)}
     (tmp_path / "mailguard.yaml").write_text(yaml.safe_dump(settings))
