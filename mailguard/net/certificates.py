@@ -17,8 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from cryptography import x509
-
 from mailguard.config import Tls
 
 _PEM_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -146,6 +144,8 @@ def _day(seconds: float) -> str:
 
 def _validity_of(pem: str, path: Path) -> tuple[float, float]:
     """From when until when the certificate is valid (RFC 5280 4.1.2.5)."""
+    from cryptography import x509  # here: it takes long to import, and who has no certificate does without
+
     try:
         found = x509.load_pem_x509_certificate(pem.encode("ascii", "replace"))
         return found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()

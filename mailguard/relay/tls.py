@@ -18,15 +18,9 @@ when the certificate is renewed.
 
 from __future__ import annotations
 
-import hashlib
 import ssl
 from ipaddress import ip_address
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mailguard import config
 from mailguard.net.authorities import load_authorities
@@ -47,7 +41,11 @@ class BackendTls:
     def __init__(self, backend: config.Backend) -> None:
         self.name = backend.tls_name or _host(backend.address)
         self.context = _context(verified=backend.tls_name is not None, authorities=backend.tls_ca_file)
-        self._fingerprints = frozenset(each.replace(":", "").lower() for each in backend.tls_fingerprints)
+        self._wanted = frozenset(each.replace(":", "").lower() for each in backend.tls_fingerprints)
+        if self._wanted:  # else it is not imported, which would take longer than most modules do
+            from mailguard.relay.fingerprints import fingerprints
+
+            self._fingerprints = fingerprints
 
     def check(self, certificate: bytes) -> None:
         """Whether ``certificate``, in DER, has one of the fingerprints, where any are configured.
@@ -55,30 +53,16 @@ class BackendTls:
         Raises:
             BackendFailed: it has none.
         """
-        if not self._fingerprints:
+        if not self._wanted:
             return
         try:
-            found = fingerprints(certificate)
+            found = self._fingerprints(certificate)
         except ValueError as error:
             raise BackendFailed(f"a certificate that cannot be read: {error}", "tls") from error
-        if self._fingerprints.isdisjoint(found):
+        if self._wanted.isdisjoint(found):
             raise BackendFailed(
                 f"none of tls_fingerprints: the certificate has {found[0]}, its public key {found[1]}", "tls"
             )
-
-
-def fingerprints(der: bytes) -> tuple[str, str]:
-    """SHA-256 of the certificate ``der`` and of its public key (SubjectPublicKeyInfo), in lower-case hexadecimal.
-
-    Raises:
-        ValueError: it is no certificate, or its key is of a kind that is not known.
-    """
-    certificate = x509.load_der_x509_certificate(der)
-    try:
-        key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except UnsupportedAlgorithm as error:
-        raise ValueError(str(error)) from error
-    return certificate.fingerprint(hashes.SHA256()).hex(), hashlib.sha256(key).hexdigest()
 
 
 def _context(*, verified: bool, authorities: Path | None) -> ssl.SSLContext:

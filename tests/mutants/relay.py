@@ -221,7 +221,7 @@ MUTANTS: tuple[Mutant, ...] = (
         PRIVATE,
         "a-fingerprint-is-not-compared",
         "mailguard/relay/tls.py",
-        "if self._fingerprints.isdisjoint(found):",
+        "if self._wanted.isdisjoint(found):",
         "if False:",
         _TLS,
     ),

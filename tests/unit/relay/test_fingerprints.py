@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailguard.relay.tls import fingerprints
+from mailguard.relay.fingerprints import fingerprints
 from tests.support.certificates import make, openssl
 
 KEYS = {

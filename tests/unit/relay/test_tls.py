@@ -13,7 +13,7 @@ from mailguard import config
 from mailguard.positions import Problems, parse, validate
 from mailguard.positions.problem import Text
 from mailguard.relay import Relay
-from mailguard.relay.tls import fingerprints
+from mailguard.relay.fingerprints import fingerprints
 from tests.support.certificates import Pair, make, serving, shared
 from tests.support.sink import CHUNKING, CLOSE, RESET, Sink, Stall, Step
 from tests.unit.relay.conftest import ALICE, HOSTNAME, MESSAGE, PROMPT, Setup
