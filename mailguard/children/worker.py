@@ -13,6 +13,7 @@ status 0 after a drain.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -224,8 +225,9 @@ def main() -> None:
     """Serve until told to end."""
     channel = start.inherited()
     metric_store.open_slot(Path(sys.argv[3]), int(sys.argv[2]))
-    import mailguard.worker  # noqa: F401  while the supervisor still reads the policy
+    import mailguard.worker  # noqa: F401  while the policy is still being read
 
+    gc.freeze()  # what was imported stays to the end: no collection looks through it again, which takes 50 ms
     try:
         begin = start.first(channel)
     except ChannelClosed:

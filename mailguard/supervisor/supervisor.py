@@ -121,7 +121,6 @@ class Supervisor:
         self.reactor.signals(numbers, self._signalled)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # before there are children, who would inherit it
         self.crew.start()
-        self._start_admin()
 
     def load(self) -> None:
         """Begin to load the policy that the first processes are to :meth:`begin` with, beside their start."""
@@ -214,6 +213,7 @@ class Supervisor:
             return
         crew.serve()
         self._phase = "running"
+        self._start_admin()  # not before: it would take time from those whom clients wait for
         self._tell_started()
         self._tick_now()
         self._notifier.tell(READY=1, STATUS=self._summary(), MAINPID=os.getpid())
