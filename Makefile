@@ -3,6 +3,7 @@
 # make test     every check and every test, real servers included; installs what is missing
 # make check    formatting, lint, types, layers, reference pages, fast tests: two minutes, no server
 # make bench    how fast, on this machine, beside Postfix, Haraka and Exim: a quarter of an hour (ARGS=--write)
+# make bench-curves   how the cost of a message grows with what: some minutes (ARGS=--write)
 # make bench-journal  a journal of five million records, and how fast it answers: some minutes, 1 GB
 # make soak     under load, policies and workers are replaced, processes killed, connections idle: every message counted
 #               (ten minutes; ARGS="killing crowd": these parts alone)
@@ -59,7 +60,7 @@ test_tools := iproute2 $(cluster) $(cluster_checks) $(guest_files) groff-base $(
 compile := pip compile --quiet --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help run test check bench bench-journal soak docs lint test-fast test-slow test-real test-ha test-mutants test-dashboards pictures deb deb-check guest test-guest test-fresh lock clean venv servers
+.PHONY: help run test check bench bench-curves bench-journal soak docs lint test-fast test-slow test-real test-ha test-mutants test-dashboards pictures deb deb-check guest test-guest test-fresh lock clean venv servers
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -127,6 +128,12 @@ bench: servers venv
 	@sh $(setup)/unpack.sh postfix $(postfix)
 	@sh tests/bench/peers/install.sh build/haraka
 	sh tests/in_namespace.sh $(bin)/python -m tests.bench $(ARGS)
+
+bench-curves: servers venv
+	@sh $(setup)/packages.sh iproute2 $(postfix_libraries)
+	@sh $(setup)/unpack.sh postfix $(postfix)
+	$(bin)/python -m pip install --quiet --require-hashes --only-binary :all: -r $(setup)/pictures.lock
+	sh tests/in_namespace.sh $(bin)/python -m tests.bench.curves $(ARGS)
 
 bench-journal: venv
 	$(bin)/python -m tests.bench.journal $(ARGS)

@@ -73,7 +73,8 @@ REFUSAL = b"5"
 def script(load: Load) -> list[Step]:
     """All steps of one connection."""
     mail, rcpt = b"MAIL FROM:<%b>\r\n" % SENDER, b"RCPT TO:<%b>\r\n" % RECIPIENT
-    answers = [(rcpt, REFUSAL)] if load.refused else [(rcpt, b"250"), *content(load)]
+    more = [(b"RCPT TO:<%d.%b>\r\n" % (number, RECIPIENT), b"250") for number in range(1, load.recipients)]
+    answers = [(rcpt, REFUSAL)] if load.refused else [(rcpt, b"250"), *more, *content(load)]
     transaction = [(mail, b"250"), *answers]
     return [(b"", b"220"), (b"EHLO %b\r\n" % HELO, b"250"), *transaction * load.messages, (b"QUIT\r\n", b"221")]
 

@@ -40,14 +40,19 @@ def resident_of(pid: int) -> int:
 
 
 def greeted(port: int, address: str, *, proxied: bool) -> socket.socket:
-    """A connection of the client at ``address`` that has said EHLO."""
+    """A connection of the client at ``address`` that has said EHLO.
+
+    Raises:
+        LabError: it is not served.
+    """
     source = None if proxied else (address, 0)
     client = socket.create_connection(("127.0.0.1", port), 60, source_address=source)
     if proxied:
         client.sendall(f"PROXY TCP4 {address} 127.0.0.1 40000 25\r\n".encode())
     client.recv(4096)
     client.sendall(b"EHLO client.example\r\n")
-    client.recv(4096)
+    if not (reply := client.recv(4096)).startswith(b"250"):
+        raise LabError(f"a connection of {address} is not served: {reply!r}")
     return client
 
 

@@ -66,6 +66,7 @@ class Load:
         alone: run with mailguard alone, all questions asked: no peer has anything like it.
         rate: connections begun a second; 0: each as soon as one ends.
         chunk: octets of each BDAT by which the content comes; 0: it comes by DATA.
+        recipients: of each message, all of them the same domain's.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Load:
     alone: bool = False
     rate: float = 0
     chunk: int = 0
+    recipients: int = 1
 
     @property
     def work(self) -> int:

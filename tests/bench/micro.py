@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -126,7 +127,7 @@ _CONDITIONS = (
 )
 
 
-def policy_of(rules: int) -> CompiledPolicy:
+def policy_text(rules: int) -> dict[str, Any]:
     """The default policy with ``rules`` envelope rules of four kinds instead of its own, none of which fires."""
     text = small_policy(names=True)
     text["cases"] = []
@@ -138,9 +139,14 @@ def policy_of(rules: int) -> CompiledPolicy:
         }
         for number in range(rules)
     ]
+    return text
+
+
+def policy_of(rules: int) -> CompiledPolicy:
+    """:func:`policy_text`, compiled."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "policy.yaml"
-        path.write_text(yaml.safe_dump(text, sort_keys=False))
+        path.write_text(yaml.safe_dump(policy_text(rules), sort_keys=False))
         return load(path)
 
 

@@ -144,6 +144,7 @@ class Mailguard(Subject):
         proxied: clients begin with a PROXY header.
         names: with the default policy's questions about EHLO name and sender domain, too.
         shape: how it is set up.
+        policy: instead of that which goes by ``names`` and ``settings``.
         settings: further ones, of mailguard.yaml; with ``spamassassin`` the shipped policy is used whole.
     """
 
@@ -158,16 +159,17 @@ class Mailguard(Subject):
         proxied: bool,
         names: bool = False,
         shape: Shape = ONE_WORKER,
+        policy: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(folder, proxied=proxied)
         self.name = shape.name
         self._shape = shape
-        policy = folder / "policy.yaml"
+        file = folder / "policy.yaml"
         shipped_or_less = whole_policy() if "spamassassin" in settings else small_policy(names=names)
-        policy.write_text(yaml.safe_dump(shipped_or_less, sort_keys=False))
+        file.write_text(yaml.safe_dump(policy or shipped_or_less, sort_keys=False))
         self._configuration = folder / "mailguard.yaml"
-        self._configuration.write_text(yaml.safe_dump(self._settings(policy, dns, backend) | settings))
+        self._configuration.write_text(yaml.safe_dump(self._settings(file, dns, backend) | settings))
 
     @override
     def command(self) -> list[str]:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from mailguard.policy_files import load, load_settings
-from tests.bench import peer
-from tests.bench.generator import Job, UnexpectedReply, content, run
+from tests.bench import curves, peer
+from tests.bench.generator import Job, UnexpectedReply, content, run, script
 from tests.bench.half_load import LEAST, SECONDS, Added, half
 from tests.bench.life import Life
 from tests.bench.loads import LOADS, Load, message
@@ -306,3 +306,22 @@ def test_a_profile_is_of_what_was_at_work() -> None:
     ]
     assert found.packages == [("mailguard/policy", 75.0), ("asyncio", 25.0)]
     assert "| `decide` mailguard/policy/engine.py:9 | 75.0 | 75.0 |" in table(SMALL, found)
+
+
+def test_each_recipient_is_named_once_and_each_is_to_be_taken() -> None:
+    said = [step for step in script(Load("many", messages=2, recipients=30)) if step[0].startswith(b"RCPT")]
+    assert len(said) == 60
+    assert len({octets for octets, _ in said}) == 30
+    assert {code for _, code in said} == {b"250"}
+
+
+def test_curves_are_a_section_with_a_table_each() -> None:
+    grown = curves.Curve(
+        "rules",
+        {"mailguard": {10: 0.001, 1000: 0.25}, "Postfix": {10: 0.002, 1000: 0.5}},
+        {10: 5_000_000, 1000: 6_000_000},
+    )
+    text = curves.section([grown])
+    assert heading(text) == curves.HEADING
+    for line in ("| rules | 10 | 1,000 |", "| mailguard | 1.00 ms | 250 ms |", "| memory | 5 MB | 6 MB |"):
+        assert line in text.splitlines()
