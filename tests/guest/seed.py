@@ -29,6 +29,7 @@ def make(folder: Path) -> Path:
     settings = yaml.safe_load(files[_SETTINGS])
     assert [*settings["backends"][0]] == ["address"]
     settings["backends"][0] |= {"client_identity": "none", "relay_probe": False}
+    settings["processes"] = {"start_timeout": 900}  # as _EMULATED
     files |= {
         _SETTINGS: yaml.safe_dump(settings),
         "/etc/mailguard/policy.yaml": (ROOT / "policies/observe.yaml").read_text(),
