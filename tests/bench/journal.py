@@ -277,7 +277,7 @@ def section(path: Path, records: int, lines: int, seconds: float, asked: list[Qu
         f"* Made and sealed in {seconds:,.0f} s by {os.cpu_count()} processes; most of that is making records up.\n\n"
         "| question | time | memory |\n| --- | ---: | ---: |\n"
         f"{rows}\n"
-        "Times are from the start of the command to its end, the median of 5 (of what takes all 30 days whole, one), files\n"
+        "Times are from the start of the command to its end, the median of 5 (one of what unpacks all 30 days), files\n"
         "in the page cache; memory is the peak of the resident size of the largest process. A segment that is not\n"
         "sealed yet is read whole. What no index answers, such as a network, unpacks every block of the time asked\n"
         "for; `replay` and `lists` do, with a process for each core.\n"
