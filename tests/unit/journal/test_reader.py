@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -114,20 +113,6 @@ def test_a_segment_that_is_sealed_or_expires_meanwhile_is_no_error(full: Kept, m
     for path in full.files():
         path.unlink()
     assert reader.search(Query()) == []
-
-
-def test_a_segment_that_may_not_be_read_is_named(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept.write(record())
-    [segment] = kept.folder.names()
-
-    def denied(*_: object) -> int:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(type(kept.folder), "read", denied)
-    reader = kept.reader
-    assert reader.search(Query()) == []
-    assert list(reader.left_out.values()) == ["permission denied"]
-    assert all(segment.startswith(stem) for stem in reader.left_out)
 
 
 def test_a_journal_that_is_not_there_is_an_error(tmp_path: Path, kept: Kept) -> None:
