@@ -161,7 +161,9 @@ async def start(folder: Path, stack: AsyncExitStack) -> Running:
     served = await place.serve(workers=2, processes={"heartbeat_interval": 0.1})
     await served.until("event=listening")
     await served.until('event="policy loaded"')
-    return Running(place, served, sink)
+    running = Running(place, served, sink)
+    await running.page("/healthz")  # the pages start behind the workers, and who asks waits for them
+    return running
 
 
 @dataclass

@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 COUNTED = ("_total", "_count", "_bucket", "_sum")
 OF_ONE_PROCESS = "process_cpu_seconds_total"
 """Begins anew with each process."""
+ALL = {("admin", ""), ("supervisor", ""), ("worker", "0"), ("worker", "1")}
+"""Processes: roles and slots."""
 MOST = 30
 """Connections: so many that both workers have some of them."""
 
@@ -58,14 +60,14 @@ async def test_counters_never_go_back_and_gauges_of_the_dead_vanish(running: Run
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(20):
             await stack.enter_async_context(await running.greeted())
+        await until(lambda: _all_have_memory(running, ALL))
         before = await samples(running)
         assert sum(value for (name, _), value in before.items() if name == "messages_total") == 6
         assert before["sessions_in_flight", "[]"] >= 20
-        assert memory_of(before) == {("admin", ""), ("supervisor", ""), ("worker", "0"), ("worker", "1")}
         for worker in await running.processes("worker"):
             os.kill(worker["pid"], signal.SIGKILL)
             await until(lambda pid=worker["pid"]: running.replaced(pid))  # type: ignore[misc]
-        await until(lambda: _all_have_memory(running, memory_of(before)))
+        await until(lambda: _all_have_memory(running, ALL))
         after = await samples(running)
     fallen = {
         key
