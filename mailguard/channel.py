@@ -17,7 +17,7 @@ import select
 import socket
 from array import array
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -92,7 +92,7 @@ class Channel:
         """Send a message, as far as the other end takes it now. ``descriptors`` stay open here, and may be closed.
 
         Raises:
-            ChannelClosed: nobody reads any more.
+            ChannelClosed: nobody reads any more, or no descriptor is left to send ``descriptors``.
             ValueError: it is longer than a message may be.
         """
         line = json.dumps({"kind": kind, "descriptors": len(descriptors), **fields}).encode() + b"\n"
@@ -101,7 +101,7 @@ class Channel:
         self._octets += len(line)
         if self._octets > MAX_WAITING:
             raise ChannelClosed("the other end does not read")
-        self._waiting.append((bytearray(line), tuple(os.dup(number) for number in descriptors)))
+        self._waiting.append((bytearray(line), _duplicates(descriptors)))
         self.flush()
 
     def flush(self) -> None:
@@ -190,6 +190,21 @@ class Channel:
         self._end.close()
 
 
+def _duplicates(descriptors: Sequence[int]) -> tuple[int, ...]:
+    """Others for the same, all or none.
+
+    Raises:
+        ChannelClosed: there are none left, so that the other end would wait for what never comes.
+    """
+    made: list[int] = []
+    try:
+        made.extend(map(os.dup, descriptors))
+    except OSError as error:
+        _close(made)
+        raise ChannelClosed(error.strerror or str(error)) from error
+    return tuple(made)
+
+
 def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> array[int]:
     """Those that came with some octets. ``socket.recv_fds`` drops its flags: what it takes would be inherited."""
     found = array("i")
@@ -199,7 +214,7 @@ def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> array[int]:
     return found
 
 
-def _close(descriptors: Sequence[int] | deque[int]) -> None:
+def _close(descriptors: Iterable[int]) -> None:
     for number in descriptors:
         os.close(number)
 

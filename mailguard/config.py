@@ -7,6 +7,7 @@ those that have to do with one name the file that holds it (:func:`secret_file`)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -119,8 +120,14 @@ SpamdUser: TypeAlias = Annotated[
 ]
 
 
+LONGEST: Final[Mapping[str, float]] = {"s": 366 * 86400.0, "days": 3660.0}
+"""What a time may be at the most, by its unit: beyond it timers and calendars overflow, in the running service."""
+
+
 def setting(default: Any, help_: str, *, unit: str = "", **bounds: Any) -> Any:
-    """A field with its help and unit; ``bounds`` are pydantic's (``ge``, ``le``, ...)."""
+    """A field with its help and unit; ``bounds`` are pydantic's (``ge``, ``le``, ...); a time has one at all events."""
+    if unit in LONGEST:
+        bounds.setdefault("le", LONGEST[unit])
     extra: dict[str, Any] | None = {"unit": unit} if unit else None
     if isinstance(default, list | dict):
         return Field(default_factory=default.copy, description=help_, json_schema_extra=extra, **bounds)

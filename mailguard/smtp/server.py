@@ -51,6 +51,10 @@ _BATCHED: Final = frozenset({MailGiven, RcptGiven, TransactionDropped})
 """Events whose replies may wait for those of the next (RFC 2920 3.2); before any other all replies are sent."""
 
 
+MAX_LINGER: Final = 4 * 1024 * 1024
+"""Octets read from a client behind our last reply to it."""
+
+
 class Connection(Wire, SMTP):
     """One connection from accept to close; the wire of its own socket."""
 
@@ -496,14 +500,21 @@ class Connection(Wire, SMTP):
         try:
             if linger and not self._gone.is_set() and wire.transport.can_write_eof():
                 wire.transport.write_eof()
-                while await wire.read(bound):
-                    continue
+                await self._read_the_rest(bound)
             await wire.closed(bound)
         except OSError:  # a timeout among them
             self._cut()
         except asyncio.CancelledError:
             self._cut()
             raise
+
+    async def _read_the_rest(self, bound: float) -> None:
+        """What a client that does not know yet has under way; one that goes on and on is cut."""
+        read = 0
+        while read < MAX_LINGER and (octets := await self._wire.read(bound)):
+            read += len(octets)
+        if read >= MAX_LINGER:
+            self._cut()
 
 
 def equipped(settings: Settings) -> type[Connection]:

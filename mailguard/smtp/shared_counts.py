@@ -73,8 +73,15 @@ def create(slots: int) -> int:
 
 
 def clear(fd: int, slot: int) -> None:
-    """Nothing of ``slot`` counts any more: its worker has ended."""
-    SharedCounts(fd, slot).close()
+    """Nothing of ``slot`` counts any more: its worker has ended.
+
+    By writing, not by a mapping, which takes a descriptor: the supervisor may have none left, and must go on.
+    """
+    octets = os.pread(fd, os.fstat(fd).st_size - _KEY, _KEY)
+    stride = len(octets) // _CELLS
+    for cell in range(slot * _CELL, len(octets), stride):
+        if any(octets[cell : cell + _CELL]):
+            os.pwrite(fd, bytes(_CELL), _KEY + cell)
 
 
 class SharedCounts:

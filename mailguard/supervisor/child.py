@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mailguard import channel
-from mailguard.channel import ChannelClosed, Kind, Message
+from mailguard.channel import Channel, ChannelClosed, Kind, Message
 from mailguard.supervisor.reactor import Reactor
 
 
@@ -68,11 +68,10 @@ class Child:
         self.said: dict[str, Any] = {}
         self.failure: tuple[int, str] | None = None
         self.killed = ""
-        self._channel, theirs = channel.pair()
         self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel  # as long as there is a process
         try:
-            with theirs:
-                self._process = _started(role, theirs, arguments)
+            self._channel, self._process = _launched(role, arguments)
         except OSError as error:
             self.failure = (os.EX_OSERR, f"it cannot be started: {error.strerror}")
             reactor.after(0.0, self._end)
@@ -164,10 +163,11 @@ class Child:
     def _end(self) -> None:
         if not self.alive:
             return
-        self._drain_channel()
+        if self._process is not None:
+            self._drain_channel()
+            self._reactor.forget(self._channel)
+            self._channel.close()
         self.state = State.ENDED
-        self._reactor.forget(self._channel)
-        self._channel.close()
         self._ended(self)
 
     def _drain_channel(self) -> None:
@@ -189,6 +189,21 @@ class Child:
         if self.failure is not None:
             return self.failure[1]
         return f"signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
+
+
+def _launched(role: Role, arguments: Sequence[str]) -> tuple[Channel, subprocess.Popen[bytes]]:
+    """A process, and our end of the channel to it.
+
+    Raises:
+        OSError: it cannot be started, or there is no descriptor left for the channel.
+    """
+    ours, theirs = channel.pair()
+    try:
+        with theirs:
+            return ours, _started(role, theirs, arguments)
+    except OSError:
+        ours.close()
+        raise
 
 
 def _started(role: Role, theirs: socket.socket, arguments: Sequence[str]) -> subprocess.Popen[bytes]:

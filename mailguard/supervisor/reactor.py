@@ -24,6 +24,10 @@ class Watched(Protocol):
         """The descriptor."""
 
 
+LONGEST_WAIT = 3600.0
+"""One wait: epoll takes 2^31 milliseconds at the most, and it costs nothing to look again now and then."""
+
+
 class Timer:
     """Something to do at a time, unless it is called off before."""
 
@@ -84,7 +88,7 @@ class Reactor:
         """Wait for something, and do what it asks for."""
         while self._timers and self._timers[0][2].action is None:
             heapq.heappop(self._timers)
-        wait = max(0.0, self._timers[0][0] - self.clock()) if self._timers else None
+        wait = min(max(0.0, self._timers[0][0] - self.clock()), LONGEST_WAIT) if self._timers else None
         for key, _ in self._selector.select(wait):
             if key.fd in self._selector.get_map():  # what came before it may have forgotten it
                 key.data()

@@ -7,6 +7,7 @@ child believes them to be its own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import MutableMapping
@@ -27,17 +28,22 @@ class Notifier:
         address = environment.pop("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.watchdog = _watchdog(environment, pid) if address else 0.0
+        # Made once: where descriptors have run out, this must still be said.
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) if address else None
 
     def tell(self, **state: object) -> None:
         """Send assignments, such as ``READY=1``."""
-        if not self._address:
+        if self._socket is None:
             return
         text = "\n".join(f"{name}={value}" for name, value in state.items())
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as telling:
-            try:
-                telling.sendto(text.encode(), self._address)
-            except OSError:  # nobody reads, or it is full: systemd's watchdog says so if it matters
-                return
+        with contextlib.suppress(OSError):  # nobody reads, or it is full: systemd's watchdog says so if it matters
+            self._socket.sendto(text.encode(), self._address)
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
 
 def _watchdog(environment: MutableMapping[str, str], pid: int) -> float:

@@ -52,6 +52,20 @@ def test_timers_come_in_order_and_can_be_called_off() -> None:
     reactor.close()
 
 
+def test_a_time_far_away_is_waited_for_in_pieces() -> None:
+    """One wait of epoll is 2^31 milliseconds at the most."""
+    reactor, read = Reactor(Clock()), list[int]()
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb") as reading, os.fdopen(theirs, "wb") as writing:
+        reactor.after(1e12, lambda: None)
+        reactor.watch(reading, lambda: read.append(1))
+        writing.write(b"x")
+        writing.flush()
+        reactor.turn()
+    reactor.close()
+    assert read == [1]
+
+
 @pytest.fixture
 def systemd(tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
     path = tmp_path / "notify"
@@ -67,6 +81,7 @@ def test_systemd_is_told(systemd: tuple[socket.socket, str]) -> None:
     notifier = Notifier(environment, 7)
     notifier.tell(READY=1, STATUS="2 workers")
     assert heard.recv(4096) == b"READY=1\nSTATUS=2 workers"
+    notifier.close()
     assert notifier.watchdog == 15.0
     assert environment == {}  # no child believes it to be its own
 
@@ -74,7 +89,9 @@ def test_systemd_is_told(systemd: tuple[socket.socket, str]) -> None:
 def test_an_abstract_socket_is_told_too() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind("\0mailguard test of sd_notify")
-        Notifier({"NOTIFY_SOCKET": "@mailguard test of sd_notify"}, 7).tell(STOPPING=1)
+        notifier = Notifier({"NOTIFY_SOCKET": "@mailguard test of sd_notify"}, 7)
+        notifier.tell(STOPPING=1)
+        notifier.close()
         heard.setblocking(False)
         assert heard.recv(4096) == b"STOPPING=1"
 
@@ -86,6 +103,7 @@ def test_an_abstract_socket_is_told_too() -> None:
 def test_where_nobody_is_to_be_told_nothing_happens(environment: dict[str, str]) -> None:
     notifier = Notifier(environment, 7)
     notifier.tell(READY=1)
+    notifier.close()
     assert notifier.watchdog == 0.0
 
 
