@@ -171,4 +171,5 @@ def _stay(lab: Lab, mailguard: Mailguard, console: Console) -> None:
     for title, text in lines.items():
         console.print(f"[bold]{title:22}[/] {escape(text)}", soft_wrap=True, highlight=False)
     with contextlib.suppress(KeyboardInterrupt):
-        signal.pause()
+        while True:  # signal.pause() would wait on where the signal came right before it
+            time.sleep(0.5)

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mailguard.cli import app
-from mailguard.config import Settings, secret_variables
+from mailguard.config import LONGEST, Section, Settings, secret_variables
 from mailguard.files import read_settings
 from mailguard.positions import Problems
 
@@ -172,3 +172,28 @@ def test_the_variables_are_those_of_the_settings_that_name_a_secret() -> None:
     assert secret_variables() == {KEY: ("journal", "pseudonym_key"), TLS_KEY: ("tls", "key")}
     schema = json.dumps(Settings.model_json_schema())
     assert '"format": "password"' not in schema, "a secret stands in a file of its own"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("processes: {heartbeat_interval: 1.0e+20}\n", "`heartbeat_interval` must be at the most 31622400"),
+        ("processes: {max_observe: 1.0e+15}\n", "`max_observe` must be at the most 3660"),
+    ],
+)
+def test_no_time_is_so_long_that_a_timer_or_a_calendar_overflows(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "mailguard.yaml"
+    file.write_text(PLAIN + text)
+    with pytest.raises(Problems, match=told):
+        read_settings(file, {})
+
+
+def test_every_time_has_an_upper_bound() -> None:
+    unbounded = [
+        f"{section.__name__}.{name}"
+        for section in Section.__subclasses__()
+        for name, field in section.model_fields.items()
+        if (field.json_schema_extra or {}).get("unit") in LONGEST  # type: ignore[union-attr]
+        and not any(hasattr(bound, "le") for bound in field.metadata)
+    ]
+    assert unbounded == []

@@ -191,6 +191,18 @@ async def test_a_silent_client_gets_421(server: Server, limit: str, so_far: byte
     assert await ended(server.stories[0]) is End.TIMEOUT
 
 
+async def test_a_client_that_goes_on_behind_our_last_reply_is_cut(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailguard.smtp.server.MAX_LINGER", 100_000)
+    await server.start(command_timeout=0.1, close_timeout=60.0)
+    async with await server.connect() as client:
+        assert (await client.rest()).endswith(b"421 4.4.2 Timeout waiting for the client (T3STREF)\r\n")
+        with pytest.raises(ConnectionError):
+            while True:
+                await client.send(b"NOOP\r\n" * 10_000)
+
+
 async def test_dribbled_octets_do_not_extend_a_command(server: Server) -> None:
     await server.start(command_timeout=0.5)
     async with await server.connect() as client:
