@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from mailguard.cli.explained import RECORDED, Answered, Explained, Setting
 from mailguard.facts import FACTS
-from mailguard.hindsight.recorded import Unreadable, facts_of
+from mailguard.hindsight.recorded import facts_of
+from mailguard.hindsight.shape import Unreadable
 from mailguard.journal.form import Record
 from mailguard.journal.telling import letter, notes
 from mailguard.policy.course import Facts

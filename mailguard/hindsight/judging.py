@@ -19,7 +19,8 @@ from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 from mailguard.facts import NOT_ASKED, Source, Stage
-from mailguard.hindsight.recorded import Facts, Unreadable, facts_of
+from mailguard.hindsight.recorded import Facts, facts_of
+from mailguard.hindsight.shape import Unreadable, event_of
 from mailguard.hindsight.visible import Seen
 from mailguard.journal.form import Record
 from mailguard.policy.cases import tried
@@ -103,21 +104,22 @@ class Judge:
 
     def compare(self, record: Record) -> Compared | None:
         """``record`` judged again; None where it is about no mail."""
-        if record["event"] not in _MAIL:
-            return None
         try:
+            if event_of(record) not in _MAIL:
+                return None
+            facts = self.facts(record)
             if not _is_the_policys(record):
                 return Compared(Judged.ELSEWHERE)
             before = self._befores(record)
-            return _worst([self._compared(next(before), facts) for facts in self.facts(record)])
+            return _worst([self._compared(next(before), each) for each in facts])
         except Unreadable:
             return Compared(Judged.UNREADABLE)
 
     def facts(self, record: Record) -> Iterator[Facts]:
-        """The facts in ``record`` as this policy wants them, for each recipient.
+        """The facts in ``record``, which is checked at the call, as this policy wants them, for each recipient.
 
         Raises:
-            Unreadable: it lacks what its version has.
+            Unreadable: it lacks what its version has, or something there is not of its type.
         """
         return facts_of(record, self._lists)
 

@@ -32,6 +32,7 @@ from mailguard.facts import (
     Unknown,
     VirusResult,
 )
+from mailguard.hindsight.shape import Unreadable, check
 from mailguard.journal.form import Record
 from mailguard.journal.line import is_unknown
 
@@ -46,10 +47,6 @@ _NOBODY: Final = ClientAddress(IPv4Address(0))
 _NOT_LISTED: Final[Known[Codes]] = Known(frozenset())
 
 
-class Unreadable(ValueError):
-    """A record is not of the form that its version has: somebody else's, or damaged and JSON all the same."""
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is known for one recipient of one record; ``message`` is None where no content came."""
@@ -62,9 +59,16 @@ class Facts:
 def facts_of(record: Record, lists: Sequence[DnsblZone]) -> Iterator[Facts]:
     """The facts for each recipient in ``record``, whose client the policy's ``lists`` are asked about.
 
+    The record is checked at the call, and so before anything of it is used.
+
     Raises:
-        Unreadable: it lacks what its version has.
+        Unreadable: it lacks what its version has, or something there is not of its type.
     """
+    check(record)
+    return _read(record, lists)
+
+
+def _read(record: Record, lists: Sequence[DnsblZone]) -> Iterator[Facts]:
     try:
         yield from _facts_of(record, lists)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from typer.testing import CliRunner
 
 from mailguard.cli import app
-from mailguard.hindsight.judging import Judge
+from mailguard.hindsight.judging import Judge, Judged
 from mailguard.hindsight.replay import as_json, replayed
 from mailguard.journal.folder import Folder
 from mailguard.journal.form import Record, encode
@@ -75,6 +77,69 @@ def test_a_replay_tells_exactly_what_would_fare_otherwise(run: Run, policy: Path
     assert told["kinds"] == [
         {"before": "delivered", "now": "refused", "rule_before": "", "rule_now": "one list is enough", "count": 8}
     ]
+
+
+_DAMAGED: Final[Mapping[str, Any]] = {
+    "reply": 5,
+    "reply.code": "250",
+    "client.ip": 7,
+    "client.own_relay": "no",
+    "client.early_talker": {"unknown": [], "cause": "down"},
+    "client.dnsbl": [],
+    "client.dnsbl.black": [5],
+    "client.reverse.confirmed": {},
+    "helo.name": None,
+    "helo.is_address": [],
+    "helo.resolves": 1,
+    "sender": None,
+    "recipients": [],
+    "others": [{"recipients": ["u1@example.com"]}],
+    "envelope.action": "dance",
+    "envelope.observed": 3,
+    "envelope.sampled": "yes",
+    "content.rule": [],
+    "content.folder": {},
+    "virus.name": 5,
+    "virus": {"unknown": "down", "cause": "weather"},
+    "spam.score": "x",
+    "spam.content_score": True,
+    "spam.rules": "GTUBE",
+    "spam.tainted": [[]],
+    "message_size": "2048",
+}
+"""A field of a record, and what is no value of it."""
+
+
+_LOOKS_AT_ALL: Final = """  content:
+  - {name: virus, if: virus.name == 'x' or spam.score >= 5, then: file, folder: Junk}
+  - {name: spam, if: "'GTUBE' in spam.rules or message.size > 4000", then: file, folder: Junk}
+"""
+
+
+def damaged(field: str, value: object) -> Record:
+    made = mail(1)
+    *parts, last = field.split(".")
+    reduce(getitem, parts, made)[last] = value
+    return made
+
+
+@pytest.mark.parametrize("field", _DAMAGED)
+def test_a_record_of_which_a_field_is_damaged_is_unreadable(run: Run, journal: Path, policy: Path, field: str) -> None:
+    path = next(journal.glob("*3.000000Z-1-4711.jsonl"))
+    path.write_bytes(encode(damaged(field, _DAMAGED[field])) + path.read_bytes())
+    policy.write_text(policy.read_text() + _LOOKS_AT_ALL)
+    done = run("replay", "--policy", str(policy), "--since", "2026-11-01", "--json")
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert done.stdout, done.output
+    told = json.loads(done.stdout)
+    assert (told["unreadable"] or told["torn"] - 1, told["judged"]) == (1, 40)
+
+
+@pytest.mark.parametrize("change", [{"event": []}, {"event": None}])
+def test_a_record_that_is_about_nothing_is_unreadable(change: Record) -> None:
+    compared = Judge(OURS).compare(mail(1) | change)
+    assert compared is not None
+    assert compared.judged is Judged.UNREADABLE
 
 
 def test_a_person_is_told_the_same(run: Run, policy: Path) -> None:
