@@ -406,6 +406,10 @@ def never_wait(descriptor: int = 1) -> None:
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, MAX_WAITING)
 
 
+class NoOutput(Exception):
+    """There is nowhere to log to; the message says why, and what to do."""
+
+
 def when_lost(tell: Callable[[], None]) -> None:
     """Call ``tell`` for each line that is lost from now on."""
     _Output.lost = staticmethod(tell)
@@ -413,11 +417,20 @@ def when_lost(tell: Callable[[], None]) -> None:
 
 def configure(format_: str = "logfmt", level: str = "info", syslog: Path | None = None) -> None:
     """Send all further lines in ``format_`` (``json`` or ``logfmt``) from ``level`` on to standard output, or to the
-    datagram socket ``syslog``."""
+    datagram socket ``syslog``.
+
+    Raises:
+        NoOutput: lines are for standard output, and that is closed.
+    """
     flush()
     _Syslog.end()
-    _Output.current = stdout = _Output(sys.stdout)
-    output = stdout if syslog is None else _Syslog(syslog)
+    if syslog is None and sys.stdout is None:
+        raise NoOutput(
+            "standard output is closed, and the log goes there: open it (`>>FILE`, or `>/dev/null` for no log), or set "
+            "`log.syslog`"
+        )
+    _Output.current = _Output(sys.stdout) if syslog is None else None
+    output = _Output.current if syslog is None else _Syslog(syslog)
     structlog.configure(
         processors=[_Line(_to_json if format_ == "json" else _to_logfmt, level)],
         logger_factory=lambda *_: output,

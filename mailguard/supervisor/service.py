@@ -33,6 +33,7 @@ def serve(configuration: Path, fitted: Callable[[Settings], Settings]) -> int:
 
     Raises:
         Problems: settings or policy are wrong.
+        NoOutput: standard output, where the log goes, is closed.
         CannotListen: an address cannot be listened on.
         BadHandover: systemd's sockets do not fit the settings.
         CannotDrop: the user cannot be become.
