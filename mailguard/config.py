@@ -506,7 +506,8 @@ class Journal(Section):
         [], "whose addresses are written as keyed hashes: `client`, `sender`, `recipient`"
     )
     pseudonym_key: Path | None = secret_file(
-        "file with the key of these hashes, 32 octets or more, closed to others; relative to this file's folder"
+        "file with the key of these hashes, 32 octets or more, closed to others; blanks at its ends are left out, but "
+        "for a binary key that is too short without them; relative to this file's folder"
     )
 
     @model_validator(mode="after")

@@ -19,7 +19,9 @@ class BadKey(Exception):
 
 
 def read_key(path: Path) -> bytes:
-    """The key in the file at ``path``, without blanks at its ends.
+    """The key in the file at ``path``, without blanks at its ends, as far as a key is left.
+
+    An octet of a binary key may be a blank by chance: where it is too short without those, it is taken as it is.
 
     Raises:
         BadKey: it cannot be read, is too short or too long, or is open to others.
@@ -33,9 +35,12 @@ def read_key(path: Path) -> bytes:
         raise BadKey(f"{path} is no file of at most {MAX_KEY} octets")
     if mode & stat.S_IRWXO:
         raise BadKey(f"{path} is open to others: chmod o= {path}")
-    if len(key.strip()) < MIN_KEY:
+    bare = key.strip()
+    if len(bare) < MIN_KEY and not key.isascii():
+        bare = key
+    if len(bare) < MIN_KEY:
         raise BadKey(f"{path} holds fewer than {MIN_KEY} octets: openssl rand -hex 32 makes a key")
-    return key.strip()
+    return bare
 
 
 def idle_key(settings: config.Journal) -> str:

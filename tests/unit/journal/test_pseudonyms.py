@@ -132,9 +132,25 @@ def test_a_key_is_read_without_blanks_at_its_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("octets", "key"),
+    [
+        (bytes(range(224, 255)) + b"\x0c", bytes(range(224, 255)) + b"\x0c"),
+        (b"\n" + bytes(range(224, 255)), b"\n" + bytes(range(224, 255))),
+        (bytes(range(192, 255)) + b"\x0c", bytes(range(192, 255))),  # long enough without it, as ever
+        (b" " + KEY + b"\r\n\n", KEY),
+    ],
+)
+def test_a_binary_key_that_ends_in_a_blank_by_chance_is_long_enough(tmp_path: Path, octets: bytes, key: bytes) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(octets)
+    path.chmod(0o600)
+    assert read_key(path) == key
+
+
+@pytest.mark.parametrize(
     ("octets", "mode", "why"),
     [
-        (b"short", 0o600, "holds fewer than 32 octets"),
+        (b"short" + b"\n" * 40, 0o600, "holds fewer than 32 octets"),
         (KEY, 0o644, "is open to others: chmod o="),
         (b"k" * 5000, 0o600, "is no file of at most 4096 octets"),
         (None, 0, "cannot be read: No such file or directory"),
