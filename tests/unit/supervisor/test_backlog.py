@@ -92,7 +92,8 @@ async def test_who_waits_when_the_supervisor_is_killed_hears_421(running: Runnin
                 os.kill(pid, signal.SIGCONT)
     await running.served.ended()
     assert not set(heard) - LET_DOWN_GENTLY, heard
-    assert heard[b"421 4.3.2 "] >= 25, heard
+    # How many a worker still takes in before it hears of the death is for the kernel to choose; the rest is let down.
+    assert heard[b"421 4.3.2 "] > 0, heard
 
 
 async def test_a_worker_alone_that_gets_sigterm_leaves_the_socket_to_its_neighbour(running: Running) -> None:
