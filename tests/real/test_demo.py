@@ -62,7 +62,15 @@ def test_it_notices_a_broken_part(part: str, message: str, wrong: int) -> None:
 
 
 def test_what_it_prints_can_be_pasted_and_ctrl_c_ends_it_kindly() -> None:
-    with subprocess.Popen(command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(80)) as running:
+    with subprocess.Popen(
+        command(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(80),
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background ignores it, and so do we
+    ) as running:
         said = _until(running, b"Ctrl-C")
         [listed] = [line for line in said.splitlines() if line.startswith("... as a listed client")]
         pasted = subprocess.run(listed[23:], shell=True, capture_output=True, text=True, timeout=TIMEOUT, check=True)
