@@ -7,6 +7,7 @@ by that user is told before a client is served.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -44,10 +45,9 @@ def serve(configuration: Path, fitted: Callable[[Settings], Settings]) -> int:
     settings = absolute(written, configuration.parent.absolute())
     log.configure(settings.log.format, settings.log.level, settings.log.syslog)
     log.never_wait()
-    notifier = Notifier(os.environ, os.getpid())
     handed = handed_over(os.environ, os.getpid())
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # one that comes before we can hear it is kept for us
-    with RunDir(settings.run_dir) as folder:
+    with contextlib.closing(Notifier(os.environ, os.getpid())) as notifier, RunDir(settings.run_dir) as folder:
         try:
             sockets = Sockets.of(settings, handed, _binder(settings, folder))
         except CannotListen:

@@ -23,9 +23,6 @@ OVERRIDDEN = [
     "eof_received",
     "pause_writing",
     "resume_writing",
-    "_reset_timeout",
-    "_create_session",
-    "_create_envelope",
 ]
 
 

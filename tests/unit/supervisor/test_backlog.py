@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -51,23 +52,30 @@ async def _first(client: Client) -> bytes:
         return b"reset"
 
 
-async def test_who_waits_when_the_service_ends_hears_421(running: Running) -> None:
-    """Both workers are held, so that clients queue in the kernel, until the supervisor has told them to end."""
+async def _heard(running: Running, end: Callable[[], Awaitable[None]]) -> Counter[bytes]:
+    """What 50 clients hear first that queue in the kernel, for both workers are held, until ``end`` has been done."""
     pids = [worker["pid"] for worker in await running.processes("worker")]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
         async with contextlib.AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(await running.place.client()) for _ in range(50)]
-            running.served.process.terminate()
-            await running.served.until("event=draining")
+            await end()
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
-            heard = Counter(await asyncio.gather(*map(_first, clients)))
+            return Counter(await asyncio.gather(*map(_first, clients)))
     finally:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+
+async def test_who_waits_when_the_service_ends_hears_421(running: Running) -> None:
+    async def end() -> None:
+        running.served.process.terminate()
+        await running.served.until("event=draining")
+
+    heard = await _heard(running, end)
     assert not set(heard) - LET_DOWN_GENTLY, heard
     assert heard[b"421 4.3.2 "] >= 25, heard
     status, said = await running.served.ended()
@@ -76,20 +84,10 @@ async def test_who_waits_when_the_service_ends_hears_421(running: Running) -> No
 
 
 async def test_who_waits_when_the_supervisor_is_killed_hears_421(running: Running) -> None:
-    pids = [worker["pid"] for worker in await running.processes("worker")]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        async with contextlib.AsyncExitStack() as stack:
-            clients = [await stack.enter_async_context(await running.place.client()) for _ in range(50)]
-            running.served.process.kill()
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
-            heard = Counter(await asyncio.gather(*map(_first, clients)))
-    finally:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+    async def end() -> None:
+        running.served.process.kill()
+
+    heard = await _heard(running, end)
     await running.served.ended()
     assert not set(heard) - LET_DOWN_GENTLY, heard
     # How many a worker still takes in before it hears of the death is for the kernel to choose; the rest is let down.
