@@ -32,6 +32,24 @@ UNWRITTEN = 1.0
 the rest is for a machine whose cores all have other work."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A process was killed.
+
+    Attributes:
+        sent: when the signal was sent.
+        heard: when senders had read all that the process said before it died: a reply that waits in a socket while the
+            signal is sent is timed after it.
+    """
+
+    sent: float
+    heard: float
+
+    def excuses(self, attempt: Attempt) -> bool:
+        """Whether the record of that attempt may have died with the process."""
+        return self.sent - UNWRITTEN <= attempt.at <= self.heard
+
+
 class Maildirs:
     """What Exim has delivered. Files are removed once they are counted, so that a long run needs no disk."""
 
@@ -124,7 +142,7 @@ def _taken(records: Iterator[Record]) -> list[str]:
     return [record["message_id"] for record in messages if record["reply"]["code"] == OK]
 
 
-def account_records(attempts: Sequence[Attempt], records: Counter[str], kills: Sequence[float]) -> int:
+def account_records(attempts: Sequence[Attempt], records: Counter[str], kills: Sequence[Kill]) -> int:
     """Each message that was answered 250 has its one record, but for the last ones of killed processes; how many.
 
     Raises:
@@ -133,6 +151,6 @@ def account_records(attempts: Sequence[Attempt], records: Counter[str], kills: S
     taken = {each.message_id: each for each in attempts if each.taken}
     _none({name for name, count in records.items() if count > 1}, "recorded more than once")
     missing = [each for name, each in taken.items() if name not in records]
-    unexcused = {each.message_id for each in missing if not any(0 <= kill - each.at <= UNWRITTEN for kill in kills)}
+    unexcused = {each.message_id for each in missing if not any(kill.excuses(each) for kill in kills)}
     _none(unexcused, "answered 250 and not in the journal, though nothing was killed")
     return len(missing)

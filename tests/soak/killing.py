@@ -50,7 +50,7 @@ async def _worker(place: Place, traffic: Traffic, number: int) -> float:
     """Kill a worker; seconds until another has its place, which the backoff lets grow."""
     before = (await place.status())["restarts"]
     counted = await place.metric("process_restarts_total")
-    place.kill_worker((await place.processes("worker"))[number % WORKERS]["pid"])
+    await place.kill_worker((await place.processes("worker"))[number % WORKERS]["pid"])
 
     async def replaced() -> bool:
         status = await place.status()

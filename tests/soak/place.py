@@ -25,7 +25,7 @@ from mailguard.lab.guardian import session_members
 from mailguard.lab.mailguard import Serving
 from mailguard.supervisor.run_dir import NotRunning, connect
 from tests.bench.subjects import small_policy
-from tests.soak.account import Account, Maildirs, account, account_records, recorded
+from tests.soak.account import Account, Kill, Maildirs, account, account_records, recorded
 from tests.soak.failure import require
 from tests.soak.traffic import Traffic, addresses
 
@@ -35,6 +35,8 @@ CLIENTS = addresses(IPv4Network("198.19.0.0/16"))
 BOUND = 60.0
 """Seconds for anything that should be so soon."""
 _EXIM_CONNECTIONS = 1000
+_TURNS = 4
+"""Of the event loop, until senders have read what lies in their sockets: read, wake who waits, and one to spare."""
 _METRIC = re.compile(r"^(mailguard_\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 
@@ -42,12 +44,12 @@ class Place:
     """The servers, while this is entered.
 
     Attributes:
-        kills: when workers were killed.
+        kills: of workers.
     """
 
     def __init__(self) -> None:
         self._lab = Lab()
-        self.kills: list[float] = []
+        self.kills: list[Kill] = []
 
     def __enter__(self) -> Self:
         """Start all but mailguard."""
@@ -171,10 +173,22 @@ class Place:
         _, text = await self.page("/metrics")
         return sum(float(value) for found, value in _METRIC.findall(text) if found == f"mailguard_{name}")
 
-    def kill_worker(self, pid: int) -> None:
-        """End a worker as a crash would."""
-        self.kills.append(time.monotonic())
+    async def kill_worker(self, pid: int) -> None:
+        """End a worker as a crash would, and let senders read what it said before.
+
+        Raises:
+            SoakFailed: it lives on.
+        """
+        sent = time.monotonic()
         os.kill(pid, signal.SIGKILL)
+
+        async def reaped() -> bool:
+            return not _exists(pid)
+
+        await until(reaped, "a killed worker is gone")
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        self.kills.append(Kill(sent, time.monotonic()))
 
     async def settled(self, traffic: Traffic) -> Account:
         """End mailguard and account for all of ``traffic``: in the Maildirs, and in the journal.
@@ -205,6 +219,14 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str, bound: float = 
         require(time.monotonic() - began < bound, f"{what}: not within {bound:g} s")
         await asyncio.sleep(0.05)
     return time.monotonic() - began
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 async def _holds(holds: Callable[[], Awaitable[bool]]) -> bool:

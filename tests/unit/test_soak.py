@@ -12,7 +12,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from tests.soak.account import UNWRITTEN, account, account_records
+from tests.soak.account import UNWRITTEN, Kill, account, account_records
 from tests.soak.failure import SoakFailed
 from tests.soak.figures import Figures, durations, latency
 from tests.soak.link import Closed, Link
@@ -61,9 +61,18 @@ def test_a_reply_of_250_to_the_envelope_is_no_promise() -> None:
 
 @pytest.mark.parametrize(
     ("kills", "excused"),
-    [([], False), ([99.9], False), ([100.0], True), ([100 + UNWRITTEN], True), ([100.1 + UNWRITTEN], False)],
+    [
+        ([], False),
+        ([Kill(99.8, 99.9)], False),
+        ([Kill(99.9, 100.0)], True),
+        ([Kill(100.0, 100.1)], True),
+        ([Kill(100 + UNWRITTEN, 101 + UNWRITTEN)], True),
+        ([Kill(100.1 + UNWRITTEN, 101 + UNWRITTEN)], False),
+    ],
 )
-def test_a_record_may_be_missing_right_before_a_worker_was_killed(kills: list[float], excused: bool) -> None:
+def test_a_record_may_be_missing_of_what_a_worker_answered_right_before_it_died(
+    kills: list[Kill], excused: bool
+) -> None:
     if excused:
         assert account_records(ALL, Counter(), kills) == 1
     else:
