@@ -1,9 +1,9 @@
 """The short way through the replies of which DNSBL traffic is made; None for all others, which dnspython then reads.
 
 Known are whole replies to one question, NOERROR or NXDOMAIN, whose answer section holds nothing but A records of the
-very name asked, where those were asked for; or nothing, and then one SOA of a zone that the name is in. A resolver
-writes those names as pointers into the question (RFC 1035 4.1.4); a name written otherwise, a CNAME, any surprise is
-not for here. Tests hold this against dnspython.
+very name asked, where those were asked for; or nothing, and then at the most one SOA of a zone that the name is in:
+lists served by rbldnsd often have none. A resolver writes those names as pointers into the question (RFC 1035 4.1.4); a
+name written otherwise, a CNAME, any surprise is not for here. Tests hold this against dnspython.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_TTL: Final = 0x7FFFFFFF
 
 def read(question: Question, reply: bytes) -> Found[IPv4Address] | NotFound | None:
     """What ``reply``, which echoes ``question``, says, where it is of the known kind."""
-    _, flags, questions, answers, authorities, _ = _HEADER.unpack_from(reply)
+    _, flags, questions, answers, authorities, additional = _HEADER.unpack_from(reply)
     if questions != 1 or flags & _ERROR_OR_CUT not in (0, _NXDOMAIN):
         return None
     start = (
@@ -38,7 +38,10 @@ def read(question: Question, reply: bytes) -> Found[IPv4Address] | NotFound | No
     )  # a length octet, the root, type and class beside the name's own octets
     if answers:
         return None if flags & _NXDOMAIN or question.type != "A" else _addresses(reply, start, answers)
-    return _absence(reply, start, flags & _NXDOMAIN != 0) if authorities == 1 else None
+    absence = Absence.NXDOMAIN if flags & _NXDOMAIN else Absence.NODATA
+    if not authorities and not additional:
+        return NotFound(absence, 0)  # no SOA says for how long (RFC 2308 5)
+    return _with_soa(reply, start, absence) if authorities == 1 else None
 
 
 def _addresses(reply: bytes, start: int, count: int) -> Found[IPv4Address] | None:
@@ -55,7 +58,7 @@ def _addresses(reply: bytes, start: int, count: int) -> Found[IPv4Address] | Non
     return Found(tuple(dict.fromkeys(records)), lowest)
 
 
-def _absence(reply: bytes, start: int, no_such_name: bool) -> NotFound | None:
+def _with_soa(reply: bytes, start: int, absence: Absence) -> NotFound | None:
     if len(reply) < start + _RECORD.size:
         return None
     name, rdtype, rdclass, ttl, length = _RECORD.unpack_from(reply, start)
@@ -65,7 +68,7 @@ def _absence(reply: bytes, start: int, no_such_name: bool) -> NotFound | None:
     if not _starts_label(reply, name, start):
         return None
     minimum = int.from_bytes(reply[end - 4 : end])
-    return NotFound(Absence.NXDOMAIN if no_such_name else Absence.NODATA, min(ttl, minimum))
+    return NotFound(absence, min(ttl, minimum))
 
 
 def _starts_label(reply: bytes, pointer: int, start: int) -> bool:
