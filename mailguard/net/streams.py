@@ -53,7 +53,7 @@ class _Wire(asyncio.Protocol):
         self.arrived = False
         """Whether something came since this was last made False."""
         self._reading = True
-        self._waiter: asyncio.Future[bool] | None = None
+        self._waiter: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -104,29 +104,24 @@ class _Wire(asyncio.Protocol):
         self.writable = True
         self._wake()
 
-    def _wake(self, in_time: bool = True) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(in_time)
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():  # its task may have been cancelled
+            waiter.set_result(None)
 
     def _too_late(self) -> None:
-        self._wake(False)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(StreamTimeout("no answer in time"))
 
-    async def change(self, deadline: float) -> None:
-        """Wait until something has come, or ended, or can be written again.
-
-        Raises:
-            StreamTimeout: nothing of it before ``deadline``.
-        """
+    def change(self, deadline: float) -> asyncio.Future[None]:
+        """Done when something has come, or ended, or can be written again; StreamTimeout at ``deadline``."""
         if not self._reading and not self.ended:
             self._reading = True
             self.transport.resume_reading()
-        self._waiter = waiter = self.loop.create_future()
         self.alarm.set(deadline, self._too_late)
-        try:
-            if not await waiter:
-                raise StreamTimeout("no answer in time")
-        finally:
-            self._waiter = None
+        self._waiter = waiter = self.loop.create_future()
+        return waiter
 
 
 async def _open(address: str) -> _Wire:
@@ -243,9 +238,10 @@ class Stream:
         self._write_raw(octets)
 
     def _write_raw(self, octets: bytes) -> None:
-        if self._wire.ended or self._wire.transport.is_closing():
-            raise StreamClosed(self._wire.ended or "closed")
-        self._wire.transport.write(octets)
+        wire = self._wire
+        if wire.ended or wire.transport.is_closing():
+            raise StreamClosed(wire.ended or "closed")
+        wire.transport.write(octets)
 
     async def drain(self, deadline: float) -> None:
         """Wait until all is with the kernel, or the peer has spoken or closed (it may have stopped reading by then).

@@ -80,7 +80,7 @@ class Replies:
         self._octets = b""
         self._code = b""
         """Of the lines so far of a reply that is not whole; empty before its first."""
-        self._lines: list[bytes] = []
+        self._lines: tuple[bytes, ...] = ()
 
     @property
     def pending(self) -> bool:
@@ -97,21 +97,21 @@ class Replies:
         Raises:
             NoReply: this will be none.
         """
-        if not self._octets:
-            return None
-        while (match := _LINE.match(self._octets, 0, MAX_LINE)) is not None:
+        while (octets := self._octets) and (match := _LINE.match(octets, 0, MAX_LINE)) is not None:
             code, mark, text = match.groups(b"")
-            if self._lines and code != self._code:
+            before = self._lines
+            if before and code != self._code:
                 raise NoReply(f"lines of different codes: {self._code!r}, {match[0][:80]!r}")
-            self._octets = self._octets[match.end() :]
+            self._octets = octets[match.end() :]
             if mark != b"-":
-                before, self._lines = self._lines, []
+                self._lines = ()
                 return Answer(int(code), (*before, text))
-            self._lines.append(text)
+            self._lines = *before, text
             if len(self._lines) == MAX_LINES:
                 raise NoReply(f"a reply of over {MAX_LINES} lines")
             self._code = code
-        self._check()
+        if octets:
+            self._check()
         return None
 
     def _check(self) -> None:

@@ -12,7 +12,7 @@ reply at all, a 421, or a reply that makes no sense there. It never means that a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from functools import cache
 from typing import Final
 
@@ -21,7 +21,7 @@ from prometheus_client import Counter, Histogram
 from mailguard import config, metrics
 from mailguard.commands import MailFrom, RcptTo
 from mailguard.net.streams import Stream, StreamError, StreamTimeout
-from mailguard.relay.answers import Answer, BackendFailed, Fault
+from mailguard.relay.answers import Answer, BackendFailed
 from mailguard.relay.conversation import Command, Conversation
 from mailguard.relay.offer import Offer
 from mailguard.relay.tls import BackendTls
@@ -69,7 +69,7 @@ class Dialogue:
         try:
             stream = await Stream.connect(address, _after(limits.backend_connect_timeout))
         except StreamError as error:
-            _count(address, "connect", "timeout" if isinstance(error, StreamTimeout) else "lost")
+            _counter(address, "connect", "timeout" if isinstance(error, StreamTimeout) else "lost").inc()
             raise BackendFailed(str(error), "unreachable") from error
         dialogue = cls(address, stream, talk, limits)
         try:
@@ -124,9 +124,14 @@ class Dialogue:
         """
         self._talk.mail(mail, recipients)
         self.transactions += 1
-        first = await self._next("mail")
+        if self._talk.expects == "rset":
+            await self._next("rset")
+        first, answers = await self._next("mail"), []
         # Answers to RCPT after a refused MAIL say nothing, and may not come: Exim's ``drop`` refuses and closes.
-        return first, [await self._next("rcpt") for _ in recipients] if first.taken else []
+        if first.taken:
+            for _ in recipients:
+                answers.append(await self._next("rcpt"))  # noqa: PERF401 - a comprehension is a coroutine of its own
+        return first, answers
 
     async def rcpt(self, recipient: RcptTo) -> Answer:
         """One more RCPT."""
@@ -168,9 +173,9 @@ class Dialogue:
         self._write(self._talk.end())
         self._content_ended = self._stream.time()
 
-    async def final(self) -> Answer:
+    def final(self) -> Awaitable[Answer]:
         """The reply to the content: taken or refused. Where a call was cancelled, the next goes on waiting for it."""
-        return await self._answer("content", self._limits.backend_final_timeout, self._content_ended)
+        return self._answer("content", self._limits.backend_final_timeout, self._content_ended)
 
     def quit(self) -> None:
         """QUIT without waiting for the answer, which concerns nobody; in the middle of content a cut."""
@@ -208,45 +213,33 @@ class Dialogue:
         except StreamError as error:
             raise BackendFailed(str(error)) from error
 
-    async def _next(self, command: Command) -> Answer:
-        """The answer to ``command``, those to commands before it passed over."""
-        while True:
-            due = self._talk.expects or command
-            answer = await self._answer(due, self._limits.backend_reply_timeout, self._stream.time())
-            if due == command:
-                return answer
+    def _next(self, command: Command) -> Awaitable[Answer]:
+        """The answer to ``command``, which may take ``backend_reply_timeout`` from now on."""
+        return self._answer(command, self._limits.backend_reply_timeout, self._stream.time())
 
     async def _answer(self, command: Command, seconds: float, began: float) -> Answer:
         """Send what may be sent, and read the answer to ``command``, which may take ``seconds`` from ``began`` on."""
-        if octets := self._talk.octets():
+        talk, stream = self._talk, self._stream
+        if octets := talk.octets():
             self._write(octets)
         try:
-            answer = await self._read(command, began + seconds)
+            while (answer := talk.next_answer()) is None:
+                talk.receive(await stream.receive(began + seconds))
+        except StreamError as error:
+            silent = isinstance(error, StreamTimeout)
+            _counter(self.address, command, "timeout" if silent else "lost").inc()
+            raise BackendFailed(f"{command}: {error}", "silent" if silent else "other") from error
         except BackendFailed as failure:
-            lost = "timeout" if failure.fault == "silent" else "lost"
-            _count(self.address, command, str(failure.code // 100) if failure.code else lost)
+            _counter(self.address, command, failure.code // 100 or "lost").inc()
             raise
-        _count(self.address, command, str(answer.code // 100))
+        _counter(self.address, command, answer.code // 100).inc()
         if command in _TIMED:
-            _seconds(command).observe(self._stream.time() - began)
+            _seconds(command).observe(stream.time() - began)
         return answer
-
-    async def _read(self, command: Command, deadline: float) -> Answer:
-        while (answer := self._talk.next_answer()) is None:
-            try:
-                self._talk.receive(await self._stream.receive(deadline))
-            except StreamError as error:
-                fault: Fault = "silent" if isinstance(error, StreamTimeout) else "other"
-                raise BackendFailed(f"{command}: {error}", fault) from error
-        return answer
-
-
-def _count(address: str, command: Command, class_: str) -> None:
-    _counter(address, command, class_).inc()
 
 
 @cache
-def _counter(address: str, command: Command, class_: str) -> Counter:
+def _counter(address: str, command: Command, class_: int | str) -> Counter:
     return metrics.BACKEND_REPLIES.labels(address, command, class_)
 
 

@@ -118,15 +118,14 @@ class Conversation:
 
     def octets(self) -> bytes:
         """What may be sent now; to be sent before an answer is waited for."""
-        first, self._first = self._first, b""
-        if not self._queue:
-            return first
-        lines = [first]
-        while self._queue and (not self._expected or (self.open and self.offer.pipelining)):
-            command, line = self._queue.popleft()
-            self._expected.append(command)
-            lines += line, b"\r\n"
-        return b"".join(lines)
+        queue, expected = self._queue, self._expected
+        octets, self._first = self._first, b""
+        together = self.open and self.offer.pipelining
+        while queue and (together or not expected):
+            command, line = queue.popleft()
+            expected.append(command)
+            octets += line + b"\r\n"
+        return octets
 
     def receive(self, octets: bytes) -> None:
         """What the backend sent."""
@@ -141,8 +140,7 @@ class Conversation:
         answer = self._replies.next()
         if answer is None:
             return None
-        command = self._judged(answer)
-        if (follow := _FOLLOWS.get(command)) is not None:
+        if (follow := _FOLLOWS.get(self._judged(answer))) is not None:
             follow(self, answer)
         return answer
 
@@ -166,7 +164,8 @@ class Conversation:
         if self._in_transaction:
             self._queue.append(("rset", b"RSET"))
         self._queue.append(("mail", line))
-        self._queue.extend(("rcpt", recipient.encode()) for recipient in recipients)
+        for recipient in recipients:
+            self._queue.append(("rcpt", recipient.encode()))
         self._in_transaction = True
 
     def rcpt(self, recipient: RcptTo) -> None:
@@ -224,10 +223,11 @@ class Conversation:
         if not self._expected:
             raise BackendFailed(f"unasked: {answer}", code=answer.code)
         command = self._expected.popleft()
+        if answer.code in _WANTED[command] and not (command == "content" and self.in_content):
+            return command
         if answer.code == 421:
             raise BackendFailed(f"{command}: {answer}", "closing", answer.code)
-        taken = answer.code in _WANTED[command] and not (command == "content" and self.in_content)
-        if not taken and not (answer.refused and command in _MAY_REFUSE):
+        if not answer.refused or command not in _MAY_REFUSE:
             raise BackendFailed(f"{command}: out of place: {answer}", code=answer.code)
         return command
 

@@ -6,8 +6,6 @@ its first recipient on.
 
 from __future__ import annotations
 
-from collections import Counter
-
 from mailguard.facts import ClientAddress
 
 
@@ -16,19 +14,20 @@ class Shares:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._held: Counter[int] = Counter()
+        self._held: dict[int, int] = {}
 
     def take(self, client: ClientAddress) -> bool:
         """Take one for ``client``; False where it holds all that it may."""
         key = client.client_key
-        if self._held[key] >= self._most:
+        held = self._held.get(key, 0)
+        if held >= self._most:
             return False
-        self._held[key] += 1
+        self._held[key] = held + 1
         return True
 
     def give_back(self, client: ClientAddress) -> None:
         """Give one of ``client`` back."""
         key = client.client_key
-        self._held[key] -= 1
-        if not self._held[key]:
-            del self._held[key]
+        held = self._held.pop(key) - 1
+        if held:
+            self._held[key] = held

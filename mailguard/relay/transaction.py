@@ -128,14 +128,13 @@ class Transaction:
                 self._lost(failure)
         for member in self._admitted():
             try:
-                return await self._begin(member, command)
+                return self._begun(*await self._speak(member, [*self._taken, command]))
             except BackendFailed as failure:
                 self._lost(failure)
         return None
 
-    async def _begin(self, member: Member, command: RcptTo) -> Answer:
-        """The envelope so far and ``command``, to a new dialogue; its answer, or the refusal of the very first MAIL."""
-        first, answers = await self._speak(member, [*self._taken, command])
+    def _begun(self, first: Answer, answers: Sequence[Answer]) -> Answer:
+        """What a new dialogue answered last, where all before that was taken; or the refusal of the very first MAIL."""
         if not first.taken and not self._taken:
             self._mail_refused = passed_on(first, silent="mail_ok")
             self._leave()

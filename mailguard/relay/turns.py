@@ -22,12 +22,14 @@ class Turns(Generic[T]):
         ranked = sorted(members, key=lambda member: member[1])
         groups = [list(group) for _, group in groupby(ranked, key=lambda member: member[1])]
         self._groups = [_Group({member: weight for member, _, weight in group}) for group in groups]
+        self._all = [member for group in self._groups for member in group.members]
 
     def order(self, takes_part: Callable[[T], bool]) -> list[T]:
         """All members in the order in which they are to be asked now; those that take no part come last."""
+        if len(self._all) == 1:
+            return self._all
         asked = [member for group in self._groups for member in group.order(takes_part)]
-        left = [member for group in self._groups for member in group.members if member not in asked]
-        return asked + left
+        return asked + [member for member in self._all if member not in asked]
 
 
 class _Group(Generic[T]):

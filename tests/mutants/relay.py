@@ -109,7 +109,7 @@ MUTANTS: tuple[Mutant, ...] = (
         SHARED,
         "one-client-may-hold-every-backend-connection",
         "mailguard/relay/shares.py",
-        "if self._held[key] >= self._most:",
+        "if held >= self._most:",
         "if False:",
         _SHARES,
     ),
