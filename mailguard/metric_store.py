@@ -33,6 +33,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from mailguard.log import logger
+from mailguard.metric_kinds import Value
 
 ROOM: Final = {
     "counter": 1 << 18,
@@ -50,7 +51,7 @@ _entries: Final[Callable[[str], Iterable[tuple[str, float, float, int]]]] = Mmap
 _CELLS: Final = 16
 """Octets of a number and its time."""
 _LOCK: Final = threading.Lock()
-"""Of all values: threads count too."""
+"""Of the files: threads make series, too."""
 _UNREADABLE: Final = (OSError, RuntimeError, ValueError, TypeError, struct.error)
 """What prometheus_client raises of a file that is gone, cut, or holds something else."""
 
@@ -102,13 +103,13 @@ class _Files:
         labels: Sequence[str],
         help_: str,
         multiprocess_mode: str = "",
-    ) -> _Value:
+    ) -> Value:
         """The value of one series: what prometheus_client makes of its ``ValueClass`` for each."""
         file = f"{kind}_{multiprocess_mode}" if multiprocess_mode else kind
         with _LOCK:
             if file not in self._files:
                 self._files[file] = _File(self._directory / f"{file}_{self._slot}.db")
-            return _Value(self._files[file].cells(_key(metric, series, names, labels, help_)))
+            return Value(self._files[file].cells(_key(metric, series, names, labels, help_)))
 
 
 class _File(MmapedDict):
@@ -120,36 +121,12 @@ class _File(MmapedDict):
     def cells(self, key: str) -> memoryview[float]:
         """The number of ``key`` and its time, of doubles; the entry is made where it is missing.
 
+        Other processes read them at any time: a double is written whole, as it is aligned.
         A file that outgrows its room is mapped anew; what was given before stays as good, for it is the same pages.
         """
         self.read_value(key)  # type: ignore[no-untyped-call]
         position = self._positions[key]
         return memoryview(self._m)[position : position + _CELLS].cast("d")
-
-
-class _Value:
-    """One number in a file. Other processes read it at any time: a double is written whole, as it is aligned."""
-
-    __slots__ = ("_cells",)
-
-    def __init__(self, cells: memoryview[float]) -> None:
-        self._cells = cells
-
-    def inc(self, amount: float) -> None:
-        with _LOCK:
-            self._cells[0] += amount
-
-    def set(self, value: float, timestamp: float | None = None) -> None:
-        """``timestamp``: when, for gauges of which the latest counts."""
-        with _LOCK:
-            self._cells[0] = value
-            self._cells[1] = timestamp or 0.0
-
-    def get(self) -> float:
-        return self._cells[0]
-
-    def get_exemplar(self) -> None:
-        """None: they are not kept."""
 
 
 def _take_room(file: Path, room: int) -> None:

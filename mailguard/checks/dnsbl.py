@@ -177,7 +177,7 @@ class Dnsbl:
         beginning = labels(address.ip)
         replies = yield [(f"{beginning}.{item.zone.asked}", _A) for item in asked]
         for item, (reply, seconds) in zip(asked, replies, strict=True):
-            outcome, said.answers[item.zone.name] = read(cast(Found[IPv4Address] | NotFound | Failed, reply))
+            outcome, said.answers[item.zone.name] = read(cast("Found[IPv4Address] | NotFound | Failed", reply))
             said.asked.append((item, outcome))
             _count(item, outcome, seconds, timed)
         return said

@@ -28,7 +28,7 @@ def reverse_dns(resolver: Resolver, address: ClientAddress, deadline: float) -> 
 
 def _steps(address: ClientAddress) -> Steps[Answer[ReverseDns]]:
     [(pointers, _)] = yield [(address.ip.reverse_pointer, "PTR")]
-    match cast(Found[str] | NotFound | Failed, pointers):
+    match cast("Found[str] | NotFound | Failed", pointers):
         case Failed() as failure:
             return unknown(failure)
         case NotFound():

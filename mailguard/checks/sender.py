@@ -33,7 +33,7 @@ def _steps(domain: str) -> Steps[Answer[bool]]:
     if not isinstance(host, str):
         return host
     [exchanges] = yield from ask_all(host, "MX")
-    match cast(Found[MailExchange] | NotFound | Failed, exchanges):
+    match cast("Found[MailExchange] | NotFound | Failed", exchanges):
         case Found(records):
             return Known(any(record.host != NO_MAIL for record in records))
         case NotFound(Absence.NXDOMAIN):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import prometheus_client
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest, values
 
-from mailguard.metric_kinds import Counter, Histogram
+from mailguard.metric_kinds import Cells, Counter, Histogram, Value
 
 BUCKETS = (0.001, 0.5, 1, 10)
 LABELS = st.sampled_from(["a", "b", "c"])
@@ -31,10 +35,47 @@ def shown(counter: Any, histogram: Any, events: list[tuple[str, float]]) -> byte
     return b"".join(line for line in generate_latest(registry).splitlines(keepends=True) if b"_created" not in line)
 
 
+@contextmanager
+def values_of_theirs() -> Iterator[None]:
+    ours, values.ValueClass = values.ValueClass, values.MutexValue
+    try:
+        yield
+    finally:
+        values.ValueClass = ours
+
+
 @given(st.lists(st.tuples(LABELS, AMOUNTS), max_size=30))
 def test_a_scrape_sees_the_same(events: list[tuple[str, float]]) -> None:
-    theirs = shown(prometheus_client.Counter, prometheus_client.Histogram, events)
+    with values_of_theirs():
+        theirs = shown(prometheus_client.Counter, prometheus_client.Histogram, events)
     assert shown(Counter, Histogram, events) == theirs
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """CPython changes from one thread to another wherever it may."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-9)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.parametrize("cells", [[0.0, 0.0], memoryview(bytearray(16)).cast("d")], ids=["list", "memory"])
+@pytest.mark.usefixtures("hasty_threads")
+def test_threads_count_the_same(monkeypatch: pytest.MonkeyPatch, cells: Cells) -> None:
+    monkeypatch.setattr(values, "ValueClass", lambda *_, **__: Value(cells))
+    counter = Counter("counter", "", registry=None)
+
+    def count() -> None:
+        for _ in range(50_000):
+            counter.inc()
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert cells[0] == 200_000
 
 
 def test_a_child_is_made_once() -> None:

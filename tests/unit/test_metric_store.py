@@ -122,12 +122,15 @@ THEIRS = (
     FIXED_TIME
     + """
 import os
+import prometheus_client
 from prometheus_client import values
+from mailguard import metric_kinds
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
 values.ValueClass = values.MultiProcessValue(lambda: int(sys.argv[2]))
+metric_kinds.Counter, metric_kinds.Histogram = prometheus_client.Counter, prometheus_client.Histogram
 """
 )
-"""Has prometheus_client keep the values."""
+"""Has prometheus_client count, and keep the values."""
 
 EVERYTHING = """
 for turn in range(300):
