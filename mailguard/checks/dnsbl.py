@@ -43,18 +43,15 @@ class _List:
     zone: DnsblZone
     due: float
     ill: str = ""
-    _outcomes: dict[Outcome, Counter] = field(default_factory=dict)
 
     @cached_property
     def seconds(self) -> Histogram:
         """How long a question to it takes."""
-        return metrics.DNSBL_SECONDS.labels(zone=self.zone.name)
+        return metrics.DNSBL_SECONDS.labels(self.zone.name)
 
     def outcomes(self, outcome: Outcome) -> Counter:
-        """The counter of ``outcome``; looking it up by its labels costs more than counting."""
-        if (counter := self._outcomes.get(outcome)) is None:
-            counter = self._outcomes[outcome] = metrics.DNSBL_QUERIES.labels(zone=self.zone.name, outcome=outcome)
-        return counter
+        """How many questions to it came out so."""
+        return metrics.DNSBL_QUERIES.labels(self.zone.name, outcome)
 
 
 @dataclass(slots=True)
@@ -63,27 +60,22 @@ class Said:
 
     Attributes:
         answers: by the list's name.
-        asked: those asked, and how it came out.
-        ill: those not asked because they are set aside.
+        asked: the name of each that was asked, and the metric of how long that took.
+        outcomes: the metric of how it came out, of each; of one that is set aside, that it is.
     """
 
     answers: dict[str, Answer[Codes]] = field(default_factory=dict)
-    asked: list[tuple[_List, Outcome]] = field(default_factory=list)
-    ill: list[_List] = field(default_factory=list)
-
-
-def _count(item: _List, outcome: Outcome, seconds: float, timed: Callable[[str, float], None]) -> None:
-    timed(item.zone.name, seconds)
-    item.seconds.observe(seconds)
-    item.outcomes(outcome).inc()
+    asked: list[tuple[str, Histogram]] = field(default_factory=list)
+    outcomes: list[Counter] = field(default_factory=list)
 
 
 def _count_again(said: Said, timed: Callable[[str, float], None]) -> None:
     """Count what was known: to whoever looks at the numbers it is a question as any other, with an answer at once."""
-    for item, outcome in said.asked:
-        _count(item, outcome, 0.0, timed)
-    for item in said.ill:
-        item.outcomes(Outcome.ILL).inc()
+    for name, seconds in said.asked:
+        timed(name, 0.0)
+        seconds.observe(0.0)
+    for outcome in said.outcomes:
+        outcome.inc()
 
 
 class Dnsbl:
@@ -169,17 +161,21 @@ class Dnsbl:
             if address.ip.version == 6 and not item.zone.ipv6:
                 continue
             if item.ill:
-                item.outcomes(Outcome.ILL).inc()
                 said.answers[item.zone.name] = Unknown(f"ill: {item.ill}")
-                said.ill.append(item)
+                said.outcomes.append(item.outcomes(Outcome.ILL))
             else:
                 asked.append(item)
         beginning = labels(address.ip)
         replies = yield [(f"{beginning}.{item.zone.asked}", _A) for item in asked]
         for item, (reply, seconds) in zip(asked, replies, strict=True):
-            outcome, said.answers[item.zone.name] = read(cast("Found[IPv4Address] | NotFound | Failed", reply))
-            said.asked.append((item, outcome))
-            _count(item, outcome, seconds, timed)
+            name = item.zone.name
+            outcome, said.answers[name] = read(cast("Found[IPv4Address] | NotFound | Failed", reply))
+            said.asked.append((name, item.seconds))
+            said.outcomes.append(item.outcomes(outcome))
+            timed(name, seconds)
+            item.seconds.observe(seconds)
+        for counted in said.outcomes:
+            counted.inc()
         return said
 
     async def watch(self) -> None:

@@ -8,8 +8,8 @@ not starve the questions about its EHLO (docs/decisions/0003). What has not answ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from mailguard.checks.dnsbl import Said
 from mailguard.checks.helo import helo_is_address, helo_resolves
@@ -22,8 +22,7 @@ from mailguard.facts import NOT_ASKED, Answer, Client, ClientAddress, Codes, Hel
 from mailguard.session.services import Services
 
 T = TypeVar("T")
-Ask: TypeAlias = Callable[[float], Inquiry[T]]
-"""Asks, given the deadline."""
+_YES: Final = Known(True)
 
 
 def is_own_relay(address: ClientAddress, networks: Sequence[Network]) -> bool:
@@ -37,6 +36,7 @@ class Questions:
     Every method that returns an answer raises what a check raised that it should not have: a bug defers.
 
     Attributes:
+        own_relay: whether the client is a relay of ours, about which nothing is asked: its facts are given, not found.
         dnsbl_seconds: how long each list that was asked took to answer, by its name, as far as they have.
     """
 
@@ -48,7 +48,7 @@ class Questions:
         self._address = address
         self._port = port
         self._told = told
-        self._own_relay = is_own_relay(address, services.settings.own_relays)
+        self.own_relay = is_own_relay(address, services.settings.own_relays)
         self.dnsbl_seconds: dict[str, float] = {}
         self._early_talker: Answer[bool] = NOT_ASKED
         self._hello = ""
@@ -58,19 +58,18 @@ class Questions:
         self._sender: Inquiry[Answer[bool]] | None = None
         self._client: Client | None = None
         """What is known of the client, once all is."""
-
-    @property
-    def own_relay(self) -> bool:
-        """Whether the client is a relay of ours, about which nothing is asked: its facts are given, not found."""
-        return self._own_relay
+        self._known_helo: Helo | None = None
+        """The same of the EHLO name."""
 
     def about_client(self) -> None:
         """Ask the lists and the reverse DNS about the connecting address, and nothing else about it ever."""
-        services, address, timed = self._services, self._address, self.dnsbl_seconds.__setitem__
-        if services.policy.lists:
-            self._lists = self._asked(lambda deadline: services.dnsbl.ask(address, deadline, timed))
+        if self.own_relay:
+            return
+        services, address, deadline = self._services, self._address, self._deadline()
+        if services.loaded.lists:
+            self._lists = services.dnsbl.ask(address, deadline, self.dnsbl_seconds.__setitem__)
         if self._told is None:
-            self._reverse = self._asked(lambda deadline: reverse_dns(services.resolver, address, deadline))
+            self._reverse = reverse_dns(services.resolver, address, deadline)
 
     def early_talker(self, answer: Answer[bool]) -> None:
         """Take note whether the client spoke before the greeting."""
@@ -81,76 +80,74 @@ class Questions:
         self.forget_helo()
         self._hello = name
         services = self._services
-        if Source.HELO in services.policy.sources:
-            self._helo = self._asked(lambda deadline: helo_resolves(services.resolver, name, deadline))
+        if Source.HELO in services.loaded.sources and not self.own_relay:
+            self._helo = helo_resolves(services.resolver, name, self._deadline())
 
     def forget_helo(self) -> None:
         """What was asked about the EHLO name is void."""
         _drop(self._helo)
-        self._hello, self._helo = "", None
+        self._hello, self._helo, self._known_helo = "", None, None
 
     def about_sender(self, path: Path) -> None:
         """Ask whether the sender's domain takes mail; the null path has none to ask about (RFC 5321 4.5.5)."""
         _drop(self._sender)
         self._sender = None
-        services, domain = self._services, path.mailbox.domain
-        if path.domain and Source.SENDER in services.policy.sources:
-            self._sender = self._asked(lambda deadline: sender_resolves(services.resolver, domain, deadline))
+        services = self._services
+        if path.domain and Source.SENDER in services.loaded.sources and not self.own_relay:
+            self._sender = sender_resolves(services.resolver, path.mailbox.domain, self._deadline())
 
     async def answered(self) -> None:
         """Wait until everything asked is known or, by its deadline, unknown."""
-        for inquiry in self._all():
-            if not inquiry.done:
+        for inquiry in (self._lists, self._reverse, self._helo, self._sender):
+            if inquiry is not None and not inquiry.done:
                 await inquiry.settled()
 
     def client(self) -> Client:
-        """What is known of the client by now; what is still under way counts as not asked."""
+        """What is known of the client by now, the same object once all is; what is under way counts as not asked."""
         if self._client is not None:
             return self._client
-        if self._own_relay:
-            return self._exempt()
-        lists: Mapping[str, Answer[Codes]] = said.answers if (said := _known(self._lists)) else {}
-        name: Answer[ReverseDns] = self._told or _known(self._reverse) or NOT_ASKED
-        client = Client(self._address, self._port, self._early_talker, name, lists)
-        if all(inquiry.done for inquiry in (self._lists, self._reverse) if inquiry is not None):
+        client = self._exempt() if self.own_relay else self._found()
+        if _ended(self._lists) and _ended(self._reverse):
             self._client = client
         return client
 
     def helo(self) -> Helo:
-        """What is known of the EHLO name by now."""
-        if self._own_relay:
-            return Helo(self._hello, is_address=False, resolves=Known(True))
-        return Helo(self._hello, helo_is_address(self._hello), _known(self._helo) or NOT_ASKED)
+        """What is known of the EHLO name by now, the same object once all is."""
+        if self._known_helo is not None:
+            return self._known_helo
+        if self.own_relay:
+            helo = Helo(self._hello, is_address=False, resolves=_YES)
+        else:
+            helo = Helo(self._hello, helo_is_address(self._hello), _known(self._helo) or NOT_ASKED)
+        if _ended(self._helo):
+            self._known_helo = helo
+        return helo
 
     def sender_resolves(self) -> Answer[bool]:
         """Whether the sender's domain takes mail; true where there was nothing to ask about."""
-        return Known(True) if self._sender is None else self.sender_answer()
+        return _YES if self._sender is None else self.sender_answer()
 
     def sender_answer(self) -> Answer[bool]:
         """What was answered about the sender's domain, for who wants to know that nothing was asked."""
-        return Known(True) if self._own_relay else _known(self._sender) or NOT_ASKED
+        return _YES if self.own_relay else _known(self._sender) or NOT_ASKED
 
     def close(self) -> None:
         """End what is still under way."""
-        for inquiry in self._all():
-            inquiry.call_off()
+        for inquiry in (self._lists, self._reverse, self._helo, self._sender):
+            _drop(inquiry)
 
-    def _all(self) -> Iterator[Inquiry[Any]]:
-        asked: tuple[Inquiry[Any] | None, ...] = (self._lists, self._reverse, self._helo, self._sender)
-        return (inquiry for inquiry in asked if inquiry is not None)
+    def _found(self) -> Client:
+        said, name = _known(self._lists), self._told or _known(self._reverse) or NOT_ASKED
+        lists: Mapping[str, Answer[Codes]] = {} if said is None else said.answers
+        return Client(self._address, self._port, self._early_talker, name, lists)
 
     def _exempt(self) -> Client:
-        unlisted: dict[str, Answer[Codes]] = {each.name: Known(frozenset()) for each in self._services.policy.lists}
+        unlisted: dict[str, Answer[Codes]] = {each.name: Known(frozenset()) for each in self._services.loaded.lists}
         name = ReverseDns(self._address.literal, confirmed=True)
         return Client(self._address, self._port, Known(False), Known(name), unlisted)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._services.settings.limits.envelope_deadline
-
-    def _asked(self, ask: Ask[T]) -> Inquiry[T] | None:
-        if self._own_relay:
-            return None
-        return ask(self._deadline())
 
 
 def _drop(inquiry: Inquiry[Any] | None) -> None:
@@ -160,3 +157,7 @@ def _drop(inquiry: Inquiry[Any] | None) -> None:
 
 def _known(inquiry: Inquiry[T] | None) -> T | None:
     return inquiry.result() if inquiry is not None and inquiry.done else None
+
+
+def _ended(inquiry: Inquiry[Any] | None) -> bool:
+    return inquiry is None or inquiry.done

@@ -46,8 +46,8 @@ MUTANTS: tuple[Mutant, ...] = (
         DOUBT,
         "dnsbl-ill-list-still-counts",
         "mailguard/checks/dnsbl.py",
-        "            if item.ill:\n                item.outcomes",
-        "            if False:\n                item.outcomes",
+        "            if item.ill:\n                said.answers",
+        "            if False:\n                said.answers",
         _DNSBL,
     ),
     Mutant(

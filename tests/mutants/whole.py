@@ -45,7 +45,7 @@ MUTANTS: tuple[Mutant, ...] = (
         CLIENT_ONLY,
         "the-lists-are-asked-about-our-own-relays",
         "mailguard/session/questions.py",
-        "        if self._own_relay:\n            return None\n",
+        "        if self.own_relay:\n            return\n",
         "",
         _SESSION,
     ),
