@@ -30,6 +30,8 @@ base="linux-image-amd64 initramfs-tools zstd systemd-sysv udev dbus kmod e2fspro
 tzdata ca-certificates python3 logrotate less vim-tiny openssh-server cloud-init cloud-guest-utils qemu-guest-agent chrony
 nftables unbound dns-root-data curl"
 units="mailguard.service nftables.service systemd-networkd.service unbound.service chrony.service ssh.service"
+# For ext4 on LVM, which is below this disk and not in it; the seed's last part waits for it at each boot.
+useless="e2scrub_reap.service e2scrub_all.timer"
 case $scanners in
 inside)
     base="$base clamav-daemon clamav-freshclam spamd"
@@ -57,6 +59,7 @@ bootstrap() {
         --customize-hook="cp '$deb' \"\$1/tmp/mailguard.deb\"" \
         --customize-hook='chroot "$1" dpkg --install /tmp/mailguard.deb && rm "$1/tmp/mailguard.deb"' \
         --customize-hook='chroot "$1" systemctl enable '"$units" \
+        --customize-hook='chroot "$1" systemctl disable '"$useless" \
         "$suite" "$root" $sources
 }
 

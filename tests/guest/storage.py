@@ -71,6 +71,7 @@ class Hosts:
 
     def __init__(self, folder: Path, guest: Path, accelerator: str) -> None:
         self._folder = folder
+        self._size = guest.stat().st_size
         kernel = next((part("kernel") / "boot").glob("vmlinuz-*"))
         memory = self._initial_memory(kernel.name.removeprefix("vmlinuz-"))
         self.machines: dict[str, Machine] = {}
@@ -78,7 +79,7 @@ class Hosts:
             disk = folder / f"{name}.disk"
             subprocess.run(["cp", "--sparse=always", str(guest), str(disk)], check=True, timeout=300)
             with disk.open("r+b") as file:
-                file.truncate(guest.stat().st_size + _META_DATA)
+                file.truncate(self._size + _META_DATA)
             words = f"console=ttyS0 quiet panic=1 node={name} address={address}"
             self.machines[name] = Machine(
                 folder,
@@ -195,6 +196,18 @@ class Hosts:
         """The guest's disk, as QEMU reaches it where that host is primary."""
         where = f"file.host={ADDRESSES[name]},file.port={_NBD_PORT},file.export=guest"
         return f"file.driver=nbd,{where},if=virtio,format=raw,cache=none"
+
+    def same(self) -> int:
+        """Octets of the guest's disk, which both sides must have the same; nobody writes meanwhile.
+
+        Raises:
+            LabError: they differ; with the first octet that does.
+        """
+        command = ["cmp", f"--bytes={self._size}", *(str(self._folder / f"{name}.disk") for name in ADDRESSES)]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if said.returncode:
+            raise LabError(f"the sides differ: {said.stdout}{said.stderr}")
+        return self._size
 
     def crash(self, name: str) -> None:
         """A power cut."""
