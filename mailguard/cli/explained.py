@@ -214,14 +214,8 @@ def _fields(settings: Settings, facts: Facts, explanation: Explanation, folder: 
     """The lines of the fields for the backend that depend on scanners and verdict."""
     if facts.message is None:
         return ()
-    way = message.Transmission(
-        hostname=settings.hostname,
-        reference=REFERENCE,
-        address=facts.client.address,
-        helo=facts.envelope.helo.name,
-        with_=message.protocol(extended=True),
-        at=datetime.now(UTC),
-    )
+    came_from = message.Origin(settings.hostname, facts.client.address, facts.envelope.helo.name)
+    way = message.Transmission(came_from, REFERENCE, message.protocol(extended=True), datetime.now(UTC))
     tags = explanation.course.verdict.tags
     octets = message.for_backend(message.parse_head(b""), way, facts.message, folder=folder, tags=tags)
     fields = octets.decode("ascii", "replace").replace("\r\n\t", "\n    ").replace("\r\n", "\r").split("\r")

@@ -14,7 +14,7 @@ from email.utils import format_datetime
 from typing import Final
 
 from mailguard.facts import ClientAddress
-from mailguard.message.compose import Transmission
+from mailguard.message.compose import Origin, Transmission
 from mailguard.scanners.patterns import EICAR, GTUBE
 
 NESTED: Final = 110
@@ -78,7 +78,7 @@ def relayed(now: datetime, hostname: str, clients: list[ClientAddress], text: st
     lines = [b"Return-Path: <postmaster@doctor.invalid>\r\n"]
     by = hostname
     for client in reversed(clients):
-        lines.append(Transmission(by, _REFERENCE, client, "relay.doctor.invalid", "ESMTP", now).received())
+        lines.append(Transmission(Origin(by, client, "relay.doctor.invalid"), _REFERENCE, "ESMTP", now).received())
         by = "relay.doctor.invalid"
     return b"".join(lines) + _head(now, b"Content-Type: text/plain") + text.encode("ascii") + b"\r\n"
 

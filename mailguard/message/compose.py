@@ -7,7 +7,7 @@ Both take the head that the client sent, stripped, and give the octets that repl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailguard.commands import Path
@@ -18,49 +18,58 @@ from mailguard.message.sought import ENVELOPE
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where messages come from: what our fields tell alike of all that one client sends.
+
+    Attributes:
+        hostname: ours, also the authserv-id.
+        address: the client's.
+        helo: what the client called itself.
+        reverse: the client's name; None where nobody asked.
+        dnswl: zone and answer of each white list that was asked.
+        tls: what the client's connection is encrypted with; None where it is not.
+        clause: the FROM clause of Received.
+        results: our Authentication-Results field.
+    """
+
+    hostname: str
+    address: ClientAddress
+    helo: str
+    reverse: Answer[ReverseDns] | None = None
+    dnswl: Sequence[tuple[str, Answer[Codes]]] = ()
+    tls: TlsSession | None = None
+    clause: str = field(init=False, repr=False, compare=False)
+    results: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        clause = fields.from_clause(helo=self.helo, reverse=self.reverse, address=self.address)
+        results = fields.authentication_results(
+            hostname=self.hostname, address=self.address, reverse=self.reverse, dnswl=self.dnswl
+        )
+        object.__setattr__(self, "clause", clause)
+        object.__setattr__(self, "results", results)
+
+
+@dataclass(frozen=True, slots=True)
 class Transmission:
     """One message's way to us: what Received and Authentication-Results tell.
 
     Attributes:
-        hostname: ours, also the authserv-id.
+        origin: where it comes from.
         reference: the message's reference id.
-        address: the client's.
-        helo: what the client called itself.
         with_: the keyword from :func:`mailguard.message.fields.protocol`.
         at: when the content was taken, with a time zone.
-        reverse: the client's name; None where nobody asked.
-        dnswl: zone and answer of each white list that was asked.
-        tls: what the client's connection was encrypted with; None where it was not.
     """
 
-    hostname: str
+    origin: Origin
     reference: str
-    address: ClientAddress
-    helo: str
     with_: str
     at: datetime
-    reverse: Answer[ReverseDns] | None = None
-    dnswl: Sequence[tuple[str, Answer[Codes]]] = ()
-    tls: TlsSession | None = None
 
     def received(self) -> bytes:
         """Our Received field: the same octets in both compositions."""
-        return fields.received(
-            helo=self.helo,
-            reverse=self.reverse,
-            address=self.address,
-            hostname=self.hostname,
-            with_=self.with_,
-            tls=self.tls,
-            reference=self.reference,
-            now=self.at,
-        )
-
-    def authentication_results(self) -> bytes:
-        """Our Authentication-Results field."""
-        return fields.authentication_results(
-            hostname=self.hostname, address=self.address, reverse=self.reverse, dnswl=self.dnswl
-        )
+        origin = self.origin
+        return fields.received(origin.clause, origin.hostname, self.with_, self.reference, self.at, origin.tls)
 
 
 def for_scanners(head: Head, transmission: Transmission, sender: Path) -> bytes:
@@ -87,13 +96,13 @@ def for_backend(
     """
     ours = [
         transmission.received(),
-        transmission.authentication_results(),
+        transmission.origin.results,
         fields.mailguard_id(transmission.reference),
     ]
     if isinstance(message.spam, Known):
         ours.append(fields.spam_fields(message.spam.value))
     if isinstance(message.virus, Known):
-        ours.append(fields.virus_scanned(message.virus.value, transmission.hostname))
+        ours.append(fields.virus_scanned(message.virus.value, transmission.origin.hostname))
     if tags:
         ours.append(fields.mailguard_tags(tags))
     if folder:

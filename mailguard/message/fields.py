@@ -93,37 +93,36 @@ def protocol(*, extended: bool, tls: bool = False, smtputf8: bool = False) -> st
     return "ESMTP" if extended else "SMTP"
 
 
-def received(
-    *,
-    helo: str,
-    reverse: Answer[ReverseDns] | None,
-    address: ClientAddress,
-    hostname: str,
-    with_: str,
-    reference: str,
-    now: datetime,
-    tls: TlsSession | None = None,
-) -> bytes:
-    """Our trace field (RFC 5321 4.4): ``from helo (name [address]) by hostname with ESMTP id reference; date``.
+def from_clause(*, helo: str, reverse: Answer[ReverseDns] | None, address: ClientAddress) -> str:
+    """The beginning of our trace field (RFC 5321 4.4): ``from helo (name [address])``, as it stands there.
 
     Args:
         helo: what the client called itself.
         reverse: its name, which stands there only where known and confirmed; else ``unknown``, as SpamAssassin and
             others read it.
         address: the client's.
+    """
+    name = reverse.value.name.rstrip(".") if isinstance(reverse, Known) and reverse.value.confirmed else ""
+    words = "from", _domain(helo), f"({_domain(name)}", f"{address.literal})"
+    return _wrapped(words, len("Received: "))
+
+
+def received(
+    clause: str, hostname: str, with_: str, reference: str, now: datetime, tls: TlsSession | None = None
+) -> bytes:
+    """Our trace field: ``from helo (name [address]) by hostname with ESMTP id reference; date``.
+
+    Args:
+        clause: from :func:`from_clause`.
         hostname: ours.
         with_: from :func:`protocol`.
         reference: the reference id of the message.
         now: when its content was taken, with a time zone.
         tls: what the connection was encrypted with, told in a comment behind ``with_``.
     """
-    name = reverse.value.name.rstrip(".") if isinstance(reverse, Known) and reverse.value.confirmed else ""
-    return _folded(
-        "Received",
-        ("from", _domain(helo), f"({_domain(name)}", f"{address.literal})"),
-        ("by", _domain(hostname), "with", with_, *_encryption(tls), f"id {_word(reference)};"),
-        (_date(now.replace(microsecond=0), now.utcoffset()),),
-    )
+    taken = _wrapped(("by", _domain(hostname), "with", with_, *_encryption(tls), f"id {_word(reference)};"), 1)
+    date = _date(now.replace(microsecond=0), now.utcoffset())
+    return f"Received: {clause}{_FOLD}{taken}{_FOLD}{date}\r\n".encode("ascii")
 
 
 @lru_cache(maxsize=4)
@@ -194,7 +193,7 @@ def _dnswl(zone: str, answer: Answer[Codes]) -> list[str]:
 
 def mailguard_id(reference: str) -> bytes:
     """The reference id, which is in the log and in our replies too."""
-    return _folded("X-Mailguard-Id", (_word(reference),))
+    return f"X-Mailguard-Id: {_word(reference)}\r\n".encode("ascii")
 
 
 def mailguard_folder(folder: str) -> bytes:

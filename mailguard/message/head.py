@@ -69,8 +69,8 @@ class Head:
 
     def without(self, unwanted: Callable[[Piece], bool]) -> Head:
         """This section less the fields, among those that are sought, that are ``unwanted``."""
-        kept = [piece for piece in self.pieces if not piece.name or not unwanted(piece)]
-        return Head(tuple(kept), self.size, self.separator)
+        kept = tuple([piece for piece in self.pieces if not piece.name or not unwanted(piece)])
+        return Head(kept, self.size, self.separator) if len(kept) < len(self.pieces) else self
 
     @property
     def message_id(self) -> str:

@@ -19,7 +19,7 @@ from typing import Final
 from mailguard import message
 from mailguard.commands import Path
 from mailguard.config import Settings
-from mailguard.facts import NOT_ASKED, Message, Source, Unknown
+from mailguard.facts import NOT_ASKED, Client, Message, Source, TlsSession, Unknown
 from mailguard.net.together import both
 from mailguard.replies import Reply, reply
 from mailguard.session.services import Services
@@ -52,6 +52,20 @@ class Arrived:
     def under(self, above: bytes) -> Content:
         """The message with ``above`` in place of its header section; to be closed."""
         return self.content.with_head(above, self.head_size)
+
+
+def origin(
+    services: Services, client: Client, helo: str, *, own_relay: bool, tls: TlsSession | None = None
+) -> message.Origin:
+    """Where the messages of ``client``, called ``helo`` by itself, come from; of our own relays nothing was asked."""
+    return message.Origin(
+        hostname=services.settings.hostname,
+        address=client.address,
+        helo=helo,
+        reverse=None if own_relay else client.reverse_dns,
+        dnswl=() if own_relay else services.policy.white_lists(client),
+        tls=tls,
+    )
 
 
 async def read(content: Content, settings: Settings) -> Arrived | Reply:
@@ -96,7 +110,7 @@ async def shown(
     with arrived.under(message.for_scanners(arrived.stripped, way, sender)) as scanned:
         virus, spam = await both(
             services.clamav.scan(scanned, deadline) if clamav else _nobody(),
-            services.spamassassin.score(scanned, deadline, way.address) if spamassassin else _nobody(),
+            services.spamassassin.score(scanned, deadline, way.origin.address) if spamassassin else _nobody(),
         )
     return Message(arrived.size, virus, spam)
 

@@ -17,7 +17,7 @@ from mailguard import message
 from mailguard.commands import Path
 from mailguard.facts import Answer, Client, ClientAddress, Helo, Known, Message, Source
 from mailguard.replies import Reply
-from mailguard.session.arrived import read, shown
+from mailguard.session.arrived import origin, read, shown
 from mailguard.session.questions import Questions, is_own_relay
 from mailguard.session.services import Services
 from mailguard.spool import Content, Spool
@@ -114,13 +114,5 @@ def _kept(spool: Spool, octets: bytes) -> Content:
 def transmission(services: Services, client: Client, helo: str) -> message.Transmission:
     """How the message would have come to us."""
     own_relay = is_own_relay(client.address, services.settings.own_relays)
-    return message.Transmission(
-        hostname=services.settings.hostname,
-        reference=REFERENCE,
-        address=client.address,
-        helo=helo,
-        with_=message.protocol(extended=True),
-        at=services.now(),
-        reverse=None if own_relay else client.reverse_dns,
-        dnswl=() if own_relay else services.policy.white_lists(client),
-    )
+    came_from = origin(services, client, helo, own_relay=own_relay)
+    return message.Transmission(came_from, REFERENCE, message.protocol(extended=True), services.now())

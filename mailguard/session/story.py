@@ -13,12 +13,12 @@ from typing import Final
 from mailguard import message, metrics
 from mailguard.caseless import lowered
 from mailguard.commands import Extensions, MailFrom, RcptTo
-from mailguard.facts import Answer, Envelope, Mailbox, TlsSession
+from mailguard.facts import Answer, Client, Envelope, Mailbox, TlsSession
 from mailguard.reference import new_reference
 from mailguard.relay import ClientGone, Identity
 from mailguard.replies import Reply, reply
 from mailguard.session import record
-from mailguard.session.arrived import Arrived, read, shown
+from mailguard.session.arrived import Arrived, origin, read, shown
 from mailguard.session.judge import Judgement, judge
 from mailguard.session.questions import Questions
 from mailguard.session.services import Services
@@ -54,6 +54,7 @@ class Session:
         self._transactions = 0
         self._taken = 0
         self._known: tuple[object, ...] = ()
+        self._known_of_origin: tuple[object, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -216,20 +217,20 @@ class Session:
 
     def _transmission(self, transaction: Transaction) -> message.Transmission:
         """How the message came to us, for Received and Authentication-Results."""
-        client, own_relay = transaction.accepted[0].client, self._questions.own_relay
-        return message.Transmission(
-            hostname=self._settings.hostname,
-            reference=transaction.reference,
-            address=client.address,
-            helo=self._hello.name,
-            with_=message.protocol(
-                extended=self._hello.extended, tls=self._tls is not None, smtputf8=transaction.smtputf8
-            ),
-            tls=self._tls,
-            at=self._services.now(),
-            reverse=None if own_relay else client.reverse_dns,
-            dnswl=() if own_relay else self._services.policy.white_lists(client),
+        with_ = message.protocol(
+            extended=self._hello.extended, tls=self._tls is not None, smtputf8=transaction.smtputf8
         )
+        origin = self._came_from(transaction.accepted[0].client)
+        return message.Transmission(origin, transaction.reference, with_, self._services.now())
+
+    def _came_from(self, client: Client) -> message.Origin:
+        """The same object until more is known, for what our fields say of it is made once."""
+        known = client, self._hello, self._tls, self._services.policy
+        if known != self._known_of_origin:  # as a rule the very same objects
+            self._known_of_origin = known
+            own_relay = self._questions.own_relay
+            self._origin = origin(self._services, client, self._hello.name, own_relay=own_relay, tls=self._tls)
+        return self._origin
 
     async def _deliver(
         self, transaction: Transaction, arrived: Arrived, way: message.Transmission, judgement: Judgement

@@ -27,7 +27,7 @@ from mailguard.facts import (
     ReverseDns,
     Stage,
 )
-from mailguard.message import Transmission, for_backend, parse_head, strip_forged
+from mailguard.message import Origin, Transmission, for_backend, parse_head, strip_forged
 from mailguard.policy.conditions import Scope, parse_condition
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.policy.expression import View
@@ -210,13 +210,10 @@ def head_surgery() -> Callable[[], object]:
     """What is done to the header section of one message on its way to the backend."""
     octets = message(4096)
     transmission = Transmission(
-        "mx.test.invalid",
+        Origin("mx.test.invalid", _CLIENT.address, "mail.example.org", _CLIENT.reverse_dns),
         "0000-bench",
-        _CLIENT.address,
-        "mail.example.org",
         "ESMTP",
         datetime(2026, 11, 21, 10, 0, tzinfo=UTC),
-        _CLIENT.reverse_dns,
     )
     return lambda: for_backend(
         strip_forged(parse_head(octets), "mx.test.invalid"), transmission, Message(len(octets)), tags=()

@@ -11,7 +11,7 @@ import pytest
 from mailguard.commands import Path
 from mailguard.facts import Answer, ClientAddress, Known, ReverseDns, TlsSession, Unknown
 from mailguard.lab.spamd import Spamd
-from mailguard.message import Transmission, for_scanners, parse_head
+from mailguard.message import Origin, Transmission, for_scanners, parse_head
 
 THEIRS = (
     b"Received: from 198.18.99.1 (198.18.99.2 [198.18.99.3]) by x.example with ESMTP id 1;\r\n"
@@ -52,14 +52,10 @@ def test_the_client_is_the_last_external_relay(
     spamd: Spamd, helo: str, reverse: Answer[ReverseDns], address: str, tls: TlsSession | None
 ) -> None:
     way = Transmission(
-        hostname="mx.example.com",
+        Origin("mx.example.com", ClientAddress.parse(address), helo, reverse, tls=tls),
         reference="4GJQ2RZKM-1",
-        address=ClientAddress.parse(address),
-        helo=helo,
         with_="ESMTPS" if tls else "ESMTP",
         at=datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC),
-        reverse=reverse,
-        tls=tls,
     )
     head = parse_head(THEIRS)
     assert last_external(spamd, for_scanners(head, way, Path(b"a", b"example.org")) + THEIRS[head.size :]) == address

@@ -10,7 +10,7 @@ import pytest
 
 from mailguard.commands import Path
 from mailguard.facts import ClientAddress, Known, Message, ReverseDns, SpamResult, Unknown, VirusResult
-from mailguard.message import Transmission, for_backend, for_scanners, parse_head, strip_forged
+from mailguard.message import Origin, Transmission, for_backend, for_scanners, parse_head, strip_forged
 from mailguard.message.sought import field_name
 from mailguard.spool import Spool
 from tests import corpus
@@ -18,15 +18,13 @@ from tests.corpus.signed import public_key
 from tests.corpus.trust import HOSTNAME
 from tests.support.heads import fields
 
-WAY = Transmission(
+ORIGIN = Origin(
     hostname=HOSTNAME,
-    reference="abc123",
     address=ClientAddress.parse("198.18.1.10"),
     helo="mail.example.org",
-    with_="ESMTP",
-    at=datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC),
     reverse=Known(ReverseDns("mail.example.org", confirmed=True)),
 )
+WAY = Transmission(ORIGIN, reference="abc123", with_="ESMTP", at=datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC))
 SENDER = Path(b"alice", b"example.org")
 CLEAN = Message(9, virus=Known(VirusResult()), spam=Known(SpamResult(7.5, 7.5, rules={"A": 7.5})))
 UNSCANNED = Message(9, virus=Unknown("down"), spam=Unknown("down"))
@@ -89,7 +87,7 @@ def test_a_message_without_a_header_section_never_joins_ours(first: bytes) -> No
 
 
 def test_results_of_white_lists_are_told() -> None:
-    way = replace(WAY, dnswl=(("w.example", Known(frozenset())),))
+    way = replace(WAY, origin=replace(ORIGIN, dnswl=(("w.example", Known(frozenset())),)))
     assert b"dnswl=none dns.zone=w.example" in for_backend(ORIGINAL, way, UNSCANNED)
 
 

@@ -44,16 +44,8 @@ def received(
     now: datetime = NOW,
     tls: TlsSession | None = None,
 ) -> bytes:
-    return fields.received(
-        helo=helo,
-        reverse=reverse,
-        address=address,
-        hostname="mx.example.com",
-        with_="ESMTPS" if tls else "ESMTP",
-        reference=reference,
-        now=now,
-        tls=tls,
-    )
+    clause = fields.from_clause(helo=helo, reverse=reverse, address=address)
+    return fields.received(clause, "mx.example.com", "ESMTPS" if tls else "ESMTP", reference, now, tls)
 
 
 def unfolded(field: bytes) -> str:
