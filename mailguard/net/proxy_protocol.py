@@ -71,10 +71,10 @@ class HeaderReader:
             ProxyError: what came is no header.
         """
         self._data += octets
-        if self._data[: len(_V2)] == _V2[: len(self._data)]:
-            return self._version2()
-        if self._data[: len(_V1)] == _V1[: len(self._data)]:
+        if _V1.startswith(self._data[: len(_V1)]):
             return self._version1()
+        if _V2.startswith(self._data[: len(_V2)]):
+            return self._version2()
         raise ProxyError("no PROXY header")
 
     def _version1(self) -> Header | None:
@@ -109,9 +109,10 @@ def _line(line: bytes) -> Header:
         return Header()
     if len(words) != 6 or words[1] not in (b"TCP4", b"TCP6"):
         raise ProxyError("version 1: malformed")
-    source, destination = (_address(word, words[1]) for word in words[2:4])
-    source_port, destination_port = (_port(word) for word in words[4:6])
-    return Header(Endpoints(source, source_port, destination, destination_port))
+    _, family, source, destination, source_port, destination_port = words
+    return Header(
+        Endpoints(_address(source, family), _port(source_port), _address(destination, family), _port(destination_port))
+    )
 
 
 @lru_cache(maxsize=1024)  # clients come again, and our own end is always the same
@@ -126,9 +127,10 @@ def _address(word: bytes, family: bytes) -> ClientAddress:
 
 
 def _port(word: bytes) -> int:
-    if not word.isdigit() or len(word) > 5 or int(word) > 65535 or (word[:1] == b"0" and word != b"0"):
+    port = int(word) if word.isdigit() else 65536
+    if port > 65535 or b"%d" % port != word:
         raise ProxyError("version 1: not a port")
-    return int(word)
+    return port
 
 
 def _block(family: int, block: bytes) -> Header:

@@ -47,24 +47,17 @@ class TurnedAway(Exception):
 class Held:
     """What one connection is counted as, from now on until it gives that back. A context manager, too."""
 
-    __slots__ = ("_client", "_counts", "_tallies")
+    __slots__ = ("_cells", "_counts")
 
-    def __init__(self, counts: SharedCounts, tallies: tuple[Tally, ...], client: int | None = None) -> None:
+    def __init__(self, counts: SharedCounts, cells: tuple[int, ...]) -> None:
         self._counts = counts
-        self._tallies = tallies
-        self._client = client
-        self._count(1)
+        self._cells = cells
+        counts.add(cells, 1)
 
     def give_back(self) -> None:
         """Count no more; more than once does no harm."""
-        self._count(-1)
-        self._tallies, self._client = (), None
-
-    def _count(self, number: int) -> None:
-        for tally in self._tallies:
-            self._counts.add(tally, number)
-        if self._client is not None:
-            self._counts.add_client(self._client, number)
+        self._counts.add(self._cells, -1)
+        self._cells = ()
 
     def __enter__(self) -> None:
         return None
@@ -115,7 +108,7 @@ class Slots:
         Raises:
             TurnedAway: 421 4.3.2, too many are waited for.
         """
-        return self._checked(Held(self._counts, (Tally.UNNAMED,)), self._check_unnamed)
+        return _looked_at(Held(self._counts, (Tally.UNNAMED,)), self._refusal_of_unnamed())
 
     def client(self, address: ClientAddress) -> Held:
         """A slot for the client at ``address``.
@@ -123,37 +116,37 @@ class Slots:
         Raises:
             TurnedAway: 421 4.3.2, none is free for it or the worker is overloaded; 421 4.7.0, it has all of its own.
         """
-        stranger, key = not self._is_own(address), address.client_key
+        stranger, client = not self._is_own(address), address.client_key
         if stranger and self._overloaded():
             raise _overloaded(Why.LAG, "the event loop lags")
-        held = Held(self._counts, _OF_STRANGERS if stranger else _OF_OURS, key)
-        return self._checked(held, lambda: self._check(key, stranger=stranger))
+        cells = (_OF_STRANGERS if stranger else _OF_OURS) + self._counts.of_client(client)
+        return _looked_at(Held(self._counts, cells), self._refusal(client, stranger))
 
     def _is_own(self, address: ClientAddress) -> bool:
         return address.ip.is_loopback or is_trusted(address, self._own_relays)
 
-    @staticmethod
-    def _checked(held: Held, check: Callable[[], None]) -> Held:
-        """Counted first, looked at then: of two workers at the last slot none has it rather than both."""
-        try:
-            check()
-        except BaseException:
-            held.give_back()
-            raise
-        return held
-
-    def _check_unnamed(self) -> None:
+    def _refusal_of_unnamed(self) -> TurnedAway | None:
         waiting = self._counts.total(Tally.UNNAMED) + self._counts.total(Tally.CONNECTIONS)
         if waiting > self._total + self._reserve:
-            raise _overloaded(Why.SLOTS, f"{waiting - 1} connections, with those that have sent no PROXY header")
+            return _overloaded(Why.SLOTS, f"{waiting - 1} connections, with those that have sent no PROXY header")
+        return None
 
-    def _check(self, client: int, *, stranger: bool) -> None:
+    def _refusal(self, client: int, stranger: bool) -> TurnedAway | None:
         if (taken := self._counts.total(Tally.CONNECTIONS)) > self._total:
-            raise _overloaded(Why.SLOTS, f"{taken - 1} connections")
+            return _overloaded(Why.SLOTS, f"{taken - 1} connections")
         if stranger and (strangers := self._counts.total(Tally.STRANGERS)) > self._total - self._reserve:
-            raise _overloaded(Why.SLOTS, f"{strangers - 1} connections of strangers")
+            return _overloaded(Why.SLOTS, f"{strangers - 1} connections of strangers")
         if (taken := self._counts.client(client)) > self._per_client:
-            raise TurnedAway(Why.CLIENT, reply("too_many_connections").because(f"{taken - 1} connections"))
+            return TurnedAway(Why.CLIENT, reply("too_many_connections").because(f"{taken - 1} connections"))
+        return None
+
+
+def _looked_at(held: Held, refusal: TurnedAway | None) -> Held:
+    """Counted first, looked at then: of two workers at the last slot none has it rather than both."""
+    if refusal is not None:
+        held.give_back()
+        raise refusal
+    return held
 
 
 def _overloaded(why: Why, cause: str) -> TurnedAway:

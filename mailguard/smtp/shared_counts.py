@@ -21,6 +21,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import blake2b
@@ -102,10 +103,11 @@ class SharedCounts:
             self._memory.close()
             raise ValueError(f"slot {slot} of {self._slots}")
         self._key = self._memory[:_KEY]
-        self._of_client = lru_cache(maxsize=1024)(self._hashed)
-        self._slot = slot
+        self.of_client: Final = lru_cache(maxsize=1024)(self._hashed)
+        """The cells of a client (``ClientAddress.client_key``), one a row, among those of a slot."""
         self._cells = memoryview(self._memory)[_KEY:].cast("I")
         self._cells[slot :: self._slots] = memoryview(bytes(_CELLS * _CELL)).cast("I")
+        self._own = self._cells[slot :: self._slots]
 
     @classmethod
     def alone(cls) -> SharedCounts:
@@ -116,29 +118,28 @@ class SharedCounts:
         finally:
             os.close(fd)
 
-    def add(self, tally: Tally, number: int) -> None:
-        """Count ``number`` more, or fewer, in this slot."""
-        self._cells[tally * self._slots + self._slot] += number
+    def add(self, cells: Iterable[int], number: int) -> None:
+        """Count ``number`` more, or fewer, in each of ``cells`` of this slot: tallies, and those of a client."""
+        own = self._own
+        for cell in cells:
+            own[cell] += number
 
-    def total(self, tally: int) -> int:
-        """The count over all slots; cells of one kind lie side by side, one a slot."""
-        return sum(self._cells[tally * self._slots : (tally + 1) * self._slots])
-
-    def add_client(self, client: int, number: int) -> None:
-        """Count ``number`` more, or fewer, connections of ``client`` (``ClientAddress.client_key``) in this slot."""
-        for cell in self._of_client(client):
-            self._cells[cell * self._slots + self._slot] += number
+    def total(self, cell: int) -> int:
+        """The count of one cell over all slots, which lie side by side."""
+        first = cell * self._slots
+        return sum(self._cells[first : first + self._slots])
 
     def client(self, client: int) -> int:
         """Connections of ``client`` over all slots; perhaps too many, never too few."""
-        return min(map(self.total, self._of_client(client)))
+        return min(map(self.total, self.of_client(client)))
 
     def close(self) -> None:
         """Let the memory go; what stands in it stays."""
+        self._own.release()
         self._cells.release()
         self._memory.close()
 
-    def _hashed(self, client: int) -> list[int]:
-        """The cells of ``client``, one a row, among those of its slot."""
+    def _hashed(self, client: int) -> tuple[int, ...]:
         digest = blake2b(client.to_bytes(9, "big"), digest_size=2 * ROWS, key=self._key).digest()
-        return [_TALLIES + row * BUCKETS + hashed % BUCKETS for row, hashed in enumerate(unpack(f"={ROWS}H", digest))]
+        hashed = unpack(f"={ROWS}H", digest)
+        return tuple([_TALLIES + row * BUCKETS + number % BUCKETS for row, number in enumerate(hashed)])

@@ -14,8 +14,8 @@ MUTANTS: tuple[Mutant, ...] = (
         SHARED,
         "strangers-use-the-reserve",
         "mailguard/smtp/admission.py",
-        "held = Held(self._counts, _OF_STRANGERS if stranger else _OF_OURS, key)",
-        "held = Held(self._counts, _OF_OURS, key)",
+        "cells = (_OF_STRANGERS if stranger else _OF_OURS) + ",
+        "cells = _OF_OURS + ",
         _ADMISSION,
     ),
     Mutant(
@@ -30,8 +30,8 @@ MUTANTS: tuple[Mutant, ...] = (
         SHARED,
         "who-is-turned-away-keeps-the-slot",
         "mailguard/smtp/admission.py",
-        "        except BaseException:\n            held.give_back()\n            raise",
-        "        except BaseException:\n            raise",
+        "        held.give_back()\n        raise refusal",
+        "        raise refusal",
         _ADMISSION,
     ),
     Mutant(
@@ -54,8 +54,8 @@ MUTANTS: tuple[Mutant, ...] = (
         SHARED,
         "each-worker-has-all-connections-for-itself",
         "mailguard/smtp/shared_counts.py",
-        "return sum(self._cells[tally * self._slots : (tally + 1) * self._slots])",
-        "return self._cells[tally * self._slots + self._slot]",
+        "return sum(self._cells[first : first + self._slots])",
+        "return self._own[cell]",
         _COUNTS,
     ),
     Mutant(

@@ -152,8 +152,8 @@ def test_connections_of_a_dead_worker_do_not_count(memory: int) -> None:
     dead, living = SharedCounts(memory, 0), Slots(LIMITS, (), SharedCounts(memory, 1))
     client = "198.18.7.1"
     for _ in range(2):
-        dead.add_client(address(client).client_key, 1)
-        dead.add(Tally.CONNECTIONS, 1)
+        dead.add(dead.of_client(address(client).client_key), 1)
+        dead.add([Tally.CONNECTIONS], 1)
     refusal = turned_away(living, client)
     assert refusal is not None
     assert refusal.why is Why.CLIENT

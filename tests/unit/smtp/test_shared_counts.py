@@ -19,8 +19,8 @@ import sys
 from mailguard.smtp.shared_counts import SharedCounts, Tally
 counts = SharedCounts(int(sys.argv[1]), int(sys.argv[2]))
 for client in map(int, sys.argv[3].split(",")):
-    counts.add(Tally.CONNECTIONS, 1)
-    counts.add_client(client, 1)
+    counts.add([Tally.CONNECTIONS], 1)
+    counts.add(counts.of_client(client), 1)
 print(counts.total(Tally.CONNECTIONS), flush=True)
 sys.stdin.read()
 """
@@ -49,8 +49,8 @@ def holder(fd: int, slot: int, clients: str) -> subprocess.Popen[str]:
 def test_counts_hold_over_processes_and_die_with_them(memory: int) -> None:
     holders = [holder(memory, 0, "7,7,8"), holder(memory, 1, "7")]
     mine = SharedCounts(memory, 2)
-    mine.add(Tally.CONNECTIONS, 1)
-    mine.add_client(8, 1)
+    mine.add([Tally.CONNECTIONS], 1)
+    mine.add(mine.of_client(8), 1)
     assert (mine.total(Tally.CONNECTIONS), mine.client(7), mine.client(8), mine.client(9)) == (5, 3, 2, 0)
     holders[0].send_signal(signal.SIGKILL)
     holders[0].communicate(timeout=60)
@@ -120,8 +120,8 @@ def test_two_workers_keep_one_bound_and_it_outlives_the_death_of_one(memory: int
 def test_a_place_that_two_want_is_never_given_to_both(memory: int) -> None:
     """Each counts itself before it looks; so one at least sees both."""
     one, two = SharedCounts(memory, 0), SharedCounts(memory, 1)
-    one.add(Tally.CONNECTIONS, 1)
-    two.add(Tally.CONNECTIONS, 1)
+    one.add([Tally.CONNECTIONS], 1)
+    two.add([Tally.CONNECTIONS], 1)
     assert (one.total(Tally.CONNECTIONS), two.total(Tally.CONNECTIONS)) == (2, 2)
 
 
@@ -129,10 +129,10 @@ def test_ten_thousand_clients_take_no_more_memory_and_are_never_counted_too_low(
     size, counts = os.fstat(memory).st_size, SharedCounts(memory, 0)
     held = {client: client % 5 for client in range(10_000)}
     for client, number in held.items():
-        counts.add_client(client, number)
+        counts.add(counts.of_client(client), number)
     assert all(counts.client(client) >= number for client, number in held.items())
     for client, number in held.items():
-        counts.add_client(client, -number)
+        counts.add(counts.of_client(client), -number)
     assert not any(counts.client(client) for client in held)
     assert os.fstat(memory).st_size == size
 
@@ -141,14 +141,14 @@ def test_a_thousand_connections_of_few_clients_hurt_no_other() -> None:
     """The bound is 50: no client of 20,000 without a connection seems to have it, while 20 clients do."""
     counts = SharedCounts.alone()
     for client in range(20):
-        counts.add_client(client, 50)
+        counts.add(counts.of_client(client), 50)
     assert max(counts.client(client) for client in range(1000, 21_000)) < 50
     counts.close()
 
 
 def test_who_shares_a_bucket_depends_on_a_key() -> None:
     """What hits a bucket in one memory says nothing of another: addresses that collide cannot be looked for."""
-    buckets = [[SharedCounts.alone()._of_client(client) for client in range(50)] for _ in range(2)]
+    buckets = [[SharedCounts.alone().of_client(client) for client in range(50)] for _ in range(2)]
     assert buckets[0] != buckets[1]
     for of_client in buckets[0]:
         assert len({(cell - len(Tally)) // BUCKETS for cell in of_client}) == ROWS

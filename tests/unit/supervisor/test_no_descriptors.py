@@ -113,8 +113,8 @@ def test_what_a_dead_worker_counted_counts_no_more() -> None:
     memory = shared_counts.create(2)
     dead, alive = SharedCounts(memory, 0), SharedCounts(memory, 1)
     for counts in (dead, alive):
-        counts.add(Tally.CONNECTIONS, 3)
-        counts.add_client(7, 2)
+        counts.add([Tally.CONNECTIONS], 3)
+        counts.add(counts.of_client(7), 2)
     dead.close()
     with exhausted():
         with pytest.raises(OSError, match="Too many open files"):
