@@ -98,12 +98,16 @@ class Folder:
 
 
 class _Memory:
-    """A body in memory."""
+    """A body in memory; ``users``: how many Contents still need it."""
+
+    __slots__ = ("_view", "users")
+
+    file: FileIO | None = None
+    folder = Folder()
 
     def __init__(self, octets: bytearray) -> None:
         self._view = memoryview(octets)
-        self.file: FileIO | None = None
-        self.folder = Folder()
+        self.users = 0
 
     def read(self, start: int, count: int) -> bytes:
         return bytes(self._view[start : start + count])
@@ -118,6 +122,7 @@ class _File:
     def __init__(self, file: FileIO, folder: Folder) -> None:
         self.file: FileIO | None = file
         self.folder = folder
+        self.users = 0
 
     def read(self, start: int, count: int) -> bytes:
         if self.file is None:
@@ -140,23 +145,6 @@ class _File:
             self.file = None
 
 
-class _Shared:
-    """A body and the number of Contents that still need it."""
-
-    def __init__(self, body: _Memory | _File) -> None:
-        self.body = body
-        self._users = 0
-
-    def take(self) -> _Shared:
-        self._users += 1
-        return self
-
-    def give_back(self) -> None:
-        self._users -= 1
-        if not self._users:
-            self.body.close()
-
-
 class Content:
     """A finished message: ``head``, then the spooled octets from ``start`` on. A context manager; close it once.
 
@@ -164,8 +152,9 @@ class Content:
         size: octets of the whole.
     """
 
-    def __init__(self, shared: _Shared, end: int, head: bytes = b"", start: int = 0) -> None:
-        self._shared: _Shared | None = shared.take()
+    def __init__(self, body: _Memory | _File, end: int, head: bytes = b"", start: int = 0) -> None:
+        body.users += 1
+        self._shared: _Memory | _File | None = body
         self._head = head
         self._start = start
         self._end = end
@@ -174,7 +163,7 @@ class Content:
     def _body(self) -> _Memory | _File:
         if self._shared is None:
             raise ValueError("read of a closed Content")
-        return self._shared.body
+        return self._shared
 
     def fileno(self) -> int | None:
         """Descriptor of the file, open for reading at its start, that holds the message *as received*; None in memory.
@@ -191,14 +180,15 @@ class Content:
             SpoolLost: the file cannot be read back.
         """
         # What is left of the head goes with the beginning of the body: a short message is one piece, and one write.
-        whole = len(self._head) // size * size
-        yield from (self._head[i : i + size] for i in range(0, whole, size))
-        rest = self._head[whole:]
-        first = min(self._end - self._start, size - len(rest))
-        if rest or first:
-            yield rest + self._body().read(self._start, first) if first else rest
-        for position in range(self._start + first, self._end, size):
-            yield self._body().read(position, min(size, self._end - position))
+        for position in range(0, self.size, size):
+            yield self._piece(position, size)
+
+    def _piece(self, position: int, count: int) -> bytes:
+        """``count`` octets from ``position`` on, or what there is of them."""
+        head = self._head[position : position + count]
+        start = self._start + max(0, position - len(self._head))
+        wanted = min(count - len(head), self._end - start)
+        return head + self._body().read(start, wanted) if wanted > 0 else head
 
     def prefix(self, count: int) -> bytes:
         """The first ``count`` octets, or all where there are fewer.
@@ -206,9 +196,7 @@ class Content:
         Raises:
             SpoolLost: the file cannot be read back.
         """
-        head = self._head[:count]
-        wanted = min(count - len(head), self._end - self._start)
-        return head + self._body().read(self._start, wanted) if wanted > 0 else head
+        return self._piece(0, count)
 
     def new_file(self) -> Spool:
         """An empty spool in the folder of this content's file, with nothing in memory: for a copy as a file."""
@@ -224,9 +212,7 @@ class Content:
             raise ValueError(f"cannot skip {skip} of {self.size} octets")
         kept = self._head[skip:]
         start = self._start + max(0, skip - len(self._head))
-        if self._shared is None:
-            raise ValueError("with_head of a closed Content")
-        return Content(self._shared, self._end, head + kept, start)
+        return Content(self._body(), self._end, head + kept, start)
 
     def digest(self) -> str:
         """SHA-256 of the whole, in lower-case hexadecimal.
@@ -241,9 +227,11 @@ class Content:
 
     def close(self) -> None:
         """Let the octets go; more than once does no harm."""
-        if self._shared is not None:
-            self._shared.give_back()
-            self._shared = None
+        body, self._shared = self._shared, None
+        if body is not None:
+            body.users -= 1
+            if not body.users:
+                body.close()
 
     def __enter__(self) -> Content:
         return self
@@ -341,7 +329,7 @@ class Spool:
             body = _File(reader, self._folder)
         else:
             raise SpoolFull("the spool is closed")
-        return Content(_Shared(body), self.size)
+        return Content(body, self.size)
 
     def close(self) -> None:
         """Drop what was spooled, unless ``finish`` gave it away; more than once does no harm."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mailguard import message, metrics
+from mailguard import message, metrics, relay
 from mailguard.caseless import lowered
 from mailguard.commands import Extensions, MailFrom, RcptTo
 from mailguard.facts import Answer, Client, Envelope, Mailbox, TlsSession
@@ -33,8 +33,8 @@ def is_ours(recipient: Mailbox, relay_domains: list[str]) -> bool:
     """Whether we take mail for ``recipient``: never an open relay. ``<postmaster>`` is ours (RFC 5321 4.5.1)."""
     if not recipient.domain:
         return lowered(recipient.local) == "postmaster"
-    return any(
-        recipient.domain == ours or (ours.startswith(".") and recipient.domain.endswith(ours)) for ours in relay_domains
+    return recipient.domain in relay_domains or any(
+        ours.startswith(".") and recipient.domain.endswith(ours) for ours in relay_domains
     )
 
 
@@ -125,8 +125,9 @@ class Session:
 
     async def _consider(self, transaction: Transaction, command: RcptTo, recipient: Mailbox) -> tuple[Reply, Verdict]:
         policy = self._services.policy
-        with transaction.timed("questions"):
-            await self._questions.answered()
+        began = transaction.now()
+        await self._questions.answered()
+        transaction.spent("questions", began)
         client, envelope = self._questions.client(), self._envelope(transaction, recipient)
         verdict = policy.sampled(client, policy.envelope(client, envelope))
         record.recipient_judged(verdict)
@@ -136,7 +137,9 @@ class Session:
         if (apart := transaction.apart(treatment)) is not None:
             metrics.RECIPIENTS_WAITING.labels(apart.value).inc()
             return reply("other_profile").because(apart.words), verdict
-        answer = await self._pass_on(transaction, command)
+        began = transaction.now()
+        answer = await (transaction.onward or self._pass_on(transaction)).rcpt(command)
+        transaction.spent("backend", began)
         if answer.positive:
             transaction.take(Accepted(recipient, client, envelope, verdict, treatment))
         return answer, verdict
@@ -145,14 +148,11 @@ class Session:
         questions = self._questions
         return Envelope(questions.helo(), transaction.mail.path.mailbox, recipient, questions.sender_resolves())
 
-    async def _pass_on(self, transaction: Transaction, command: RcptTo) -> Reply:
-        if transaction.onward is None:
-            peer = self._peer
-            hello, reverse = self._hello, self._questions.client().reverse_dns
-            identity = Identity(peer.address, peer.port, *peer.local, hello.name, hello.extended, reverse)
-            transaction.onward = self._services.relay.transaction(identity, transaction.mail)
-        with transaction.timed("backend"):
-            return await transaction.onward.rcpt(command)
+    def _pass_on(self, transaction: Transaction) -> relay.Transaction:
+        peer, hello, reverse = self._peer, self._hello, self._questions.client().reverse_dns
+        identity = Identity(peer.address, peer.port, *peer.local, hello.name, hello.extended, reverse)
+        transaction.onward = onward = self._services.relay.transaction(identity, transaction.mail)
+        return onward
 
     async def data(self) -> Reply:
         """DATA: somewhere to put the content."""
@@ -198,8 +198,11 @@ class Session:
 
     async def _judge_and_deliver(self, transaction: Transaction, arrived: Arrived) -> Reply:
         services, way = self._services, self._transmission(transaction)
-        with transaction.timed("scan"):
+        began = transaction.now()
+        try:
             found = await shown(services, arrived, way, transaction.mail.path)
+        finally:
+            transaction.spent("scan", began)
         judgement = judge(services.policy, found, transaction)
         answer = judgement.refusal or await self._deliver(transaction, arrived, way, judgement)
         self._taken += answer.positive
@@ -239,11 +242,14 @@ class Session:
             raise RuntimeError("a message without a transaction at the backend")
         found, folder, tags = judgement.message, judgement.folder, judgement.tags
         above = message.for_backend(arrived.stripped, way, found, folder=folder, tags=tags)
+        began = transaction.now()
         try:
-            with arrived.under(above) as ready, transaction.timed("backend"):
+            with arrived.under(above) as ready:
                 return await transaction.onward.deliver(ready, self._peer.gone)
         except ClientGone as error:
             return reply("client_gone").because(str(error))
+        finally:
+            transaction.spent("backend", began)
 
     def _refused(self, transaction: Transaction, refusal: Reply) -> Reply:
         record.message_refused(self._services.recorder, transaction, refusal, self._who())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -24,23 +23,6 @@ class Accepted:
     envelope: Envelope
     verdict: Verdict
     treatment: Treatment
-
-
-class Timed:
-    """A context: adds to ``took`` the seconds that ``part`` takes."""
-
-    __slots__ = ("_began", "_now", "_part", "_took")
-
-    def __init__(self, took: defaultdict[str, float], part: str, now: Callable[[], float]) -> None:
-        self._took = took
-        self._part = part
-        self._now = now
-
-    def __enter__(self) -> None:
-        self._began = self._now()
-
-    def __exit__(self, *_: object) -> None:
-        self._took[self._part] += self._now() - self._began
 
 
 @dataclass(slots=True)
@@ -67,7 +49,7 @@ class Transaction:
     spool: Spool | None = None
     lost: SpoolError | None = None
     arrived: float | None = None
-    took: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    took: dict[str, float] = field(default_factory=dict)
     now: Callable[[], float] = field(default_factory=lambda: asyncio.get_running_loop().time)
 
     @property
@@ -90,14 +72,16 @@ class Transaction:
         self.accepted.append(accepted)
         self.parties.setdefault(accepted.treatment, []).append(accepted)
 
-    def timed(self, part: str) -> Timed:
-        """Adds to ``took`` how long what is done within it takes."""
-        return Timed(self.took, part, self.now)
+    def spent(self, part: str, began: float) -> None:
+        """``part`` took from ``began`` until now."""
+        self.took[part] = self.took.get(part, 0.0) + self.now() - began
 
     def durations(self) -> dict[str, float]:
         """Seconds of each part, and since the message was here whole (``message``), to the millisecond."""
-        whole = {} if self.arrived is None else {"message": self.now() - self.arrived}
-        return {part: round(seconds, 3) for part, seconds in (self.took | whole).items()}
+        took = {part: round(seconds, 3) for part, seconds in self.took.items()}
+        if self.arrived is not None:
+            took["message"] = round(self.now() - self.arrived, 3)
+        return took
 
     async def end(self) -> None:
         """Let the backend's transaction and the octets go; after a final reply there is nothing left to abort."""
