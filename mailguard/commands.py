@@ -6,10 +6,11 @@ What goes to the backend is what was parsed, serialised afresh, never a decoded 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from mailguard.caseless import lowered
 from mailguard.facts import Mailbox
+from mailguard.value import value
 
 
 def _unquoted(local: bytes) -> bytes:
@@ -24,7 +25,7 @@ def _unquoted(local: bytes) -> bytes:
     return bytes(out)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Path:
     """A reverse-path or forward-path without its source route (RFC 5321 4.1.2, C).
 
@@ -56,7 +57,7 @@ class Path:
         return not (self.local.isascii() and self.domain.isascii())
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Parameter:
     """One ESMTP parameter (RFC 5321 4.1.2): ``keyword`` in upper case, ``value`` byte for byte, None without ``=``."""
 
@@ -69,7 +70,7 @@ class Parameter:
         return keyword if self.value is None else b"%b=%b" % (keyword, self.value)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Addressed:
     """A path and its parameters."""
 
@@ -84,7 +85,7 @@ class _Addressed:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MailFrom(_Addressed):
     """A MAIL command (RFC 5321 4.1.1.2)."""
 
@@ -93,7 +94,7 @@ class MailFrom(_Addressed):
         return b" ".join((b"MAIL FROM:" + self.path.encode(), *(p.encode() for p in self.parameters)))
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RcptTo(_Addressed):
     """A RCPT command (RFC 5321 4.1.1.3)."""
 
@@ -102,7 +103,7 @@ class RcptTo(_Addressed):
         return b" ".join((b"RCPT TO:" + self.path.encode(), *(p.encode() for p in self.parameters)))
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Extensions:
     """Which end-to-end extensions are offered (smtp.md, "Extensions"): all configured backends must do them.
 

@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from mailguard.secret import Secret
+from mailguard.value import value
 
 T = TypeVar("T")
 
@@ -30,14 +31,14 @@ class Cause(StrEnum):
     """The one asked is alive but cannot judge this message (over a limit, too slow while up): later is no better."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Known(Generic[T]):
     """An answer that was given."""
 
     value: T
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Unknown:
     """No answer; ``why`` is one short private sentence for log and journal."""
 
@@ -48,7 +49,7 @@ class Unknown:
 Answer: TypeAlias = Known[T] | Unknown
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ClientAddress:
     """The address of the connecting client, an IPv4-mapped IPv6 address made IPv4 (RFC 4291 2.5.5.2).
 
@@ -122,7 +123,7 @@ class DnsblZone:
         return self.zone if self.key is None else f"{self.key.revealed()}.{self.zone}"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ReverseDns:
     """The client's name by PTR, empty where it has none; ``confirmed`` where it leads back (iprev, RFC 8601 3)."""
 
@@ -133,7 +134,7 @@ class ReverseDns:
 NOT_ASKED: Final = Unknown("not asked")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Client:
     """The connecting client (provenance: connection). ``dnsbl`` maps the policy's name of a list to its answer."""
 
@@ -153,7 +154,7 @@ class TlsSession:
     bits: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Helo:
     """What the client called itself, as sent (RFC 5321 4.1.1.1); ``resolves``: has it an A, AAAA or MX record."""
 
@@ -169,7 +170,7 @@ _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"(?:@(.*))?', re.DOTALL)
 """A mailbox whose local part stands in quotes: that, with its backslashes, and the domain."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Mailbox:
     """An address in two parts: both empty for ``<>`` (RFC 5321 4.5.5), ``domain`` alone empty for ``<postmaster>``."""
 
@@ -206,7 +207,7 @@ class Mailbox:
         return f"{quoted}@{self.domain}" if self.domain else quoted
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Envelope:
     """What the client said before the content, for one recipient (provenance: envelope).
 
@@ -260,7 +261,7 @@ class SpamResult:
         return round(self.score - self.content_score, 3)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Message:
     """The message after its content is here (provenance: content, but for what ``FACTS`` marks as received).
 

@@ -13,6 +13,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
+from mailguard.value import value
+
 MAX_REPLY_TEXT: Final = 480
 """Octets of text in one reply line: 512 with code, enhanced code and CR LF (RFC 5321 4.5.3.1.5)."""
 
@@ -32,7 +34,7 @@ class Origin(StrEnum):
     BACKEND = "backend"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reply:
     """One SMTP reply.
 

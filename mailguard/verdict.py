@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import NamedTuple
 
 from mailguard.facts import Provenance
 from mailguard.replies import Reply
+from mailguard.value import value
 
 
 class Action(StrEnum):
@@ -57,7 +58,7 @@ class Trace(NamedTuple):
     rules: tuple[RuleOutcome, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Verdict:
     """The decision of one stage for one recipient.
 

@@ -6,12 +6,12 @@ about the way there, and says nothing about the name: whoever asked must treat i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from mailguard.dns.names import canonical
+from mailguard.value import value
 
 RecordType: TypeAlias = Literal["A", "AAAA", "PTR", "MX", "TXT", "SOA"]
 
@@ -37,7 +37,7 @@ class Question(NamedTuple):
         return cls(canonical(name), rdtype)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MailExchange:
     """An MX record (RFC 1035 3.3.9): ``host`` in lower case without the final dot, ``"."`` for the root (RFC 7505)."""
 
@@ -45,7 +45,7 @@ class MailExchange:
     host: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StartOfAuthority:
     """What is of use in a SOA record (RFC 1035 3.3.13); ``minimum`` is the negative TTL in seconds (RFC 2308 4)."""
 
@@ -58,7 +58,7 @@ class StartOfAuthority:
 R_co = TypeVar("R_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Found(Generic[R_co]):
     """The records of the type asked for, at least one, in the order of the reply; ``ttl`` in seconds, as given."""
 
@@ -75,7 +75,7 @@ class Absence(StrEnum):
     """The name may have records, but none of this type."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NotFound:
     """An answer that says: none. ``ttl`` in seconds, from the SOA of its zone; 0 where it sent none (RFC 2308 5)."""
 
@@ -96,7 +96,7 @@ class Failure(StrEnum):
     """Everything else: network errors, other codes, replies that cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Failed:
     """No answer; ``why`` is one short private sentence for log and journal."""
 

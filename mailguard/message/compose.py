@@ -15,6 +15,7 @@ from mailguard.facts import Answer, ClientAddress, Codes, Known, Message, Revers
 from mailguard.message import fields
 from mailguard.message.head import Head
 from mailguard.message.sought import ENVELOPE
+from mailguard.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Origin:
         object.__setattr__(self, "results", results)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Transmission:
     """One message's way to us: what Received and Authentication-Results tell.
 

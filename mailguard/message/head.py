@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from mailguard.message.sought import MESSAGE_ID, Piece, field_value, is_sought, pieces
+from mailguard.value import value
 
 MAX_MESSAGE_ID: Final = 998
 """Octets of a Message-ID that are kept: a line's length (RFC 5322 2.1.1)."""
@@ -37,7 +37,7 @@ _FIRST_LINE: Final = re.compile(rb"[^\x00-\x20\x7f:]+[ \t]*(?:\r\n[ \t]+)*:")
 """
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Head:
     """The header section of a message.
 

@@ -8,12 +8,12 @@ for nobody knows whose it is (section 2).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from mailguard.facts import ClientAddress
+from mailguard.value import value
 
 MAX_V1: Final = 107
 """Octets of the longest line of version 1, CR LF included (section 2.1)."""
@@ -32,7 +32,7 @@ class ProxyError(Exception):
     """What the peer sent first is no valid PROXY header; the text says why, for the log."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Endpoints:
     """Both ends of the connection that the peer relays, IPv4-mapped addresses made IPv4."""
 
@@ -42,7 +42,7 @@ class Endpoints:
     destination_port: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Header:
     """A PROXY header.
 

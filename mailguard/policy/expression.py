@@ -18,6 +18,7 @@ from mailguard.caseless import lowered
 from mailguard.facts import FACTS, FactType
 from mailguard.policy.lists import AddressList, Kind
 from mailguard.policy.truth import Members, Range, Truth, Value, disjunction, negation, settled
+from mailguard.value import value
 
 Span: TypeAlias = tuple[int, int]
 Constant: TypeAlias = bool | float | str
@@ -45,7 +46,7 @@ class Facts(Protocol):
         """The value of the fact ``name`` or of ``tags``, None where there was no answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class View:
     """The facts, the constants of the recipient's profile, and how doubt counts."""
 

@@ -38,6 +38,7 @@ from mailguard.policy.expression import (
 )
 from mailguard.policy.rules import POSTMASTER_LABEL, Rule, World, always_reachable
 from mailguard.policy.truth import Value
+from mailguard.value import value
 from mailguard.verdict import Action, Verdict
 
 _RECIPIENT: Final = "recipient."
@@ -63,7 +64,7 @@ _WORDS: Final[Mapping[Difference, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Treatment:
     """How one recipient will be treated, whatever the content; where all of it is equal, so is every verdict.
 
@@ -90,7 +91,7 @@ class Treatment:
         return Difference.FOLDER if self.label == other.label and self.filed != other.filed else None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class _Recipient:
     """The facts of a recipient alone, for conditions that need no others."""
 

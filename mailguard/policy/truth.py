@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeAlias
 
+from mailguard.value import value
+
 Truth: TypeAlias = bool | None
 
 
@@ -78,7 +80,7 @@ class Range:
         return f"{self.settled:g}" if self.low == self.high else f"{self.settled:g} ({self.low:g} to {self.high:g})"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Members:
     """A set of texts: ``certain`` ones, all ``possible`` ones, those there where doubt weighs nothing (``settled``)."""
 

@@ -10,11 +10,11 @@ we are the client, under our own name.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from mailguard.facts import NOT_ASKED, Answer, ClientAddress, ReverseDns
 from mailguard.net.proxy_header import LOCAL, proxy_header
+from mailguard.value import value
 
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
@@ -23,7 +23,7 @@ Naming: TypeAlias = Literal["proxy", "xclient", "none"]
 """How clients are named to a backend."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Identity:
     """A client and the connection on which it came.
 
@@ -56,7 +56,7 @@ class Identity:
         return self.address.literal
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Introduction:
     """How a connection to a backend begins.
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Final
 
 from mailguard import message
@@ -24,6 +23,7 @@ from mailguard.net.together import both
 from mailguard.replies import Reply, reply
 from mailguard.session.services import Services
 from mailguard.spool import Content
+from mailguard.value import value
 
 _LONG_HEAD: Final = 65_536
 """Octets of a header section from which on it is read in a thread: 1 MiB of fields takes up to a third of a second, in
@@ -31,7 +31,7 @@ which other sessions would wait (decision 0066). A usual one takes less than a t
 """
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Arrived:
     """A message within its bounds.
 

@@ -4,17 +4,16 @@ treated alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mailguard.facts import Known, Message
 from mailguard.message import filing
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.replies import Reply
 from mailguard.session.transaction import Accepted, Transaction
+from mailguard.value import value
 from mailguard.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Party:
     """Recipients of one message who are treated alike, and the verdict on it for all of them."""
 
@@ -27,7 +26,7 @@ class Party:
         return self.recipients[0].treatment.label
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Judgement:
     """The verdicts on a message, and the scanners' answers that they rest on.
 

@@ -11,10 +11,11 @@ from mailguard.commands import MailFrom
 from mailguard.facts import Client, Envelope, Mailbox
 from mailguard.policy.treatment import Difference, Treatment
 from mailguard.spool import Spool, SpoolError
+from mailguard.value import value
 from mailguard.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Accepted:
     """A recipient that policy and backend took, with the facts and the verdict that it was taken on."""
 

@@ -6,12 +6,12 @@ An event that is a :class:`Question` waits for one reply, and nothing that follo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
 from mailguard.commands import MailFrom, RcptTo
 from mailguard.smtp.xclient import Xclient
+from mailguard.value import value
 
 
 class End(StrEnum):
@@ -39,7 +39,7 @@ class End(StrEnum):
     """A bug of ours: 421 4.3.0."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class HeloGiven:
     """EHLO (``extended``) or HELO (RFC 5321 4.1.1.1).
 
@@ -50,33 +50,33 @@ class HeloGiven:
     extended: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class MailGiven:
     """MAIL with a valid reverse-path and valid parameters of extensions that were offered."""
 
     command: MailFrom
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RcptGiven:
     """RCPT with a valid forward-path, below the bound of recipients."""
 
     command: RcptTo
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class DataAsked:
     """DATA with at least one recipient taken: 354, or a refusal that leaves the transaction as it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Content:
     """The next octets of the message: unstuffed, every line end CR LF. Needs no reply."""
 
     chunk: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class EndOfData:
     """The message is whole and within its bounds; whatever the reply, the transaction is over with it.
 
@@ -89,7 +89,7 @@ class EndOfData:
     bare_line_ends: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TransactionDropped:
     """The transaction is gone, all that was said since MAIL with it. Needs no reply: the conversation gave or gives it.
 
@@ -97,7 +97,7 @@ class TransactionDropped:
     """
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TlsAsked:
     """STARTTLS was taken: behind the replies still to send comes the handshake, then a new conversation.
 
@@ -105,14 +105,14 @@ class TlsAsked:
     """
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ClientNamed:
     """XCLIENT was taken: the client is another one, to be greeted in a new conversation, and this one is over."""
 
     attributes: Xclient
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Closed:
     """Nothing more will be read; the replies still to send are the last."""
 

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, TypeAlias
 
 from mailguard.commands import Extensions, MailFrom, RcptTo
 from mailguard.facts import Answer, ClientAddress, ReverseDns, TlsSession
 from mailguard.replies import Reply
 from mailguard.smtp.events import End, EndOfData, HeloGiven
+from mailguard.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Told:
     """What a trusted peer says of the client that it relays for, and the connection does not show (XCLIENT).
 
@@ -44,7 +45,7 @@ class Told:
         return HeloGiven(self.helo or said.name, extended)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Peer:
     """Who connected; after a PROXY header or XCLIENT from a trusted peer, whom that names.
 
@@ -63,7 +64,7 @@ class Peer:
     gone: asyncio.Event = field(default_factory=asyncio.Event, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ConnectionEnd:
     """How a connection ended, for the log: ``seconds`` from accept, ``commands`` and ``errors`` as counted."""
 
