@@ -30,6 +30,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any, ClassVar, Final, TextIO
 
@@ -120,9 +122,20 @@ LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 _EMPTY: Final[tuple[object, ...]] = (None, "", [], ())
 """What a line leaves out."""
-_PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")
-"""What logfmt need not quote, of ASCII."""
+_is_plain: Final = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
+"""Whether logfmt need not quote it, of ASCII."""
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def _now() -> str:
+    seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_second(seconds)}.{microseconds:06}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    """Of all lines' time but the fraction; ``seconds`` are since 1970."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _to_json(value: Any) -> str:
@@ -138,8 +151,8 @@ def _to_logfmt(event: Mapping[str, Any]) -> str:
 
 
 def _word(value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    if _PLAIN.fullmatch(text):
+    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if _is_plain(text):
         return text
     return text if text and text.isprintable() and not any(c in text for c in ' "=\\') else _to_json(text)
 
@@ -165,10 +178,10 @@ class _Line:
             raise structlog.DropEvent
         if "exc_info" in event:
             event = structlog.processors.format_exc_info(logger, level, event)
-        time_ = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"  # in place of +00:00
-        line = {"time": time_, "level": level, "event": event.pop("event")}
-        line |= {key: value for key, value in event.items() if value not in _EMPTY}
-        text = self._encode(line)
+        for name in [*filterfalse(event.get, event)]:
+            if event[name] in _EMPTY:  # and not 0 or False
+                del event[name]
+        text = self._encode({"time": _now(), "level": level, "event": event.pop("event"), **event})
         return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
@@ -205,14 +218,15 @@ class _Output:
             _Output.lost()
 
     def _queue(self, octets: bytes) -> None:
+        length = len(octets)
         with self._writing:
-            if self._octets + len(octets) > MAX_WAITING:
+            if self._octets + length > MAX_WAITING:
                 self.flush()
-            if self._octets + len(octets) > MAX_WAITING:
-                _Output.lost()
-                return
+                if self._octets + length > MAX_WAITING:
+                    _Output.lost()
+                    return
             self._waiting.append(octets)
-            self._octets += len(octets)
+            self._octets += length
 
     def flush(self) -> None:
         """Write what waits, as far as it is taken now."""

@@ -21,14 +21,15 @@ MAX_VALUE: Final = 200
 _AS_THEY_ARE: Final = ("sender", "recipient", "recipients", "size", "backend", "message_id", "digest")
 
 
-def log_line(record: Record) -> dict[str, object]:
-    """The fields of the log, ``ref`` first; :data:`mailguard.log.FIELDS` says what they mean."""
-    line: dict[str, object] = {"ref": record["ref"]}
-    if "client" in record:
-        line |= _who(record)
-    line |= {name: record[name] for name in _AS_THEY_ARE if name in record}
-    if decisions := [record[stage] for stage in ("envelope", "content") if stage in record]:
-        line |= _decision(decisions)
+def log_line(record: Record, client: Mapping[str, object] | None = None) -> dict[str, object]:
+    """The fields of the log, ``ref`` first; :data:`mailguard.log.FIELDS` says what they mean.
+
+    ``client``: what :func:`client_fields` says of this client, where somebody has asked already.
+    """
+    line: dict[str, object] = {"ref": record["ref"], **(client or client_fields(record))}
+    line |= {name: record[name] for name in filter(record.__contains__, _AS_THEY_ARE)}
+    if "envelope" in record:
+        line |= _decision(record["envelope"], record.get("content"))
     if record.get("others"):
         line |= _others(record)
     if "virus" in record:
@@ -49,8 +50,11 @@ def _unknown(answer: Mapping[str, Any]) -> str:
     return f"unknown({answer['unknown']})"
 
 
-def _who(record: Record) -> dict[str, object]:
-    client = record["client"]
+def client_fields(record: Record) -> dict[str, object]:
+    """Those that say who the client is; none where ``record`` is about none."""
+    client = record.get("client")
+    if client is None:
+        return {}
     if "helo" not in record:  # nothing more is known of it
         return {"client": client["ip"]}
     reverse, tls = client["reverse"], record["tls"]
@@ -73,16 +77,16 @@ def _lists(answers: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _decision(decisions: list[Mapping[str, Any]]) -> dict[str, object]:
+def _decision(envelope: Mapping[str, Any], content: Mapping[str, Any] | None) -> dict[str, object]:
     """What was decided last, and why; where something is observed, that explains: it holds all that counts."""
-    last = decisions[-1]
-    observed = _kept_from(decisions)
+    last = content or envelope
+    observed = _kept_from(envelope["observed"], last["observed"])
     return {
         "action": last["action"],
         "rule": last["rule"],
         "folder": last["folder"],
         "weights": [f"{name}={weight:g}" for name, weight in (observed or last)["weights"].items()],
-        "facts": _facts(decisions),
+        "facts": _facts(envelope, content),
         "observed": f"{observed['action']} {observed['rule']}" if observed else "",
     }
 
@@ -99,22 +103,23 @@ def told(decision: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, (f"{decision['action']} {decision['folder'] or ''}".rstrip(), decision["rule"])))
 
 
-def _kept_from(decisions: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def _kept_from(first: Mapping[str, Any] | None, last: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """What observe mode kept from being done: what would have ended it at the envelope, else what is last."""
-    first: Mapping[str, Any] | None = decisions[0]["observed"]
-    last: Mapping[str, Any] | None = decisions[-1]["observed"]
     return first if first and Action(first["action"]).blocks else last
 
 
-def _facts(decisions: list[Mapping[str, Any]]) -> list[str]:
+def _facts(envelope: Mapping[str, Any], content: Mapping[str, Any] | None) -> list[str]:
     """``name=value`` of each fact that a rule looked at; a value that holds commas or quotes stands in quotes."""
-    values: dict[str, str | None] = {}
-    for decision in decisions:
-        values |= (decision["observed"] or decision)["facts"]
-    return [f"{name}={'unknown' if value is None else _one_word(value[:MAX_VALUE])}" for name, value in values.items()]
+    values: Mapping[str, str | None] = (envelope["observed"] or envelope)["facts"]
+    if content:
+        values = {**values, **(content["observed"] or content)["facts"]}
+    return [f"{name}={_one_word(value)}" for name, value in values.items()]
 
 
-def _one_word(value: str) -> str:
+def _one_word(value: str | None) -> str:
+    if value is None:
+        return "unknown"
+    value = value[:MAX_VALUE]
     return json.dumps(value, ensure_ascii=False) if "," in value or '"' in value else value
 
 

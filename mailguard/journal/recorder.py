@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mailguard import metrics
@@ -52,10 +52,10 @@ class Recorder:
         self._journal = journal
         self._throttle = Throttle(most, _later, _more)
 
-    def note(self, record: Record) -> None:
-        """Tell of ``record``, which is without version and time."""
+    def note(self, record: Record, client: Mapping[str, object] | None = None) -> None:
+        """Tell of ``record``, which is without version and time; ``client``: of the line, where that is made."""
         try:
-            logger.info(record["event"], **log_line(record))
+            logger.info(record["event"], **log_line(record, client))
         except Exception:  # noqa: BLE001  told of as any bug is, but for the journal
             self._failed(record["ref"])
         self._write(record)

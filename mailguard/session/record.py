@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
+from dataclasses import asdict
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from mailguard import metrics
@@ -30,7 +31,7 @@ from mailguard.facts import (
     Unknown,
 )
 from mailguard.journal.form import MAX_TEXT, Record, bounded
-from mailguard.journal.line import log_line
+from mailguard.journal.line import client_fields
 from mailguard.journal.recorder import Recorder, became, reply_fields
 from mailguard.log import logger
 from mailguard.policy.engine import CompiledPolicy
@@ -47,47 +48,54 @@ NO_RULE: Final = "none"
 """The label of a verdict that no rule gave."""
 
 
-@dataclass(frozen=True)
 class Who:
     """Whom a record is about: the client as far as it is known, what it called itself, its connection's TLS.
 
-    Attributes:
-        own_relay: it is one of ours, and its facts were given, not found.
+    What a record and a line say of it is made here, once: several of a connection are about the same.
+
+    Args:
         sender_resolves: what is known of the sender's domain.
+        own_relay: it is one of ours, and its facts were given, not found.
         lists: the policy's, which were asked.
         dnsbl_seconds: how long each of them took to answer, by name.
+
+    Attributes:
+        client: the client as far as it is known.
+        sender_resolves: what is known of the sender's domain, as a record has it.
+        fields: of it for a record.
+        line: the same for the line of the log.
     """
 
-    client: Client
-    helo: Helo
-    sender_resolves: Answer[bool]
-    own_relay: bool
-    tls: TlsSession | None = None
-    lists: Sequence[DnsblZone] = ()
-    dnsbl_seconds: Mapping[str, float] = field(default_factory=dict)
+    __slots__ = ("client", "fields", "line", "sender_resolves")
 
-    @cached_property
-    def fields(self) -> Record:
-        """For a record; the same object each time."""
-        client = self.client
-        return {
+    def __init__(
+        self,
+        client: Client,
+        helo: Helo,
+        sender_resolves: Answer[bool],
+        own_relay: bool,
+        tls: TlsSession | None = None,
+        lists: Sequence[DnsblZone] = (),
+        dnsbl_seconds: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        asked = client.dnsbl
+        self.client = client
+        self.sender_resolves = _answer(sender_resolves, bool)
+        self.fields: Record = {
             "client": {
-                "ip": str(client.address),
+                "ip": client.address.text,
                 "port": client.port,
-                "own_relay": self.own_relay,
+                "own_relay": own_relay,
                 "early_talker": _answer(client.early_talker, bool),
                 "reverse": _answer(client.reverse_dns, _name),
-                "dnsbl": {name: _answer(answer, _codes) for name, answer in client.dnsbl.items()},
-                "zones": {each.name: each.zone for each in self.lists if each.name in client.dnsbl},
-                "dnsbl_seconds": {name: round(seconds, 3) for name, seconds in self.dnsbl_seconds.items()},
+                "dnsbl": {name: _answer(answer, _codes) for name, answer in asked.items()},
+                "zones": {each.name: each.zone for each in lists if each.name in asked},
+                "dnsbl_seconds": {name: round(seconds, 3) for name, seconds in dnsbl_seconds.items()},
             },
-            "helo": {
-                "name": self.helo.name,
-                "is_address": self.helo.is_address,
-                "resolves": _answer(self.helo.resolves, bool),
-            },
-            "tls": asdict(self.tls) if self.tls else None,
+            "helo": {"name": helo.name, "is_address": helo.is_address, "resolves": _answer(helo.resolves, bool)},
+            "tls": asdict(tls) if tls else None,
         }
+        self.line = client_fields(self.fields)
 
 
 def _answer(answer: Answer[T], form: Callable[[T], Any]) -> Any:
@@ -108,18 +116,20 @@ def _codes(codes: Codes) -> tuple[str, ...]:
 
 def _decision(verdict: Verdict) -> Record:
     """What was decided, why, and what observe mode kept from being done."""
-    trace = verdict.trace
-    return {
+    facts, weights, rules = verdict.trace
+    decision: Record = {
         "action": verdict.action,
         "rule": verdict.rule,
         "folder": verdict.folder,
-        "tags": list(verdict.tags),
-        "rules": [{"rule": tried.rule, "fired": tried.fired} for tried in trace.rules],
-        "facts": {fact.name: None if fact.unknown else fact.value[:MAX_TEXT] for fact in trace.facts},
-        "weights": {weight.name: weight.weight for weight in trace.weights},
+        "tags": verdict.tags,
+        "rules": [{"rule": rule, "fired": fired} for rule, fired in rules],
+        "facts": {name: None if unknown else value[:MAX_TEXT] for name, value, _, unknown in facts},
+        "weights": dict(weights),
         "observed": _decision(verdict.observed) if verdict.observed else None,
-        **({"sampled": True} if verdict.sampled else {}),
     }
+    if verdict.sampled:
+        decision["sampled"] = True
+    return decision
 
 
 def _scans(judgement: Judgement) -> Record:
@@ -142,28 +152,32 @@ def _spam(spam: SpamResult) -> Mapping[str, object]:
     }
 
 
-def _envelope(transaction: Transaction, who: Who) -> Record:
+def _begun(event: str, transaction: Transaction, who: Who) -> Record:
     return {
+        "event": event,
         "ref": transaction.reference,
         **who.fields,
         "sender": str(transaction.mail.path.mailbox) or "<>",
-        "sender_resolves": _answer(who.sender_resolves, bool),
+        "sender_resolves": who.sender_resolves,
     }
 
 
 def _message(transaction: Transaction, who: Who) -> Record:
-    recipients = [str(each.recipient) for each in transaction.accepted]
-    return {"event": "message", **_envelope(transaction, who), "recipients": recipients}
+    record = _begun("message", transaction, who)
+    record["recipients"] = [str(each.recipient) for each in transaction.accepted]
+    return record
 
 
-def _answered(transaction: Transaction, answer: Reply, folder: str = "") -> Record:
+def _note(
+    recorder: Recorder, record: Record, who: Who, transaction: Transaction, answer: Reply, folder: str = ""
+) -> None:
+    """Tell of ``record`` with how it ended, which stands last in each."""
     onward = transaction.onward
-    return {
-        "backend": onward.backend if onward else "",
-        "reply": reply_fields(answer),
-        "verdict": became(answer, folder),
-        "seconds": transaction.durations(),
-    }
+    record["backend"] = onward.backend if onward else ""
+    record["reply"] = reply_fields(answer)
+    record["verdict"] = became(answer, folder)
+    record["seconds"] = transaction.durations()
+    recorder.note(record, who.line)
 
 
 def _observed(verdict: Verdict) -> None:
@@ -189,14 +203,18 @@ def recipient_refused(
     decided: tuple[CompiledPolicy, Verdict] | None,
 ) -> None:
     """Tell of one recipient that was not taken, by us or by the backend; ``decided`` where policy was asked."""
-    about = {"event": "recipient", **_envelope(transaction, who), "recipient": str(recipient)}
-    by = {"policy": decided[0].digest, "envelope": _decision(decided[1])} if decided else {}
-    recorder.note({**about, **by, **_answered(transaction, answer)})
+    record = _begun("recipient", transaction, who)
+    record["recipient"] = str(recipient)
+    if decided:
+        policy, verdict = decided
+        record["policy"] = policy.digest
+        record["envelope"] = _decision(verdict)
+    _note(recorder, record, who, transaction, answer)
 
 
 def message_refused(recorder: Recorder, transaction: Transaction, answer: Reply, who: Who) -> None:
     """Tell of a message that was refused before anybody judged it."""
-    recorder.note({**_message(transaction, who), **_answered(transaction, answer)})
+    _note(recorder, _message(transaction, who), who, transaction, answer)
 
 
 def _count(judgement: Judgement) -> None:
@@ -265,19 +283,17 @@ async def message_judged(
     _count_spared(judgement)
     first, *others = judgement.parties
     doubtful = transaction.onward is not None and transaction.onward.doubtful
-    recorder.note(
-        {
-            **_message(transaction, who),
-            "policy": policy.digest,
-            **_judged(first),
-            "others": [_party(party) for party in others],
-            **_scans(judgement),
-            "size": content.size,
-            "message_id": bounded(message_id),
-            "digest": await asyncio.to_thread(content.digest) if doubtful else "",
-            **_answered(transaction, answer, judgement.folder or ""),
-        }
-    )
+    record = {
+        **_message(transaction, who),
+        "policy": policy.digest,
+        **_judged(first),
+        "others": [_party(party) for party in others],
+        **_scans(judgement),
+        "size": content.size,
+        "message_id": bounded(message_id),
+        "digest": await asyncio.to_thread(content.digest) if doubtful else "",
+    }
+    _note(recorder, record, who, transaction, answer, judgement.folder or "")
 
 
 def connection(policy: CompiledPolicy, reference: str, who: Who, end: ConnectionEnd, messages: int) -> None:
@@ -286,7 +302,9 @@ def connection(policy: CompiledPolicy, reference: str, who: Who, end: Connection
         metrics.DNSBL_UNMATCHED.labels(name).inc()
     logger.info(
         "connection",
-        **log_line({"ref": reference, **who.fields, "end": end.how}),
+        ref=reference,
+        **who.line,
+        end=end.how,
         messages=messages,
         commands=end.commands,
         errors=end.errors,

@@ -277,13 +277,9 @@ class Session:
     def _who(self) -> record.Who:
         """Whom a record is about: the same object until more is known, for what a record says of it is made once."""
         asked, tls, lists = self._questions, self._tls, self._services.policy.lists
-        client, helo, sender = asked.client(), asked.helo(), asked.sender_answer()
-        seconds = dict(asked.dnsbl_seconds)
-        known = (
-            *(client.early_talker, client.reverse_dns, client.dnsbl),
-            *(helo.name, helo.resolves, sender, tls, lists, seconds),
-        )
+        client, helo, sender, took = asked.client(), asked.helo(), asked.sender_answer(), asked.dnsbl_seconds
+        known = (client, helo.name, helo.resolves, sender, tls, lists, len(took))
         if known != self._known:  # as a rule the very same objects, each of which is compared by identity first
             self._known = known
-            self._about = record.Who(client, helo, sender, asked.own_relay, tls, lists, seconds)
+            self._about = record.Who(client, helo, sender, asked.own_relay, tls, lists, took)
         return self._about
