@@ -20,6 +20,8 @@ from mailguard.net.alarm import Alarm
 
 READ_SIZE: Final = 65536
 """Octets taken at once."""
+_ENOUGH: Final = 2 * READ_SIZE
+"""Octets that nobody has taken; beyond these reading stops."""
 
 
 class Wire(asyncio.Protocol):
@@ -74,7 +76,7 @@ class Wire(asyncio.Protocol):
             data = self._received[self._taken :] + data
             self._taken = 0
         self._received = data
-        if len(data) > 2 * READ_SIZE and not self._stopped:
+        if len(data) > _ENOUGH and not self._stopped:
             self._stopped = True
             self.transport.pause_reading()
         self._wake()
@@ -122,14 +124,17 @@ class Wire(asyncio.Protocol):
         if self._error is not None:
             raise self._error
         received, start = self._received, self._taken
-        if len(received) - start <= READ_SIZE:
-            self._received, self._taken = b"", 0
-            if self._stopped and not self._lost:
-                self._stopped = False
-                self.transport.resume_reading()
-            return received[start:] if start else received
-        self._taken = start + READ_SIZE
-        return received[start : self._taken]
+        if len(received) - start > READ_SIZE:
+            self._taken = start + READ_SIZE
+            return received[start : self._taken]
+        self._received = b""
+        if self._stopped and not self._lost:
+            self._stopped = False
+            self.transport.resume_reading()
+        if start:
+            self._taken = 0
+            return received[start:]
+        return received
 
     async def read(self, bound: float) -> bytes:
         """The next octets, none at the end.
@@ -187,13 +192,11 @@ class Wire(asyncio.Protocol):
 
     def _give_up(self) -> None:
         """Who waits gets TimeoutError now."""
-        waiter, self._waiter = self._waiter, None
+        waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:
         waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():  # its task may have been cancelled
-                waiter.set_result(None)
+        if waiter is not None and not waiter.done():  # its task may have been cancelled
+            waiter.set_result(None)

@@ -61,6 +61,11 @@ _STAGES: Final[Mapping[Verb, str]] = {
 
 _VERBS: Final[Mapping[str, Verb]] = {verb.value: verb for verb in Verb if verb is not Verb.END}
 _NOTHING: Final = Extensions()
+_OF_THE_HOP: Final = frozenset({Verb.STARTTLS, Verb.XCLIENT})
+"""Commands that not every client is offered."""
+_OF_MAIL: Final = frozenset({Verb.RCPT, Verb.BDAT})
+"""Commands that are counted as without mail where they are refused only, or come to little."""
+_CLOSED, _CONTENT = State.CLOSED, State.CONTENT  # named for each command: twice as fast as the enum's attributes
 _IN_TRANSACTION: Final = (State.SENDER, State.REFUSED, State.RECIPIENTS, State.CONTENT, State.CHUNKS)
 
 MAX_SKIPPED: Final = 65536
@@ -111,8 +116,8 @@ class Conversation:
         self._limits = limits
         self._hostname = hostname
         self._lines = CommandLines(limits.max_command_line)
-        self._dots = DotReader(limits.max_data_line)
-        self._chunks = ChunkReader(limits.max_data_line)
+        self._dots: DotReader  # of the content behind DATA, made when that was taken
+        self._chunks: ChunkReader  # of a transaction's chunks, made when the first was taken
         self._chunk: _Chunk | None = None
         self._failure: _Refusal | None = None
         self._chunked = 0
@@ -178,18 +183,18 @@ class Conversation:
         if self._asked is None:
             raise RuntimeError("nothing was asked")
         (verb, question), self._asked = self._asked, None
-        if isinstance(question, HeloGiven) and answer.positive:
-            self._offered = offered if offered is not None and question.extended else _NOTHING
-            answer = self._with_keywords(answer) if question.extended else answer
-        said = Said(answer, _STAGES[verb], own=False)
-        if self._chunk is None or answer.closes:  # a BDAT is answered when its octets are here
+        closes, positive, chunk = answer.closes, answer.positive, self._chunk
+        if positive and isinstance(question, HeloGiven):
+            answer = self._introduced(answer, question, offered)
+        said = Said(answer, _STAGES[verb], False)
+        if chunk is None or closes:  # a BDAT is answered when its octets are here
             self.said.append(said)
-        if answer.closes:
+        if closes:
             self._close(End.REFUSED)
-        elif answer.positive:
+        elif positive:
             self._taken(verb, question)
-        elif self._chunk is not None:
-            self._refuse_chunk(self._chunk, _Refusal(said))
+        elif chunk is not None:
+            self._refuse_chunk(chunk, _Refusal(said))
         else:
             self._refused(verb)
 
@@ -224,11 +229,12 @@ class Conversation:
 
     def _step(self) -> bool:
         """Look at what is here next; whether there was anything."""
-        if self.state is State.CLOSED:
+        state = self.state
+        if state is _CLOSED:
             return False
         if self._chunk is not None:
             return self._read_chunk(self._chunk)
-        if self.state is State.CONTENT:
+        if state is _CONTENT:
             return self._content()
         line = self._lines.next()
         if line is None:
@@ -237,14 +243,15 @@ class Conversation:
         if isinstance(line, Fault):
             self._error(reply(line.value))
         else:
-            self._command(*grammar.split_command(line))
+            word, argument = grammar.split_command(line)
+            self._command(word, argument)
         return True
 
     def _command(self, word: str, argument: bytes) -> None:
         verb = _VERBS.get(word)
-        if verb is Verb.STARTTLS or verb is Verb.XCLIENT:
-            verb = verb if self._is_offered(verb) else None
-        self._without_mail += verb is not Verb.RCPT and verb is not Verb.BDAT
+        if verb in _OF_THE_HOP and not self._is_offered(verb):
+            verb = None
+        self._without_mail += verb not in _OF_MAIL
         if self._without_mail > self._limits.max_commands_without_mail and verb is not Verb.QUIT:
             self.close(reply("too_many_commands"), End.ERRORS)
         elif verb is None:
@@ -258,7 +265,7 @@ class Conversation:
                 self._refused(verb)
                 self._error(refused.reply, verb)
 
-    def _is_offered(self, verb: Verb) -> bool:
+    def _is_offered(self, verb: Verb | None) -> bool:
         return self.hop.xclient if verb is Verb.XCLIENT else self.hop.starttls or self.hop.tls
 
     def _out_of_order(self, verb: Verb) -> _Refusal:
@@ -269,9 +276,7 @@ class Conversation:
 
     def _taken(self, verb: Verb, question: Question) -> None:
         """The story took ``question``: what changes besides the state."""
-        if verb in (Verb.EHLO, Verb.HELO) and self.in_transaction:
-            self._events.append(TransactionDropped())
-        elif isinstance(question, MailGiven):
+        if isinstance(question, MailGiven):
             self._smtputf8 = question.command.parameter("SMTPUTF8") is not None
             self._recipients = self._chunked = 0
             self._draining = False
@@ -282,6 +287,16 @@ class Conversation:
         elif verb is Verb.BDAT:
             self._chunks = ChunkReader(self._limits.max_data_line)
         self.state = TABLE[self.state][verb]
+
+    def _introduced(self, answer: Reply, said: HeloGiven, offered: Extensions | None) -> Reply:
+        """The 250 to what the client ``said``, with what is offered from now on; a transaction is over with it."""
+        if self.in_transaction:
+            self._events.append(TransactionDropped())
+        self._offered = _NOTHING
+        if not said.extended:
+            return answer
+        limits, self._offered = self._limits, offered or _NOTHING
+        return with_keywords(answer, Offer(self._offered, limits.max_recipients, limits.max_messages, self.hop))
 
     def _refused(self, verb: Verb) -> None:
         self._without_mail += verb is Verb.RCPT
@@ -338,11 +353,6 @@ class Conversation:
 
     def _xclient(self, argument: bytes) -> None:
         self._end(ClientNamed(read_xclient(argument)))
-
-    def _with_keywords(self, answer: Reply) -> Reply:
-        """The 250 to EHLO with what is offered."""
-        limits = self._limits
-        return with_keywords(answer, Offer(self._offered, limits.max_recipients, limits.max_messages, self.hop))
 
     def _mail(self, argument: bytes) -> None:
         command = grammar.mail_from(argument, self._offered)

@@ -39,8 +39,14 @@ class End(StrEnum):
     """A bug of ours: 421 4.3.0."""
 
 
+class Question:
+    """What waits for one reply of the story."""
+
+    __slots__ = ()
+
+
 @value(frozen=True, slots=True)
-class HeloGiven:
+class HeloGiven(Question):
     """EHLO (``extended``) or HELO (RFC 5321 4.1.1.1).
 
     ``name`` is as sent and unverified: letters, digits, ``.-_:[]``, at most 255 characters.
@@ -51,21 +57,21 @@ class HeloGiven:
 
 
 @value(frozen=True, slots=True)
-class MailGiven:
+class MailGiven(Question):
     """MAIL with a valid reverse-path and valid parameters of extensions that were offered."""
 
     command: MailFrom
 
 
 @value(frozen=True, slots=True)
-class RcptGiven:
+class RcptGiven(Question):
     """RCPT with a valid forward-path, below the bound of recipients."""
 
     command: RcptTo
 
 
 @value(frozen=True, slots=True)
-class DataAsked:
+class DataAsked(Question):
     """DATA with at least one recipient taken: 354, or a refusal that leaves the transaction as it is."""
 
 
@@ -77,7 +83,7 @@ class Content:
 
 
 @value(frozen=True, slots=True)
-class EndOfData:
+class EndOfData(Question):
     """The message is whole and within its bounds; whatever the reply, the transaction is over with it.
 
     Attributes:
@@ -119,5 +125,4 @@ class Closed:
     end: End
 
 
-Question: TypeAlias = HeloGiven | MailGiven | RcptGiven | DataAsked | EndOfData
 Event: TypeAlias = Question | Content | TransactionDropped | TlsAsked | ClientNamed | Closed

@@ -45,8 +45,9 @@ class CommandLines:
 
     def receive(self, octets: bytes) -> None:
         """More from the client, behind what is here."""
-        self._data = self._data[self._position :] + octets
-        self._position = 0
+        if self._position < len(self._data):
+            octets = self._data[self._position :] + octets
+        self._data, self._position = octets, 0
 
     def take(self, at_most: int | None = None) -> bytes:
         """The octets not taken yet, all or ``at_most`` so many, for a reader of content."""
@@ -60,7 +61,10 @@ class CommandLines:
         """The next line without its CR LF, a fault, or None where more octets are needed."""
         if self._skipping and not self._skip():
             return None
-        if whole := _LINE.match(self._data, self._position, self._position + self._max_line):
+        data, start = self._data, self._position
+        if start == len(data):
+            return None
+        if whole := _LINE.match(data, start, start + self._max_line):
             self._position = whole.end()
             return whole[1]
         return self._incomplete()
@@ -68,8 +72,6 @@ class CommandLines:
     def _incomplete(self) -> Fault | None:
         """What is wrong with what is no line; None: nothing so far."""
         window = self._data[self._position : self._position + self._max_line]
-        if not window:
-            return None
         end = window.find(_CRLF)
         line = window if end < 0 else window[:end]
         if fault := _first_fault(line, complete=end >= 0):

@@ -37,7 +37,17 @@ from mailguard.reference import new_reference
 from mailguard.replies import Reply, reply
 from mailguard.smtp.admission import Endpoint, Held, TurnedAway, Why, behind, endpoint, is_trusted, renamed
 from mailguard.smtp.conversation import Conversation, Said
-from mailguard.smtp.events import ClientNamed, Closed, End, MailGiven, RcptGiven, TlsAsked, TransactionDropped
+from mailguard.smtp.events import (
+    ClientNamed,
+    Closed,
+    Content,
+    End,
+    MailGiven,
+    Question,
+    RcptGiven,
+    TlsAsked,
+    TransactionDropped,
+)
 from mailguard.smtp.keywords import Hop
 from mailguard.smtp.patience import Patience
 from mailguard.smtp.states import State
@@ -152,13 +162,13 @@ class Connection(Wire, SMTP):
         try:
             end = await self._attend()
         except asyncio.CancelledError:
-            self._write([self._explained(reply("shutting_down"), "other")])
+            self._write([Said(reply("shutting_down"), "other", own=True)])
             self._linger = False
             raise
         except Exception:  # noqa: BLE001  a bug here must end this connection only
             end = End.INTERNAL
             self._listener.recorder.bug(self._reference, self._client)
-            self._write([Said(reply("internal_close").with_reference(self._reference), "other", own=True)])
+            self._write([Said(reply("internal_close").with_reference(self._reference), "other", own=False)])
         finally:
             metrics.CONNECTIONS.labels(end).inc()
             self._hanging_up = True
@@ -181,7 +191,7 @@ class Connection(Wire, SMTP):
             return end
         except TurnedAway as refusal:
             answer = self._listener.turned_away(refusal, self._reference, self._client)
-            await self._send([Said(answer, "connect", own=True)])
+            await self._send([Said(answer, "connect", own=False)])
             return End.REFUSED
         except ConnectionError:
             return End.LOST
@@ -295,7 +305,7 @@ class Connection(Wire, SMTP):
             await self._send([Said(bug.reply, "connect", own=False)])
             return End.INTERNAL
         if self._draining:
-            await self._send([self._explained(reply("shutting_down"), "connect")])
+            await self._send([Said(reply("shutting_down"), "connect", own=True)])
             return End.SHUTDOWN
         sent = await self._send([Said(greeting, "connect", own=False)])
         if greeting.positive:
@@ -329,20 +339,28 @@ class Connection(Wire, SMTP):
             if self._draining:
                 self._close_if_idle()
             event = conversation.next_event()
-            if conversation.said and event.__class__ not in _BATCHED and not await self._send_replies():
+            if conversation.said and event.__class__ not in _BATCHED and not self._write(conversation.replies()):
+                return End.LOST
+            if self._wire.congested and not await self._flushed():
                 return End.LOST
             match event:
                 case None:
                     await self._listen(patience)
-                case Closed(end):
-                    return end
-                case ClientNamed():
-                    return event
-                case TlsAsked():
-                    if not await self._secure(peer):
-                        return End.TLS
-                case _:
+                case Question():
+                    await self._teller.ask(event)
+                case Content() | TransactionDropped():
                     await self._teller.tell(event)
+                case _ if (end := await self._ended(event, peer)) is not None:
+                    return end
+
+    async def _ended(self, last: Closed | TlsAsked | ClientNamed, peer: Peer) -> End | ClientNamed | None:
+        """What comes of the ``last`` event of a conversation; None: it goes on in TLS."""
+        match last:
+            case Closed(end):
+                return end
+            case ClientNamed():
+                return last
+        return None if await self._secure(peer) else End.TLS
 
     def _close_if_idle(self) -> None:
         conversation = self._conversation
@@ -431,47 +449,46 @@ class Connection(Wire, SMTP):
         self._before_story = self._before_story or new_reference()
         return self._before_story
 
-    def _explained(self, answer: Reply, stage: str) -> Said:
+    def _explained(self, answer: Reply) -> Reply:
         """Our own ``answer`` to be sent: a refusal is logged, and ends in the reference that it is logged under."""
         if answer.positive:
-            return Said(answer, stage, own=True)
+            return answer
         self._refusals += 1
         # 452 to each recipient too many is no error that would ever end the connection: the log is bounded here.
         if self._refusals <= self._limits.max_errors or answer.closes:
             told = self._listener.recorder.refused("command refused", self._reference, self._client, answer)
             if not told:
-                return Said(answer, stage, own=True)
-        return Said(answer.with_reference(self._reference), stage, own=True)
+                return answer
+        return answer.with_reference(self._reference)
 
     # --- octets -------------------------------------------------------------------------------------------------
 
-    async def _send_replies(self) -> bool:
-        """Send what the conversation has to say; False: the client is gone."""
-        said = self._conversation.replies()
-        return await self._send([self._explained(one.reply, one.stage) if one.own else one for one in said])
-
     async def _send(self, all_said: Sequence[Said]) -> bool:
         """Send replies in one write; False where the client is gone, or does not read them in time."""
-        if not self._write(all_said):
-            return False
-        wire = self._wire
-        if not wire.congested:  # mostly: the kernel has taken it
-            return True
+        return self._write(all_said) and (not self._wire.congested or await self._flushed())
+
+    def _write(self, all_said: Sequence[Said]) -> bool:
+        """Give replies to the kernel, our own explained; False where nobody would get them."""
+        transport, octets = self._wire.transport, b""
+        # No plain text in the middle of a handshake; and of a closed transport uvloop raises what asyncio passes over.
+        gone = self._handshaking or transport.is_closing()
+        for answer, stage, own in all_said:
+            if own:
+                answer = self._explained(answer)
+            if not gone:
+                _replies(answer.code // 100, stage).inc()
+                octets += answer.encode()
+        if not gone:
+            transport.write(octets)
+        return not gone
+
+    async def _flushed(self) -> bool:
+        """Wait until the kernel has taken what was written; False where the client does not read it in time."""
         try:
-            await wire.flushed(self.loop.time() + self._limits.command_timeout)
+            await self._wire.flushed(self.loop.time() + self._limits.command_timeout)
         except OSError:  # a timeout among them
             self._gone.set()
             return False
-        return True
-
-    def _write(self, all_said: Sequence[Said]) -> bool:
-        """Give replies to the kernel; False where nobody would get them."""
-        # No plain text in the middle of a handshake; and of a closed transport uvloop raises what asyncio passes over.
-        if self._handshaking or self._wire.transport.is_closing():
-            return False
-        for said in all_said:
-            _replies(said.reply.code // 100, said.stage).inc()
-        self._wire.transport.write(b"".join([said.reply.encode() for said in all_said]))
         return True
 
     async def _hang_up(self, *, linger: bool) -> None:

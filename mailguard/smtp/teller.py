@@ -16,7 +16,6 @@ from mailguard.smtp.events import (
     DataAsked,
     End,
     EndOfData,
-    Event,
     HeloGiven,
     MailGiven,
     Question,
@@ -82,26 +81,15 @@ class Teller:
             self._log_bug()
             self._conversation.close(reply("internal_close"), End.INTERNAL)
 
-    async def tell(self, event: Event) -> None:
-        """Carry ``event`` to the story; if it is a question, the conversation has its answer afterwards."""
-        match event:
-            case Content(chunk):
-                await self._content(chunk)
-            case TransactionDropped():
-                await self._reset()
-            case EndOfData() if self._content_failed:
-                await self._reset(reply("internal").with_reference(self.story.reference))
-            case HeloGiven() | MailGiven() | RcptGiven() | DataAsked() | EndOfData():
-                await self._ask(event)
+    async def tell(self, event: Content | TransactionDropped) -> None:
+        """Carry ``event`` to the story, which has no answer to it."""
+        if isinstance(event, Content):
+            await self._content(event.chunk)
+        else:
+            await self._reset()
 
-    async def closed(self, end: ConnectionEnd) -> None:
-        """The connection is over; a bug here has nobody to be told but the log."""
-        try:
-            await self.story.closed(end)
-        except Exception:  # noqa: BLE001  a bug defers
-            self._log_bug()
-
-    async def _ask(self, question: Question) -> None:
+    async def ask(self, question: Question) -> None:
+        """Put ``question`` to the story; the conversation has its answer afterwards."""
         offered = None
         try:
             match question:
@@ -113,11 +101,21 @@ class Teller:
                     answer = await self.story.rcpt(command)
                 case DataAsked():
                     answer = await self.story.data()
+                case EndOfData() if self._content_failed:
+                    await self._reset(reply("internal").with_reference(self.story.reference))
+                    return
                 case EndOfData():
                     answer = await self.story.end_of_data(question)
         except Exception:  # noqa: BLE001  a bug defers
             answer = self._bug("internal")
         self._conversation.answer(answer, offered)
+
+    async def closed(self, end: ConnectionEnd) -> None:
+        """The connection is over; a bug here has nobody to be told but the log."""
+        try:
+            await self.story.closed(end)
+        except Exception:  # noqa: BLE001  a bug defers
+            self._log_bug()
 
     async def _content(self, chunk: bytes) -> None:
         if self._content_failed:
