@@ -101,7 +101,8 @@ class Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It does again."""
         self.congested = False
-        self._wake()
+        if not self._reading:
+            self._wake()
 
     # --- for the handler ----------------------------------------------------------------------------------------
 
@@ -143,10 +144,16 @@ class Wire(asyncio.Protocol):
             TimeoutError: none came until ``bound``.
             ConnectionError: the connection broke.
         """
-        while not (self._received or self.ended):
-            self._reading = True
-            await self._change(bound)
+        await self.arrival(bound)
         return self.take()
+
+    def arrival(self, bound: float) -> asyncio.Future[None]:
+        """Done when octets are here to be taken, or their end; TimeoutError where neither is by ``bound``."""
+        self._reading = True
+        arrived = self._change(bound)
+        if self._received or self.ended:
+            arrived.set_result(None)
+        return arrived
 
     async def flushed(self, bound: float) -> None:
         """Wait until the kernel has taken enough of what was written.

@@ -61,6 +61,7 @@ _STAGES: Final[Mapping[Verb, str]] = {
 
 _VERBS: Final[Mapping[str, Verb]] = {verb.value: verb for verb in Verb if verb is not Verb.END}
 _NOTHING: Final = Extensions()
+_ORDINARY: Final = Hop()
 _OF_THE_HOP: Final = frozenset({Verb.STARTTLS, Verb.XCLIENT})
 """Commands that not every client is offered."""
 _OF_MAIL: Final = frozenset({Verb.RCPT, Verb.BDAT})
@@ -133,7 +134,7 @@ class Conversation:
         self.commands = 0
         self.transactions = 0
         self.errors = 0
-        self.hop = Hop()
+        self.hop = _ORDINARY
 
     # --- for the one who drives it ------------------------------------------------------------------------------
 

@@ -254,7 +254,6 @@ class Connection(Wire, SMTP):
             with self._listener.slots.unnamed():
                 client, local = behind(await self._proxy_header(), client, local)
             self._take_slot(client[0])
-        self._client = str(client[0])
         return Peer(*client, local, gone=self._gone)
 
     def _take_slot(self, client: ClientAddress) -> None:
@@ -369,14 +368,15 @@ class Connection(Wire, SMTP):
 
     async def _listen(self, patience: Patience) -> None:
         """Wait for more from the client and hand it to the conversation."""
-        began, conversation = self.loop.time(), self._conversation
+        wire, conversation, began = self._wire, self._conversation, self.loop.time()
         in_content = conversation.in_content
         if in_content:
             deadline = patience.content_deadline(conversation.transactions, began)
         else:
             deadline = patience.command_deadline(conversation.commands, began)
         try:
-            octets = await self._wire.read(deadline)
+            await wire.arrival(deadline)
+            octets = wire.take()
         except TimeoutError:
             if not self._draining or conversation.in_transaction:
                 conversation.close(reply("timeout"), End.TIMEOUT)
