@@ -47,12 +47,13 @@ class TtlCache(Generic[K, V]):
         Returns:
             When its time is over; now, where it is not kept.
         """
-        now = self._clock()
-        self._entries.pop(key, None)
-        ttl = min(ttl, self._max_ttl)
-        if ttl <= 0 or self._size <= 0:
+        entries, now = self._entries, self._clock()
+        expires = now + min(ttl, self._max_ttl)
+        if expires <= now or self._size <= 0:
+            entries.pop(key, None)
             return now
-        while len(self._entries) >= self._size:
-            self._entries.popitem(last=False)
-        self._entries[key] = (now + ttl, value)
-        return now + ttl
+        entries[key] = (expires, value)
+        entries.move_to_end(key)
+        if len(entries) > self._size:
+            entries.popitem(last=False)
+        return expires

@@ -9,67 +9,79 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mailguard import config
 from mailguard.dns import wire
 from mailguard.dns.answers import AnyAnswer, Failed, Failure, Question
+from mailguard.dns.deadlines import Deadlines
 from mailguard.dns.ids import Ids
 from mailguard.dns.servers import Server, Servers
 from mailguard.dns.transport import Transport
+
+if TYPE_CHECKING:
+    from mailguard.dns.inquiry import Inquiry
 
 Landed: TypeAlias = AnyAnswer | Exception
 """How a question ended; an exception is a bug of ours, for nothing that the network does raises one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Airport:
+    """What all flights of one resolver have: their bounds, whom and how they ask, and who is told how they ended."""
+
+    settings: config.Dns
+    servers: Servers
+    transport: Transport
+    ids: Ids
+    deadlines: Deadlines
+    landed: Callable[[Flight, Landed], None]
+
+
 class Flight:
-    """``question`` under way from :meth:`start` on, until ``landed`` is told how it ended or :meth:`call_off`.
+    """``question`` under way from :meth:`start` on, until it has landed or :meth:`call_off`.
 
     Attributes:
         question: what is asked.
+        fresh: the answer is neither to be kept nor shared.
+        askers: who waits for the answer, each with its place among those that he wants.
+        started: when it was sent, by the resolver's clock; None: not yet, or it is over.
     """
 
     __slots__ = (
-        "_call_off", "_failures", "_ids", "_landed", "_loop", "_query", "_server", "_servers", "_settings", "_silent",
-        "_task", "_timer", "_transport", "_tries", "question",
+        "_airport", "_call_off", "_failures", "_query", "_server", "_silent", "_task", "_tries", "askers", "fresh",
+        "question", "started",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        question: Question,
-        settings: config.Dns,
-        servers: Servers,
-        transport: Transport,
-        ids: Ids,
-        landed: Callable[[Flight, Landed], None],
-    ) -> None:
-        self.question = question
-        self._settings = settings
-        self._servers = servers
-        self._transport = transport
-        self._ids = ids
-        self._landed = landed
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, question: Question, airport: Airport, fresh: bool) -> None:
+        self.question: Final = question
+        self.fresh: Final = fresh
+        self.askers: list[tuple[Inquiry[Any], int]] = []
+        self.started: float | None = None
+        self._airport = airport
         self._tries = self._each_try()
-        self._silent: list[Server] = []
         self._failures: list[tuple[Server, Failed]] = []
-        self._timer: asyncio.TimerHandle | None = None
         self._call_off: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Ask the first server."""
+    def start(self, now: float) -> None:
+        """Ask the first server; it is ``now`` by the resolver's clock."""
+        self.started = now
         self._next()
 
     def call_off(self) -> None:
-        """Nobody waits any more: what is under way ends, and ``landed`` is told nothing."""
+        """Nobody waits any more: what is under way ends, and nobody is told."""
         self._end_try()
 
+    def late(self) -> None:
+        """The server is silent for as long as it may be."""
+        self._broken(TimeoutError())
+
     def _each_try(self) -> Iterator[Server]:
-        servers = self._servers.in_order()
-        for _ in range(self._settings.attempts):
-            self._silent = []
+        servers = self._airport.servers.in_order()
+        for _ in range(self._airport.settings.attempts):
+            self._silent: list[Server] = []
             yield from servers
             servers = self._silent
 
@@ -90,9 +102,10 @@ class Flight:
         self._land(Failed(self._failures[-1][1].kind, "; ".join(whys)))
 
     def _ask(self, server: Server) -> None:
-        query = self._query = wire.encode(self.question, self._ids.draw())
-        self._call_off = self._transport.ask(server, query, partial(wire.echoes, query), self._replied)
-        self._timer = self._loop.call_later(self._settings.timeout, self._broken, TimeoutError())
+        airport = self._airport
+        self._query = wire.encode(self.question, airport.ids.draw())
+        self._call_off = airport.transport.ask(server, self._query, self._replied)
+        airport.deadlines.set(self, asyncio.get_running_loop().time() + airport.settings.timeout)
 
     def _replied(self, reply: bytes | Exception) -> None:
         """A datagram is here, or the network's refusal."""
@@ -102,7 +115,7 @@ class Flight:
             return
         try:
             if wire.truncated(reply):
-                self._task = self._loop.create_task(self._by_tcp())
+                self._task = asyncio.get_running_loop().create_task(self._by_tcp())
             else:
                 self._answered(reply)
         except Exception as bug:  # noqa: BLE001  see _next
@@ -111,7 +124,7 @@ class Flight:
     async def _by_tcp(self) -> None:
         """Ask the same server again by TCP, for UDP could not hold the reply."""
         try:
-            reply = await self._transport.tcp(self._server, self._query)
+            reply = await self._airport.transport.tcp(self._server, self._query)
             if not wire.echoes(self._query, reply) or wire.truncated(reply):
                 raise ConnectionError("the reply by TCP does not fit the question")
         except Exception as error:  # noqa: BLE001  the network's, or a bug: _broken tells them apart
@@ -123,7 +136,7 @@ class Flight:
 
     def _answered(self, reply: bytes) -> None:
         """``reply`` fits the question; what it says may still be a failure of this server."""
-        self._servers.answered(self._server)
+        self._airport.servers.answered(self._server)
         answer = wire.decode(self.question, reply)
         if not isinstance(answer, Failed):
             self._land(answer)
@@ -145,18 +158,16 @@ class Flight:
         server = self._server
         if isinstance(error, TimeoutError):
             self._silent.append(server)
-            self._servers.silent(server)
-            failed = Failed(Failure.TIMEOUT, f"silent for {self._settings.timeout:g} s")
+            self._airport.servers.silent(server)
+            failed = Failed(Failure.TIMEOUT, f"silent for {self._airport.settings.timeout:g} s")
         else:
-            self._servers.unreachable(server)
+            self._airport.servers.unreachable(server)
             failed = Failed(Failure.ERROR, str(error) or type(error).__name__)
         self._failures.append((server, failed))
 
     def _end_try(self) -> None:
         """Nothing of the present try goes on."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._airport.deadlines.clear(self)
         if self._call_off is not None:
             self._call_off()
             self._call_off = None
@@ -166,4 +177,4 @@ class Flight:
 
     def _land(self, how: Landed) -> None:
         self._end_try()
-        self._landed(self, how)
+        self._airport.landed(self, how)

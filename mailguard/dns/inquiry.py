@@ -15,7 +15,8 @@ from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from mailguard.dns.answers import AnyAnswer, Failed, Failure, RecordType
-from mailguard.dns.flight import Landed
+from mailguard.dns.deadlines import Deadlines
+from mailguard.dns.flight import Flight, Landed
 
 T = TypeVar("T")
 TOO_LATE: Final = Failed(Failure.TIMEOUT, "no answer by the deadline")
@@ -33,22 +34,17 @@ Asked: TypeAlias = Sequence[tuple[str, RecordType]]
 Steps: TypeAlias = Generator[Asked, Sequence[Timed], T]
 
 
-class Awaited(Protocol):
-    """A question under way; ``askers``: who waits for it, each with the place of the answer among those he wants."""
-
-    askers: list[tuple[Inquiry[Any], int]]
-
-
 class Desk(Protocol):
     """Where inquiries ask, and are kept."""
 
     clock: Callable[[], float]
     """For the age of answers, and how long they took."""
+    deadlines: Deadlines
 
     def take(self, inquiry: Inquiry[Any], asked: Asked) -> None:
         """See that ``inquiry`` is told the answers: at once, as far as they are known."""
 
-    def abandon(self, question: Awaited) -> None:
+    def abandon(self, question: Flight) -> None:
         """Nobody waits for ``question`` any more."""
 
     def keep(self, inquiry: Inquiry[Any]) -> None:
@@ -72,7 +68,7 @@ class Inquiry(Generic[T]):
     """
 
     __slots__ = (
-        "_answers", "_asking", "_bug", "_conclusion", "_desk", "_missing", "_started", "_steps", "_timer", "_waiter",
+        "_answers", "_asking", "_bug", "_conclusion", "_desk", "_missing", "_started", "_steps", "_waiter",
         "deadline", "done", "expires", "fresh", "key", "questions",
     )  # fmt: skip
 
@@ -84,11 +80,10 @@ class Inquiry(Generic[T]):
         self._desk = desk
         self._steps = steps
         self._answers: list[Timed | None] = []
-        self._missing: dict[int, Awaited] = {}
+        self._missing: dict[int, Flight] = {}
         self._asking = False
         self._started = 0.0
         self._bug: Exception | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
@@ -125,7 +120,7 @@ class Inquiry(Generic[T]):
             self._leave()
             self._end()
 
-    def expect(self, place: int, question: Awaited) -> None:
+    def expect(self, place: int, question: Flight) -> None:
         """The answer at ``place`` is to be that of ``question``."""
         self._missing[place] = question
         question.askers.append((self, place))
@@ -150,7 +145,7 @@ class Inquiry(Generic[T]):
             self.expires = -_EVER
             late = Timed(TOO_LATE, self._desk.clock() - self._started)
             answers = [timed or late for timed in answers]
-        self._go_on(cast(list[Timed], answers))
+        self._go_on(cast("list[Timed]", answers))
 
     def _go_on(self, answers: list[Timed] | None) -> None:
         """Take the next step with ``answers`` to the one before, if any: it asks for more, or is the last."""
@@ -174,11 +169,12 @@ class Inquiry(Generic[T]):
             return
         if not self._missing:
             self._answered()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_at(self.deadline, self._late)
+        else:
+            self._desk.deadlines.set(self, self.deadline)
 
-    def _late(self) -> None:
-        self._timer, self.deadline = None, -_EVER
+    def late(self) -> None:
+        """What is missing comes too late, and so will be all that is asked from now on."""
+        self.deadline = -_EVER
         self._leave()
         self._answered()
 
@@ -205,8 +201,6 @@ class Inquiry(Generic[T]):
         self.done = True
         self._answers = []
         self._steps.close()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._desk.deadlines.clear(self)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -8,6 +8,7 @@ bounds of the protocol itself, for names that we make too (``7.7.18.198.bl.examp
 from __future__ import annotations
 
 import re
+from operator import add
 from typing import Final
 
 import idna
@@ -49,7 +50,8 @@ def canonical(name: str) -> str:
 
 def encode(name: str) -> bytes:
     """A name that :func:`canonical` made, as it stands in a question (RFC 1035 3.1)."""
-    return b"".join([_LENGTHS[len(label)] + label for label in name.encode("ascii").split(b".")]) + b"\0"
+    labels = name.encode("ascii").split(b".")
+    return b"".join(map(add, map(_LENGTHS.__getitem__, map(len, labels)), labels)) + b"\0"
 
 
 def host_name(text: str) -> str:

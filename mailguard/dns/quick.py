@@ -8,6 +8,7 @@ name written otherwise, a CNAME, any surprise is not for here. Tests hold this a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address
 from struct import Struct
 from typing import Final
@@ -41,41 +42,44 @@ def read(question: Question, reply: bytes) -> Found[IPv4Address] | NotFound | No
     absence = Absence.NXDOMAIN if flags & _NXDOMAIN else Absence.NODATA
     if not authorities and not additional:
         return NotFound(absence, 0)  # no SOA says for how long (RFC 2308 5)
-    return _with_soa(reply, start, absence) if authorities == 1 else None
+    return _with_soa(question, reply, start, absence) if authorities == 1 else None
 
 
 def _addresses(reply: bytes, start: int, count: int) -> Found[IPv4Address] | None:
     end = start + count * (_RECORD.size + 4)
     if len(reply) < end:
         return None
-    records, lowest = [], _MAX_TTL
+    addresses, lowest = [], _MAX_TTL
     for offset in range(start, end, _RECORD.size + 4):
         name, rdtype, rdclass, ttl, length = _RECORD.unpack_from(reply, offset)
         if (name, rdtype, rdclass, length) != (_NAME_ASKED, _A, _IN, 4) or ttl > _MAX_TTL:
             return None
         lowest = min(lowest, ttl)
-        records.append(IPv4Address(reply[offset + _RECORD.size : offset + _RECORD.size + 4]))
-    return Found(tuple(dict.fromkeys(records)), lowest)
+        addresses.append(reply[offset + _RECORD.size : offset + _RECORD.size + 4])
+    return Found(tuple(map(_address, dict.fromkeys(addresses))), lowest)
 
 
-def _with_soa(reply: bytes, start: int, absence: Absence) -> NotFound | None:
+_address: Final = lru_cache(1024)(IPv4Address)
+"""Of four octets; those that lists answer with are always the same few."""
+
+
+def _with_soa(question: Question, reply: bytes, start: int, absence: Absence) -> NotFound | None:
     if len(reply) < start + _RECORD.size:
         return None
     name, rdtype, rdclass, ttl, length = _RECORD.unpack_from(reply, start)
     end = start + _RECORD.size + length
     if (rdtype, rdclass) != (_SOA, _IN) or length < _SOA_NUMBERS + 2 or len(reply) < end or ttl > _MAX_TTL:
         return None
-    if not _starts_label(reply, name, start):
+    if not _starts_label(question.name, name):
         return None
     minimum = int.from_bytes(reply[end - 4 : end])
     return NotFound(absence, min(ttl, minimum))
 
 
-def _starts_label(reply: bytes, pointer: int, start: int) -> bool:
-    """Whether ``pointer`` leads to a label of the question's name: what stands there is a suffix of it."""
-    offset = _HEADER.size
-    while offset < start - 5:
-        if pointer == _POINTER | offset:
-            return True
-        offset += reply[offset] + 1
-    return False
+def _starts_label(name: str, pointer: int) -> bool:
+    """Whether ``pointer`` leads to a label of ``name``, the question's: what stands there is a suffix of it.
+
+    A label's length stands in the reply as far from the start of the name as its first letter does in the text.
+    """
+    place = pointer - _NAME_ASKED
+    return place == 0 or (0 < place < len(name) and name[place - 1] == ".")

@@ -20,7 +20,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, overload
 
 from mailguard import config, metrics
 from mailguard.dns.answers import (
@@ -36,31 +36,16 @@ from mailguard.dns.answers import (
     StartOfAuthority,
 )
 from mailguard.dns.cache import TtlCache
-from mailguard.dns.flight import Flight, Landed
+from mailguard.dns.deadlines import Deadlines
+from mailguard.dns.flight import Airport, Flight, Landed
 from mailguard.dns.ids import Ids
-from mailguard.dns.inquiry import Asked, Awaited, Inquiry, Steps, Timed
+from mailguard.dns.inquiry import Asked, Inquiry, Steps, Timed
 from mailguard.dns.servers import Server, Servers, system_servers
 from mailguard.dns.transport import NetworkTransport, Transport
 
 T = TypeVar("T")
 _HIT, _MISS, _JOINED = (metrics.DNS_CACHE.labels(result=result) for result in ("hit", "miss", "joined"))
 _SECONDS = {rdtype: metrics.DNS_SECONDS.labels(type=rdtype) for rdtype in TYPE_CODES}
-
-
-class _Shared(Flight):
-    """A question under way and who waits for it, each with the place of the answer among those that he wants.
-
-    Attributes:
-        askers: nobody any more: it is over or being called off.
-        fresh: it neither gives to the cache nor may be joined.
-        started: when it was sent, by the resolver's clock; None while it waits for its turn.
-    """
-
-    __slots__ = ("askers", "fresh", "started")
-
-    askers: list[tuple[Inquiry[Any], int]]
-    fresh: bool
-    started: float | None
 
 
 def _once(asked: Asked) -> Steps[Sequence[Timed]]:
@@ -84,13 +69,19 @@ class Resolver:
         servers = [Server.parse(text) for text in settings.servers] or system_servers()
         self._settings = settings
         self.clock = clock
-        self._transport = transport or NetworkTransport()
-        self._ids = Ids()
-        self._servers = Servers(servers, settings.server_retry, clock)
+        self.deadlines = Deadlines()
+        self._airport = Airport(
+            settings,
+            Servers(servers, settings.server_retry, clock),
+            transport or NetworkTransport(),
+            Ids(),
+            self.deadlines,
+            self._landed,
+        )
         self._cache: TtlCache[Question, AnyAnswer] = TtlCache(settings.cache_size, settings.max_ttl, clock)
         self._kept: TtlCache[Hashable, Inquiry[Any]] = TtlCache(settings.cache_size, settings.max_ttl, clock)
-        self._under_way: dict[Question, _Shared] = {}
-        self._waiting: deque[_Shared] = deque()
+        self._under_way: dict[Question, Flight] = {}
+        self._waiting: deque[Flight] = deque()
         self._sent = 0
 
     @overload
@@ -166,12 +157,13 @@ class Resolver:
 
     def take(self, inquiry: Inquiry[Any], asked: Asked) -> None:
         """See :class:`Desk`."""
+        in_time = inquiry.deadline > asyncio.get_running_loop().time()
         for place, (name, rdtype) in enumerate(asked):
-            self._ask_for(inquiry, place, name, rdtype)
+            self._ask_for(inquiry, place, name, rdtype, in_time)
         self._start_waiting()  # not before all are expected: a question may fail at once
 
-    def _ask_for(self, inquiry: Inquiry[Any], place: int, name: str, rdtype: RecordType) -> None:
-        """See that ``inquiry`` gets this answer: at once, where no server needs to be asked."""
+    def _ask_for(self, inquiry: Inquiry[Any], place: int, name: str, rdtype: RecordType, in_time: bool) -> None:
+        """See that ``inquiry`` gets this answer: at once, or where a server needs to be asked and it is ``in_time``."""
         try:
             question = Question.about(name, rdtype)
         except ValueError as error:
@@ -181,58 +173,55 @@ class Resolver:
             _HIT.inc()
             expires, answer = cached
             inquiry.told(place, answer, expires, at_once=True)
-        elif inquiry.deadline > asyncio.get_running_loop().time():
+        elif in_time:
             self._join(inquiry, place, question)
 
     def _join(self, inquiry: Inquiry[Any], place: int, question: Question) -> None:
         """Have ``inquiry`` wait for ``question``, that under way or a new one."""
         fresh = inquiry.fresh
-        shared = None if fresh else self._under_way.get(question)
-        if shared is not None:
+        flight = None if fresh else self._under_way.get(question)
+        if flight is not None:
             _JOINED.inc()
-            inquiry.expect(place, shared)
+            inquiry.expect(place, flight)
             return
-        shared = _Shared(question, self._settings, self._servers, self._transport, self._ids, self._landed)
-        shared.askers, shared.fresh, shared.started = [], fresh, None
+        flight = Flight(question, self._airport, fresh)
         if not fresh:
             _MISS.inc()
-            self._under_way[question] = shared
-        inquiry.expect(place, shared)
-        self._waiting.append(shared)
+            self._under_way[question] = flight
+        inquiry.expect(place, flight)
+        self._waiting.append(flight)
 
     def _start_waiting(self) -> None:
         """Send those that wait for their turn, as many as may be under way."""
         while self._waiting and self._sent < self._settings.max_questions:
-            question = self._waiting.popleft()
-            if question.askers:
+            flight = self._waiting.popleft()
+            if flight.askers:
                 self._sent += 1
-                question.started = self.clock()
-                question.start()
+                flight.start(self.clock())
 
     def _landed(self, flight: Flight, how: Landed) -> None:
         """A question ended: keep the answer, tell all who wait for it, and let the next one go."""
-        question, expires = cast(_Shared, flight), 0.0
+        question, expires = flight.question, 0.0
         if not isinstance(how, Exception):
-            _SECONDS[question.question.type].observe(self.clock() - (question.started or 0.0))
-            if not question.fresh:
+            _SECONDS[question.type].observe(self.clock() - (flight.started or 0.0))
+            if not flight.fresh:
                 ttl = self._settings.failure_ttl if isinstance(how, Failed) else how.ttl
-                expires = self._cache.put(question.question, how, ttl)
-        self._forget(question)
-        askers, question.askers = question.askers, []
+                expires = self._cache.put(question, how, ttl)
+        self._forget(flight)
+        askers, flight.askers = flight.askers, []
         for inquiry, place in askers:
             inquiry.told(place, how, expires)
         self._start_waiting()
 
-    def abandon(self, question: Awaited) -> None:
+    def abandon(self, question: Flight) -> None:
         """See :class:`Desk`."""
-        question = cast(_Shared, question)
         if question.started is not None:
             question.call_off()
         self._forget(question)
         self._start_waiting()
 
-    def _forget(self, question: _Shared) -> None:
-        self._sent -= question.started is not None
-        question.started = None
-        if self._under_way.get(question.question) is question:
-            del self._under_way[question.question]
+    def _forget(self, flight: Flight) -> None:
+        self._sent -= flight.started is not None
+        flight.started = None
+        if self._under_way.get(flight.question) is flight:
+            del self._under_way[flight.question]

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from mailguard.dns import wire
 from mailguard.dns.servers import Server
 
 MAX_DATAGRAM: Final = 4096
@@ -22,6 +23,7 @@ MAX_QUESTIONS: Final = 64
 """Questions that one socket is for, one after the other or at the same time: their replies fit its receive buffer."""
 _ID: Final = 2
 """Octets of a query's id, its first."""
+_NOBODY: Final = (b"", None)
 
 
 class Transport(Protocol):
@@ -31,12 +33,11 @@ class Transport(Protocol):
         self,
         server: Server,
         query: bytes,
-        fits: Callable[[bytes], bool],
         done: Callable[[bytes | Exception], None],
     ) -> Callable[[], None]:
-        """Send ``query``, and later tell ``done`` the first datagram from ``server`` that ``fits``, or an error, once.
+        """Send ``query``, and later tell ``done`` the reply of ``server`` to it, or an error, once.
 
-        Other datagrams are passed over (RFC 5452 9.1).
+        A datagram that does not echo the query is passed over (RFC 5452 9.1).
 
         Returns:
             Calls the question off: ``done`` will not be told. To be called once it was told, too, it does nothing.
@@ -66,14 +67,13 @@ class NetworkTransport:
         self,
         server: Server,
         query: bytes,
-        fits: Callable[[bytes], bool],
         done: Callable[[bytes | Exception], None],
     ) -> Callable[[], None]:
         """See :meth:`Transport.ask`."""
         line = self._lines.get(server)
         if line is None or not line.takes(query):
             line = self._lines[server] = _Line(server)
-        return line.ask(query, fits, done)
+        return line.ask(query, done)
 
     async def tcp(self, server: Server, query: bytes) -> bytes:
         """See :meth:`Transport.tcp`."""
@@ -96,7 +96,7 @@ class _Line:
     def __init__(self, server: Server) -> None:
         self._left = MAX_QUESTIONS
         self._loop = asyncio.get_running_loop()
-        self._under_way: dict[bytes, tuple[Callable[[bytes], bool], Callable[[bytes | Exception], None]]] = {}
+        self._under_way: dict[bytes, tuple[bytes, Callable[[bytes | Exception], None]]] = {}
         self._sock = socket.socket(server.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             self._sock.connect(server.address)
@@ -109,13 +109,11 @@ class _Line:
         """Whether ``query`` can go this way: no other of its id may be under way."""
         return bool(self._under_way) and self._left > 0 and query[:_ID] not in self._under_way
 
-    def ask(
-        self, query: bytes, fits: Callable[[bytes], bool], done: Callable[[bytes | Exception], None]
-    ) -> Callable[[], None]:
+    def ask(self, query: bytes, done: Callable[[bytes | Exception], None]) -> Callable[[], None]:
         """See :meth:`Transport.ask`."""
         key = query[:_ID]
         self._left -= 1
-        self._under_way[key] = fits, done
+        self._under_way[key] = query, done
         try:
             self._sock.send(query)
         except OSError as error:  # it may be about a question before this one: they all went the same way
@@ -137,12 +135,13 @@ class _Line:
         except OSError as error:
             self._fail(error)
             return
-        asked = self._under_way.get(datagram[:_ID])
-        if asked is None or not asked[0](datagram):
+        key = datagram[:_ID]
+        query, done = self._under_way.get(key, _NOBODY)
+        if done is None or not wire.echoes(query, datagram):
             return
-        del self._under_way[datagram[:_ID]]
+        del self._under_way[key]
         self._close_if_idle()
-        asked[1](datagram)
+        done(datagram)
 
     def _fail(self, error: OSError) -> None:
         under_way, self._under_way = self._under_way, {}

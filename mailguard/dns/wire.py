@@ -36,37 +36,41 @@ from mailguard.dns.answers import (
 )
 
 HEADER: Final = Struct("!6H")
+_HEADER_SIZE: Final = HEADER.size
 _RECURSION_DESIRED: Final = 0x0100
-_RESPONSE: Final = 0x8000
-_OPCODE: Final = 0x7800
-_TRUNCATED: Final = 0x0200
-_RCODE: Final = 0x000F
+# Of the flags, an octet each (RFC 1035 4.1.1): QR, OPCODE, AA, TC, RD; RA, Z, RCODE.
+_FLAGS, _MORE_FLAGS = 2, 3
+_RESPONSE_OR_OPCODE, _RESPONSE = 0xF8, 0x80
+_TRUNCATED: Final = 0x02
+_RCODE: Final = 0x0F
+_QUESTIONS: Final = slice(4, 6)
+_NO_QUESTION, _ONE_QUESTION = b"\0\0", b"\0\1"
+_TYPE_AND_CLASS: Final = {rdtype: code.to_bytes(2) + b"\0\1" for rdtype, code in TYPE_CODES.items()}
+"""The end of a question, class IN."""
 _WITHOUT_QUESTION: Final = frozenset({1, 2, 4, 5})
 """FORMERR, SERVFAIL, NOTIMP, REFUSED: some servers send these without the question."""
 
 
 def encode(question: Question, query_id: int) -> bytes:
     """A query with recursion desired, class IN, without EDNS: what is longer than 512 octets comes by TCP."""
-    end = TYPE_CODES[question.type].to_bytes(2) + b"\0\1"
-    return HEADER.pack(query_id, _RECURSION_DESIRED, 1, 0, 0, 0) + names.encode(question.name) + end
+    header = HEADER.pack(query_id, _RECURSION_DESIRED, 1, 0, 0, 0)
+    return header + names.encode(question.name) + _TYPE_AND_CLASS[question.type]
 
 
 def echoes(query: bytes, reply: bytes) -> bool:
     """Whether ``reply`` is one to ``query``: same id, a response, and the question come back as sent (RFC 5452 9.1)."""
-    if len(reply) < HEADER.size or reply[:2] != query[:2]:
+    if len(reply) < _HEADER_SIZE or reply[:2] != query[:2] or reply[_FLAGS] & _RESPONSE_OR_OPCODE != _RESPONSE:
         return False
-    _, flags, questions, *_ = HEADER.unpack_from(reply)
-    if not flags & _RESPONSE or flags & _OPCODE:
-        return False
-    if questions == 0:
-        return flags & _RCODE in _WITHOUT_QUESTION
+    questions = reply[_QUESTIONS]
+    if questions == _NO_QUESTION:
+        return reply[_MORE_FLAGS] & _RCODE in _WITHOUT_QUESTION
     # The octets of type and class hold no letters here, and a label's length is below "A": lower() touches names alone.
-    return questions == 1 and reply[HEADER.size : len(query)].lower() == query[HEADER.size :].lower()
+    return questions == _ONE_QUESTION and reply[_HEADER_SIZE : len(query)].lower() == query[_HEADER_SIZE:].lower()
 
 
 def truncated(reply: bytes) -> bool:
     """Whether the reply was cut to fit a datagram: nothing in it may be used (RFC 2181 9)."""
-    return bool(HEADER.unpack_from(reply)[1] & _TRUNCATED)
+    return reply[_FLAGS] & _TRUNCATED != 0
 
 
 def decode(question: Question, reply: bytes) -> AnyAnswer:

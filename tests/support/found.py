@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import TypeVar, cast
 
 from mailguard.checks.dnsbl import Said
 from mailguard.dns import Inquiry, Steps
+from mailguard.dns.deadlines import Deadlines
 from mailguard.dns.inquiry import Desk
 from mailguard.facts import Answer, Codes
 
@@ -20,7 +22,7 @@ def found(conclusion: T) -> Inquiry[T]:
         return conclusion
         yield []
 
-    inquiry = Inquiry(cast(Desk, None), None, steps(), 0.0, fresh=False)
+    inquiry = Inquiry(cast(Desk, SimpleNamespace(deadlines=Deadlines())), None, steps(), 0.0, fresh=False)
     inquiry.begin()
     return inquiry
 

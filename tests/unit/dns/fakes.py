@@ -14,7 +14,7 @@ import dns.rdatatype
 import dns.rrset
 
 from mailguard.config import Dns
-from mailguard.dns import Resolver
+from mailguard.dns import Resolver, wire
 from mailguard.dns.servers import Server
 
 
@@ -92,9 +92,7 @@ class FakeTransport:
         """The names asked by UDP so far, in order."""
         return [name for way, name, _ in self.asked if way != "tcp"]
 
-    def ask(
-        self, server: Server, query: bytes, fits: Callable[[bytes], bool], done: Callable[[bytes | Exception], None]
-    ) -> Callable[[], None]:
+    def ask(self, server: Server, query: bytes, done: Callable[[bytes | Exception], None]) -> Callable[[], None]:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         over = False
@@ -111,19 +109,17 @@ class FakeTransport:
             over = True
             done(how)
 
-        task = asyncio.create_task(self._udp(server, query, fits, told))
+        task = asyncio.create_task(self._udp(server, query, told))
         return call_off
 
-    async def _udp(
-        self, server: Server, query: bytes, fits: Callable[[bytes], bool], told: Callable[[bytes | Exception], None]
-    ) -> None:
+    async def _udp(self, server: Server, query: bytes, told: Callable[[bytes | Exception], None]) -> None:
         try:
             said = await self._say(str(server), self.servers.get(str(server), self.table), query)
         except Exception as error:  # noqa: BLE001  a table of faults
             told(error)
             return
         for datagram in said:
-            if fits(datagram):
+            if wire.echoes(query, datagram):
                 told(datagram)
                 return
 

@@ -7,8 +7,8 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from ipaddress import IPv4Address
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ import pytest
 from mailguard.config import Dns
 from mailguard.dns import Failed, Failure, Found, NotFound, RecordType, Resolver, wire
 from mailguard.dns.answers import Question
+from mailguard.dns.ids import Ids
 from mailguard.dns.servers import Server, system_servers
 from mailguard.dns.transport import MAX_QUESTIONS, NetworkTransport
 from tests.unit.dns.fakes import Clock, Say
@@ -120,7 +121,9 @@ async def test_questions_under_way_together_share_a_socket() -> None:
         assert descriptors() == before
 
 
-async def test_one_socket_is_not_for_more_questions_than_its_bound() -> None:
+async def test_one_socket_is_not_for_more_questions_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = count()
+    monkeypatch.setattr(Ids, "draw", lambda _: next(numbers))  # no id twice: that takes another socket
     async with serving(ANSWER) as (address, server):
         before = descriptors()
         asking = resolver(address)
@@ -138,7 +141,7 @@ async def test_questions_of_one_id_go_by_two_sockets() -> None:
         before, transport = descriptors(), NetworkTransport()
         queries = [b"\7\7" + wire.encode(Question(name, "A"), 0)[2:] for name in ("a.example", "b.example")]
         for query in queries:
-            transport.ask(Server.parse(address), query, partial(wire.echoes, query), told.append)
+            transport.ask(Server.parse(address), query, told.append)
         while len(told) < 2:  # noqa: ASYNC110 - callbacks alone
             await asyncio.sleep(0.001)
         assert len(set(server.ports)) == 2
@@ -153,8 +156,8 @@ async def test_a_question_called_off_leaves_those_beside_it_and_its_late_reply_i
         off, query = (
             wire.encode(Question(name, "A"), number) for number, name in enumerate(("a.example", "b.example"))
         )
-        call_off = transport.ask(Server.parse(address), off, partial(wire.echoes, off), told.append)
-        transport.ask(Server.parse(address), query, partial(wire.echoes, query), told.append)
+        call_off = transport.ask(Server.parse(address), off, told.append)
+        transport.ask(Server.parse(address), query, told.append)
         call_off()
         call_off()
         while len(server.ports) < 2 or not told:  # noqa: ASYNC110 - callbacks alone
@@ -276,4 +279,4 @@ def test_a_server_is_written_as_it_is_read() -> None:
 
 
 def test_the_network_is_the_way_where_none_is_given() -> None:
-    assert isinstance(resolver("127.0.0.1:53")._transport, NetworkTransport)
+    assert isinstance(resolver("127.0.0.1:53")._airport.transport, NetworkTransport)
