@@ -28,7 +28,7 @@ _TSPECIALS: Final = frozenset(b'()<>@,;:\\"/[]?=')
 def strip_forged(head: Head, hostname: str) -> Head:
     """``head`` without the fields that are ours alone; ``hostname`` is our authserv-id."""
     ours = OurName.of(hostname)
-    return head.without(lambda piece: _is_forged(piece, ours))
+    return head.without({piece for piece in head.pieces if piece.name and _is_forged(piece, ours)})
 
 
 def _is_forged(piece: Piece, ours: OurName) -> bool:

@@ -22,7 +22,7 @@ so that one over the bound is seen by its size, and never taken for a short one 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Collection
 from typing import Final
 
 from mailguard.message.sought import MESSAGE_ID, Piece, field_value, is_sought, pieces
@@ -67,10 +67,11 @@ class Head:
             raise ValueError(f"{name!r} is not sought in header sections")
         return [piece.octets for piece in self.pieces if piece.name == name]
 
-    def without(self, unwanted: Callable[[Piece], bool]) -> Head:
-        """This section less the fields, among those that are sought, that are ``unwanted``."""
-        kept = tuple([piece for piece in self.pieces if not piece.name or not unwanted(piece)])
-        return Head(kept, self.size, self.separator) if len(kept) < len(self.pieces) else self
+    def without(self, unwanted: Collection[Piece]) -> Head:
+        """This section less the pieces ``unwanted``."""
+        if not unwanted:
+            return self
+        return Head(tuple([piece for piece in self.pieces if piece not in unwanted]), self.size, self.separator)
 
     @property
     def message_id(self) -> str:

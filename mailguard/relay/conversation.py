@@ -85,9 +85,10 @@ class Conversation:
         self._ignored = ignored
         self._hello = introduction.ehlo
         self._naming: deque[bytes] | None = None if introduction.client else deque()
-        self._first = introduction.header
         self._replies = Replies()
+        self._unsent = introduction.header
         self._queue: deque[tuple[Command, bytes]] = deque()
+        """What may not be sent yet; empty while no answer is awaited."""
         self._expected: deque[Command] = deque(("connect",))
         self._body: _Dotted | _Counted | None = None
         self._in_transaction = False
@@ -96,10 +97,8 @@ class Conversation:
 
     @property
     def expects(self) -> Command | None:
-        """What the next answer will belong to, once all that is queued is sent."""
-        if self._expected:
-            return self._expected[0]
-        return self._queue[0][0] if self._queue else None
+        """What the next answer will belong to, once all that may be is sent."""
+        return self._expected[0] if self._expected else None
 
     @property
     def pending(self) -> bool:
@@ -118,13 +117,7 @@ class Conversation:
 
     def octets(self) -> bytes:
         """What may be sent now; to be sent before an answer is waited for."""
-        queue, expected = self._queue, self._expected
-        octets, self._first = self._first, b""
-        together = self.open and self.offer.pipelining
-        while queue and (together or not expected):
-            command, line = queue.popleft()
-            expected.append(command)
-            octets += line + b"\r\n"
+        octets, self._unsent = self._unsent, b""
         return octets
 
     def receive(self, octets: bytes) -> None:
@@ -142,6 +135,8 @@ class Conversation:
             return None
         if (follow := _FOLLOWS.get(self._judged(answer))) is not None:
             follow(self, answer)
+        if self._queue and not self._expected:
+            self._send(*self._queue.popleft())
         return answer
 
     def secured(self) -> None:
@@ -162,23 +157,23 @@ class Conversation:
         for recipient in recipients:
             self.offer.take(recipient)
         if self._in_transaction:
-            self._queue.append(("rset", b"RSET"))
-        self._queue.append(("mail", line))
+            self._say("rset", b"RSET")
+        self._say("mail", line)
         for recipient in recipients:
-            self._queue.append(("rcpt", recipient.encode()))
+            self._say("rcpt", recipient.encode())
         self._in_transaction = True
 
     def rcpt(self, recipient: RcptTo) -> None:
         """Queue one more RCPT; raises as :meth:`mail`."""
         self.offer.take(recipient)
-        self._queue.append(("rcpt", recipient.encode()))
+        self._say("rcpt", recipient.encode())
 
     def begin_content(self, size: int) -> None:
         """``size`` octets of content are to come, at once where BDAT carries them, else once DATA was taken."""
         if self.offer.chunking:
             self._body = _Counted(size)
         else:
-            self._queue.append(("data", b"DATA"))
+            self._say("data", b"DATA")
 
     def content(self, piece: bytes) -> bytes:
         """What may be sent when ``piece`` is the next one: what came before it.
@@ -206,6 +201,17 @@ class Conversation:
         self._expected.append("quit")
         return b"QUIT\r\n"
 
+    def _say(self, command: Command, line: bytes) -> None:
+        """Send ``line`` as soon as it may go: behind PIPELINING at once, else when all before it is answered."""
+        if self._expected and not (self.open and self.offer.pipelining):
+            self._queue.append((command, line))
+        else:
+            self._send(command, line)
+
+    def _send(self, command: Command, line: bytes) -> None:
+        self._expected.append(command)
+        self._unsent += line + b"\r\n"
+
     def _out(self, octets: bytes) -> bytes:
         if octets and not self._expected:  # BDAT is among them
             self._expected.append("content")
@@ -232,7 +238,7 @@ class Conversation:
         return command
 
     def _say_hello(self) -> None:
-        self._queue.append(("helo", b"EHLO " + self._hello.encode("ascii")))
+        self._say("helo", b"EHLO " + self._hello.encode("ascii"))
 
     def _greeted(self, _answer: Answer) -> None:
         self._say_hello()
@@ -240,7 +246,7 @@ class Conversation:
     def _helo_answered(self, answer: Answer) -> None:
         self.offer = Offer.parse(answer.lines, self._ignored)
         if self._tls != "none" and self.offer.starttls:
-            self._queue.append(("starttls", b"STARTTLS"))
+            self._say("starttls", b"STARTTLS")
         elif self._tls == "required":
             raise BackendFailed("offers no STARTTLS, which is required", "tls")
         else:
@@ -267,7 +273,7 @@ class Conversation:
             self._naming = deque(commands(client, self.offer.xclient))
             self._hello = client.ehlo
         if self._naming:
-            self._queue.append(("xclient", self._naming.popleft()))
+            self._say("xclient", self._naming.popleft())
         else:
             self.open = True
 

@@ -15,6 +15,7 @@ from mailguard.commands import Extensions, MailFrom
 from mailguard.net.together import together
 from mailguard.relay.identity import Identity
 from mailguard.relay.member import Member
+from mailguard.relay.offer import Offer
 from mailguard.relay.open_relay import OpenRelay
 from mailguard.relay.shares import Shares
 from mailguard.relay.transaction import Finishing, Transaction
@@ -47,11 +48,18 @@ class Relay:
         self._limits = limits
         self._finishing: Finishing = set()
         self._shares = Shares(limits.max_backend_connections_per_client)
+        self._seen: list[Offer | None] = []
+        self._extensions = Extensions()
 
     @property
     def extensions(self) -> Extensions:
         """What every backend offers, as last seen; nothing but SIZE while one of them was never seen (smtp.md)."""
         offers = [member.offer for member in self._members]
+        if offers != self._seen:
+            self._seen, self._extensions = offers, self._common(offers)
+        return self._extensions
+
+    def _common(self, offers: Sequence[Offer | None]) -> Extensions:
         sizes = [offer.size for offer in offers if offer and offer.size]
         return Extensions(
             size=min([self._limits.max_message_size, *sizes]),

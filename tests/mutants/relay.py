@@ -169,8 +169,8 @@ MUTANTS: tuple[Mutant, ...] = (
         EXACT,
         "an-unfinished-transaction-is-not-reset",
         "mailguard/relay/conversation.py",
-        "        if self._in_transaction:\n            self._queue",
-        "        if False:\n            self._queue",
+        "        if self._in_transaction:\n            self._say",
+        "        if False:\n            self._say",
         ("tests/unit/test_both_ends.py", *_POOL),
     ),
     Mutant(
