@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mailguard.facts import Provenance
 from mailguard.replies import Reply
@@ -25,6 +26,10 @@ class Action(StrEnum):
     def blocks(self) -> bool:
         """Whether the sender keeps the mail: such a rule may not rest on Received evidence."""
         return self in (Action.REJECT, Action.DEFER, Action.GREYLIST)
+
+
+MAX_TEXT: Final = 1000
+"""Characters that are kept of a text somebody else chose: a fact's value, a Message-ID, why an answer is missing."""
 
 
 class Evidence(NamedTuple):
@@ -51,9 +56,12 @@ class RuleOutcome(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """Why a decision came out as it did: facts, weights, and rules in the order tried."""
+    """Why a decision came out as it did: facts, weights, and rules in the order tried.
 
-    facts: tuple[Evidence, ...] = ()
+    ``facts`` are as they are printed, by name; None where there was no answer.
+    """
+
+    facts: Mapping[str, str | None] = {}
     weights: tuple[Weight, ...] = ()
     rules: tuple[RuleOutcome, ...] = ()
 

@@ -15,14 +15,13 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from mailguard.verdict import MAX_TEXT
+
 Record: TypeAlias = dict[str, Any]
 """A record as JSON has it; its fields are :data:`FIELDS`."""
 
 VERSION: Final = 1
 """The form that is written."""
-
-MAX_TEXT: Final = 1000
-"""Characters of a text that somebody else chose: a fact's value, a Message-ID, an unknown answer's reason."""
 
 FIELDS: Final[Mapping[str, str]] = {
     "v": f"version of this form: {VERSION}",

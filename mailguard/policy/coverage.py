@@ -159,7 +159,7 @@ class _Cover:
                 reading = reading.with_tags(Members.exactly(reading.tags.settled | {rule.symbol}))
 
     def _note_side(self, rule: Rule, limit: Limit, view: View, profile: str) -> None:
-        truth, value = limit.comparison.evaluate(view), view.value(limit.fact.name)
+        truth, value = limit.comparison.evaluate(view), view.facts[limit.fact.name]
         if truth is not None and isinstance(value, Range) and settles(rule.condition, limit.comparison, view):
             of_profile = profile if isinstance(limit.number, ProfileRef) else ""
             self._thresholds[rule.name, limit.comparison.span, of_profile].seen(truth, value.settled)

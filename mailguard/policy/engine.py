@@ -125,7 +125,7 @@ class _Pass:
     def _note(self, rule: Rule, fired: Truth) -> None:
         if self._watch is not None:
             self._watch(rule, self._careful)
-        self.outcomes.append(rule.outcome(fired))
+        self.outcomes.append(rule.outcomes[fired])
 
     def _ends(self, rule: Rule, truth: Truth, position: int) -> bool:
         """Try ``rule``; True where nothing below matters any more: after a decision by doubt, its tags still do."""
@@ -186,13 +186,11 @@ class _Decision:
         if result.action is not Action.ACCEPT and always_reachable(self._reading.envelope.recipient):
             result = _Decided(Action.ACCEPT, POSTMASTER)
         tags = self._reading.tags
-        doubtful = (tags.possible | tags.settled) - tags.certain
-        return Verdict(*result, _in_order(tags.settled), _in_order(doubtful), self._trace())
+        return Verdict(*result, _in_order(tags.settled), _in_order(tags.doubtful), self._trace())
 
     def _trace(self) -> Trace:
         reading, names = self._reading, self._world.stages[self._stage].facts
-        facts = tuple([reading.evidence(name) for name in names])
-        return Trace(facts, reading.weights, tuple(self._pass.outcomes))
+        return Trace(reading.told(names), reading.weights(), tuple(self._pass.outcomes))
 
     @staticmethod
     def _merged(result: _Decided, before: Verdict | None) -> _Decided:
@@ -221,7 +219,7 @@ class _Decision:
             )
         said = rule.said
         if said is not None and rule.text is not None:
-            said = Reply(said.code, said.enhanced, (rule.text.render(self._reading.shown),), origin=said.origin)
+            said = said.saying((rule.text.render(self._reading.shown),))
         return _Decided(rule.action, rule.name, said)
 
     def _unavailable(self) -> _Decided | None:
@@ -230,11 +228,11 @@ class _Decision:
         None where none was missed, or where a rule that no Received evidence moves lets the message through: the same
         with that evidence and without.
         """
-        fallbacks = self._world.fallbacks_of(self._stage)
-        said = {s: (u, f) for s, f in fallbacks if (u := self._reading.unknown(s)) is not None}
+        reading, fallbacks = self._reading, self._world.needed[self._stage]
+        said = {s: (u, f) for s, f in fallbacks if (u := reading.unknown(s)) is not None}
         if not said:
             return None
-        reading = self._reading.with_tags(self._before)
+        reading = reading.with_tags(self._before)
         free = _Pass(self._world, self._stage, reading, self._profile, free=True).run()
         found = [(_CAREFUL[said[s][1].action(said[s][0].cause)], s) for s in free.missed & said.keys()]
         if free.decided is not None or not found:

@@ -36,9 +36,6 @@ class Doubt(Enum):
     """As what makes the condition true."""
 
 
-_NOTHING: Final = Doubt.NOTHING
-
-
 class Facts(Protocol):
     """Where the values come from."""
 
@@ -47,23 +44,34 @@ class Facts(Protocol):
 
 
 @value(frozen=True, slots=True)
-class View:
-    """The facts, the constants of the recipient's profile, and how doubt counts."""
+class _Settled:
+    """Facts whose doubt weighs nothing."""
 
     facts: Facts
-    profile: Mapping[str, Constant]
-    doubt: Doubt = Doubt.KEPT
 
-    def value(self, name: str) -> Value | None:
-        """The value of the fact ``name``, its doubt settled where that is asked for."""
-        value = self.facts[name]
-        return settled(value) if self.doubt is _NOTHING else value
+    def __getitem__(self, name: str, /) -> Value | None:
+        return settled(self.facts[name])
 
-    def judged(self, truth: Truth, wanted: bool, *values: Value | None) -> Truth:
-        """``truth`` of a comparison of ``values``, or ``wanted`` where only an amount is in doubt and doubt favours."""
-        if truth is None and self.doubt is Doubt.FAVOURABLE and None not in values:
-            return wanted
-        return truth
+
+class View:
+    """What a condition sees.
+
+    Attributes:
+        facts: their doubt settled where it counts as nothing.
+        profile: the constants of the recipient's.
+    """
+
+    __slots__ = ("_doubt", "facts", "profile")
+
+    def __init__(self, facts: Facts, profile: Mapping[str, Constant], doubt: Doubt = Doubt.KEPT) -> None:
+        """``doubt``: how it counts."""
+        self.facts = facts if doubt is not Doubt.NOTHING else _Settled(facts)
+        self.profile = profile
+        self._doubt = doubt
+
+    def doubtful(self, wanted: bool, *values: Value | None) -> Truth:
+        """A comparison of ``values`` that cannot be told: ``wanted`` where doubt favours and is about amounts alone."""
+        return wanted if self._doubt is Doubt.FAVOURABLE and None not in values else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +88,7 @@ class FactRef:
 
     def read(self, view: View) -> Value | None:
         """Its value, None where there was no answer."""
-        value = view.facts[self.name]
-        return settled(value) if view.doubt is _NOTHING else value
+        return view.facts[self.name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +168,7 @@ def _less(left: Value | None, right: Value | None) -> Truth:
 
 
 def _at_least(left: Value | None, right: Value | None) -> Truth:
-    less = left.less(right) if isinstance(left, Range) and isinstance(right, Range) else None
-    return None if less is None else not less
+    return left.at_least(right) if isinstance(left, Range) and isinstance(right, Range) else None
 
 
 OPERATORS: Final[Mapping[str, Callable[[Value | None, Value | None], Truth]]] = {
@@ -227,7 +233,7 @@ class Comparison:
         if self.fold:
             left, right = _folded(left, fold=True), _folded(right, fold=True)
         truth = self._compared(left, right)
-        return truth if truth is not None else view.judged(truth, wanted, left, right)
+        return truth if truth is not None else view.doubtful(wanted, left, right)
 
     def parts(self) -> tuple[Condition | Operand, ...]:
         """See :class:`Condition`."""
@@ -254,7 +260,8 @@ class OneOf:
         value = _folded(self.operand.read(view), self.fold)
         if isinstance(value, str):  # nothing of a text is in doubt: the same and equal are one
             return value in self._values
-        return view.judged(disjunction(_same(value, item) for item in self._values), wanted, value)
+        truth = disjunction(_same(value, item) for item in self._values)
+        return truth if truth is not None else view.doubtful(wanted, value)
 
     def parts(self) -> tuple[Condition | Operand, ...]:
         """See :class:`Condition`."""
@@ -274,7 +281,7 @@ class InTexts:
         """See :class:`Condition`."""
         text, texts = _folded(self.operand.read(view), self.fold), self.texts.read(view)
         truth = texts.holds(text) if isinstance(text, str) and isinstance(texts, Members) else None
-        return view.judged(truth, wanted, text, texts)
+        return truth if truth is not None else view.doubtful(wanted, text, texts)
 
     def parts(self) -> tuple[Condition | Operand, ...]:
         """See :class:`Condition`."""
@@ -291,9 +298,9 @@ class HasTag:
 
     def evaluate(self, view: View, wanted: bool = True) -> Truth:
         """See :class:`Condition`."""
-        tags = view.value(TAGS)
+        tags = view.facts[TAGS]
         truth = tags.holds(self.symbol) if isinstance(tags, Members) else None
-        return view.judged(truth, wanted, tags)
+        return truth if truth is not None else view.doubtful(wanted, tags)
 
     def parts(self) -> tuple[Condition | Operand, ...]:
         """See :class:`Condition`."""

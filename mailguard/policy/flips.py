@@ -206,7 +206,7 @@ class _Changes:
         """Numbers moved to just beyond a threshold."""
         view = View(self._reading, self._profile)
         for limit in chain.from_iterable(limits(rule.condition) for rule in self._rules):
-            value = view.value(limit.fact.name)
+            value = view.facts[limit.fact.name]
             if isinstance(value, Range) and value.low == value.high:
                 beyond = _beyond(limit, value.settled, limit.value(self._profile))
                 if beyond is not None:

@@ -70,7 +70,7 @@ class AddressList:
 
     def has_address(self, address: IPv4Address | IPv6Address) -> bool:
         """Whether ``address`` is in one of the networks."""
-        bits, mine, number = address.max_prefixlen, address.version, int(address)
+        mine, bits, number = (4, 32, int(address)) if isinstance(address, IPv4Address) else (6, 128, int(address))
         for (version, length), prefixes in self.networks.items():
             if version == mine and (number >> (bits - length)) in prefixes:
                 return True

@@ -7,10 +7,10 @@ rule asks for it; what the same answers of the lists come to is kept from one de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Final, TypeVar
 
 from mailguard.facts import (
@@ -32,7 +32,7 @@ from mailguard.facts import (
 from mailguard.policy.answers import ListTable, Reckoned, reckon
 from mailguard.policy.expression import TAGS
 from mailguard.policy.truth import Members, Range, Value
-from mailguard.verdict import Evidence, Weight
+from mailguard.verdict import MAX_TEXT, Evidence, Weight
 
 T = TypeVar("T")
 _UNOFFICIAL: Final = ".UNOFFICIAL"
@@ -48,15 +48,17 @@ class Scales:
     weights: Mapping[str, float] = field(default_factory=dict)
     official: tuple[str, ...] = ()
     _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _unasked: tuple[Answer[Codes], ...] = field(init=False, repr=False, compare=False)
     _reckon: Callable[[tuple[Answer[Codes], ...]], Reckoned] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_names", tuple([table.zone.name for table in self.lists]))
+        object.__setattr__(self, "_unasked", (NOT_ASKED,) * len(self.lists))
         object.__setattr__(self, "_reckon", lru_cache(_RECKONED)(partial(reckon, self.lists)))
 
     def reckoned(self, answers: Mapping[str, Answer[Codes]]) -> Reckoned:
         """What ``answers`` of the lists come to; one that is not there was not asked."""
-        return self._reckon(tuple([answers.get(name, NOT_ASKED) for name in self._names]))
+        return self._reckon(tuple(map(answers.get, self._names, self._unasked)))
 
 
 def virus_kind(name: str, official: tuple[str, ...] = ()) -> str:
@@ -84,7 +86,12 @@ class Reading(dict[str, Value | None]):
         client, envelope: as known so far.
         message: None before its content has come.
         tags: given so far.
+
+    Attributes:
+        reckoned: what the lists' answers come to.
     """
+
+    __slots__ = ("_tags", "client", "envelope", "message", "reckoned", "scales")
 
     def __init__(
         self, scales: Scales, client: Client, envelope: Envelope, message: Message | None, tags: Members
@@ -93,10 +100,13 @@ class Reading(dict[str, Value | None]):
         self.client = client
         self.envelope = envelope
         self.message = message
+        self.reckoned = scales.reckoned(client.dnsbl)
         self.tags = tags
+        if envelope.hidden:
+            self.update(dict.fromkeys(envelope.hidden))
 
     def __missing__(self, name: str) -> Value | None:
-        value = self[name] = None if name in self.envelope.hidden else READERS[name](self)
+        value = self[name] = READERS[name](self)
         return value
 
     @property
@@ -117,38 +127,40 @@ class Reading(dict[str, Value | None]):
         return self[name]
 
     def shown(self, name: str) -> str:
-        """The value of a fact for a reply, the log or the journal."""
-        if name == "dnsbl.help":
-            return self.help
+        """The value of a fact for a reply."""
         value = self[name]
         if value is None:
-            return "unknown"
+            return self.help() if name == "dnsbl.help" else "unknown"
+        return self._written(value)
+
+    def told(self, names: Iterable[str]) -> dict[str, str | None]:
+        """Facts as the trace keeps them."""
+        values = [(name, self[name]) for name in names]
+        return {name: None if value is None else self._written(value)[:MAX_TEXT] for name, value in values}
+
+    def evidence(self, name: str) -> Evidence:
+        """A fact as an explanation shows it."""
+        return Evidence(name, self.shown(name), FACTS[name].provenance, self[name] is None)
+
+    def _written(self, value: Value) -> str:
+        if isinstance(value, str):
+            return value
         if isinstance(value, bool):
             return "true" if value else "false"
         return self.client.address.text if value is self.client.address.ip else str(value)
 
-    def evidence(self, name: str) -> Evidence:
-        """A fact as the trace keeps it."""
-        return Evidence(name, self.shown(name), FACTS[name].provenance, self[name] is None)
-
-    @cached_property
-    def reckoned(self) -> Reckoned:
-        """What the lists' answers come to."""
-        return self.scales.reckoned(self.client.dnsbl)
-
-    @property
     def help(self) -> str:
         """Where a blocked sender can ask: the help of the heaviest list that is known to list the client."""
         template = self.reckoned.help
         return "" if template is None else template.render(self.shown)
 
-    @cached_property
     def weights(self) -> tuple[Weight, ...]:
         """Every weight that counted, the lists' first."""
-        true = [Weight(name, weight) for name, weight in self.scales.weights.items() if self[name] is True]
-        return (*self.reckoned.tally.weights, *true)
+        found, of_facts = self.reckoned.tally.weights, self.scales.weights
+        if not of_facts:
+            return found
+        return found + tuple([Weight(name, weight) for name, weight in of_facts.items() if self[name] is True])
 
-    @cached_property
     def score(self) -> Range:
         """``client.score``: an unknown boolean may weigh all or nothing."""
         total = self.reckoned.tally.score
@@ -203,7 +215,7 @@ def _of(answer: Answer[T], read: Callable[[T], Value]) -> Value | None:
 
 def _help_value(reading: Reading) -> Value | None:
     score = reading.reckoned.tally.score
-    return reading.help if score.low == score.high else None
+    return reading.help() if score.low == score.high else None
 
 
 def _client(read: Callable[[ReverseDns], Value]) -> Callable[[Reading], Value | None]:
@@ -211,7 +223,7 @@ def _client(read: Callable[[ReverseDns], Value]) -> Callable[[Reading], Value | 
 
 
 def _virus(read: Callable[[VirusResult, Reading], Value]) -> Callable[[Reading], Value | None]:
-    return lambda r: _of(r.virus, lambda result: read(result, r))
+    return lambda r: read(r.virus.value, r) if isinstance(r.virus, Known) else None
 
 
 def _spam(read: Callable[[SpamResult], Value]) -> Callable[[Reading], Value | None]:
@@ -220,7 +232,7 @@ def _spam(read: Callable[[SpamResult], Value]) -> Callable[[Reading], Value | No
 
 READERS: Final[Mapping[str, Callable[[Reading], Value | None]]] = {
     "client.ip": lambda r: r.client.address.ip,
-    "client.score": lambda r: r.score,
+    "client.score": Reading.score,
     "early_talker": lambda r: _of(r.client.early_talker, bool),
     "dnsbl.score": lambda r: r.reckoned.tally.score,
     "dnsbl.listed_by": lambda r: r.reckoned.tally.listed_by,

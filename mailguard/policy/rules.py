@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -51,8 +51,9 @@ class Rule:
         free: whether no Received evidence can tell whether it fires.
         facts: those that its condition names.
         said: for reject and defer: the reply as the policy's, with ``text`` still to come where there is one.
+        outcomes: that it was tried, and came out so.
 
-    The last five follow from the others, and are worked out once: each is asked for in every decision.
+    The last six follow from the others, and are worked out once: each is asked for in every decision.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Rule:
     free: bool = field(init=False, repr=False, compare=False)
     facts: frozenset[str] = field(init=False, repr=False, compare=False)
     said: Reply | None = field(init=False, repr=False, compare=False)
-    _outcomes: Mapping[Truth, RuleOutcome] = field(init=False, repr=False, compare=False)
+    outcomes: Mapping[Truth, RuleOutcome] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decides", self.action is not Action.TAG)
@@ -79,14 +80,10 @@ class Rule:
         object.__setattr__(self, "free", not self.direction)
         object.__setattr__(self, "facts", frozenset(fact.name for fact in facts_of(self.condition)))
         object.__setattr__(self, "said", self._reply().said_by(Origin.POLICY) if self.blocks else None)
-        object.__setattr__(self, "_outcomes", {fired: RuleOutcome(self.name, fired) for fired in (True, False, None)})
+        object.__setattr__(self, "outcomes", {fired: RuleOutcome(self.name, fired) for fired in (True, False, None)})
 
     def _reply(self) -> Reply:
         return self.reply or reply("policy_reject" if self.action is Action.REJECT else "policy_defer")
-
-    def outcome(self, fired: Truth) -> RuleOutcome:
-        """That it was tried, and came out so."""
-        return self._outcomes[fired]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +142,23 @@ def sources_of(facts: Iterable[str], scales: Scales) -> frozenset[Source]:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One reading of a policy: what is in force, or what would be were all that is only observed in force too."""
+    """One reading of a policy: what is in force, or what would be were all that is only observed in force too.
+
+    Attributes:
+        needed: of the fallbacks, by stage, those for answers that its rules need.
+    """
 
     scales: Scales
     stages: Mapping[Stage, RuleSet]
     fallbacks: Mapping[Source, Fallback]
+    needed: Mapping[Stage, tuple[tuple[Source, Fallback], ...]] = field(init=False, repr=False, compare=False)
 
-    def fallbacks_of(self, stage: Stage) -> Iterator[tuple[Source, Fallback]]:
-        """What is said of missing answers that rules of ``stage`` need."""
-        asked = self.stages[stage].asked
-        return ((source, fallback) for source, fallback in self.fallbacks.items() if source in asked)
+    def __post_init__(self) -> None:
+        needed = {
+            stage: tuple([each for each in self.fallbacks.items() if each[0] in rules.asked])
+            for stage, rules in self.stages.items()
+        }
+        object.__setattr__(self, "needed", needed)
 
     @property
     def sources(self) -> frozenset[Source]:
@@ -192,7 +196,10 @@ class Profiles:
 
     def name(self, recipient: Mailbox) -> str:
         """The profile of ``recipient``: the first match; the compiler has seen to it that the last is for everybody."""
-        return next(match.profile for match in self.recipients if match.matches(recipient))
+        for match in self.recipients:
+            if match.matches(recipient):
+                return match.profile
+        raise LookupError(f"no profile for {recipient}")
 
     def of(self, recipient: Mailbox) -> Mapping[str, Constant]:
         """The constants of the profile of ``recipient``."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from mailguard.facts import FACTS, Stage
 from mailguard.positions import did_you_mean
-from mailguard.replies import MAX_REPLY_TEXT, printable
+from mailguard.replies import printable
 
 _PIECE: Final = re.compile(r"\{(?P<name>[^{}]*)\}|(?P<stray>[{}])|(?P<text>[^{}]+)")
 MAX_TEXT: Final = 300
@@ -28,16 +28,23 @@ class Template:
     """Literal pieces and names of facts, in order."""
 
     pieces: tuple[tuple[bool, str], ...]
+    _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _form: str = field(init=False, repr=False, compare=False)
+    """With ``%s`` for each of ``_names``."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_names", tuple(name for is_name, name in self.pieces if is_name))
+        form = "".join("%s" if is_name else piece.replace("%", "%%") for is_name, piece in self.pieces)
+        object.__setattr__(self, "_form", form)
 
     @property
     def names(self) -> frozenset[str]:
         """The facts that it shows."""
-        return frozenset(name for is_name, name in self.pieces if is_name)
+        return frozenset(self._names)
 
     def render(self, shown: Callable[[str], str]) -> str:
         """The text with every fact as ``shown`` writes it, printable, cut to what a reply line holds."""
-        text = "".join([shown(piece) if is_name else piece for is_name, piece in self.pieces])
-        return printable(text)[:MAX_REPLY_TEXT]
+        return printable(self._form % tuple(map(shown, self._names)))
 
 
 def showable(stage: Stage) -> frozenset[str]:

@@ -64,6 +64,12 @@ class Range:
             return True
         return False if self.low >= other.high else None
 
+    def at_least(self, other: Range) -> Truth:
+        """Whether this is not less than ``other``."""
+        if self.low >= other.high:
+            return True
+        return False if self.high < other.low else None
+
     def same(self, other: Range) -> Truth:
         """Whether this equals ``other``."""
         if self.high < other.low or other.high < self.low:
@@ -93,6 +99,11 @@ class Members:
         """A set without doubt."""
         members = frozenset(texts)
         return cls(members, members, members)
+
+    @property
+    def doubtful(self) -> frozenset[str]:
+        """Those that may be in it, or may not."""
+        return (self.possible | self.settled) - self.certain
 
     def holds(self, text: str) -> Truth:
         """Whether ``text`` is in it."""

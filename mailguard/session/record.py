@@ -30,7 +30,7 @@ from mailguard.facts import (
     TlsSession,
     Unknown,
 )
-from mailguard.journal.form import MAX_TEXT, Record, bounded
+from mailguard.journal.form import Record, bounded
 from mailguard.journal.line import client_fields
 from mailguard.journal.recorder import Recorder, became, reply_fields
 from mailguard.log import logger
@@ -40,7 +40,7 @@ from mailguard.session.judge import Judgement, Party
 from mailguard.session.transaction import Transaction
 from mailguard.smtp.story import ConnectionEnd
 from mailguard.spool import Content
-from mailguard.verdict import Verdict
+from mailguard.verdict import MAX_TEXT, Verdict
 
 T = TypeVar("T")
 
@@ -123,7 +123,7 @@ def _decision(verdict: Verdict) -> Record:
         "folder": verdict.folder,
         "tags": verdict.tags,
         "rules": [{"rule": rule, "fired": fired} for rule, fired in rules],
-        "facts": {name: None if unknown else value[:MAX_TEXT] for name, value, _, unknown in facts},
+        "facts": facts,
         "weights": dict(weights),
         "observed": _decision(verdict.observed) if verdict.observed else None,
     }
