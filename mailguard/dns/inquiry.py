@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Hashable, Sequence
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar, cast
 
 from mailguard.dns.answers import AnyAnswer, Failed, Failure, RecordType
 from mailguard.dns.deadlines import Deadlines
@@ -86,9 +86,10 @@ class Inquiry(Generic[T]):
         self._bug: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
-    def begin(self) -> None:
+    def begin(self) -> Self:
         """Take the first step, and all that follow without a wait."""
         self._go_on(None)
+        return self
 
     def result(self) -> T:
         """The conclusion; to be asked for when it is done, and was not called off.

@@ -18,11 +18,15 @@ from mailguard.dns.answers import Absence, Found, NotFound, Question
 _HEADER: Final = Struct("!6H")
 _RECORD: Final = Struct("!HHHIH")
 """A resource record up to its data, the name being a pointer: NAME, TYPE, CLASS, TTL, RDLENGTH (RFC 1035 4.1.3)."""
+_ADDRESS: Final = Struct("!6sIH4s")
+"""The same with the address of an A record behind it, and with NAME, TYPE and CLASS as they stand there."""
 _SOA_NUMBERS: Final = 20
 """Octets at the end of a SOA's data; MINIMUM are the last four (RFC 1035 3.3.13)."""
-_A, _SOA, _IN = 1, 6, 1
-_POINTER: Final = 0xC000
-_NAME_ASKED: Final = _POINTER | _HEADER.size
+_SOA, _IN = 6, 1
+_NAME_ASKED: Final = 0xC000 | _HEADER.size
+_A_OF_NAME_ASKED: Final = b"\xc0\x0c\0\1\0\1"
+_BESIDE_NAME: Final = _HEADER.size + 6
+"""Octets up to the answers beside those of the name's text: the header, a length, the root, type and class."""
 _ERROR_OR_CUT: Final = 0x020F
 _NXDOMAIN: Final = 3
 _MAX_TTL: Final = 0x7FFFFFFF
@@ -34,9 +38,7 @@ def read(question: Question, reply: bytes) -> Found[IPv4Address] | NotFound | No
     _, flags, questions, answers, authorities, additional = _HEADER.unpack_from(reply)
     if questions != 1 or flags & _ERROR_OR_CUT not in (0, _NXDOMAIN):
         return None
-    start = (
-        _HEADER.size + len(question.name) + 6
-    )  # a length octet, the root, type and class beside the name's own octets
+    start = _BESIDE_NAME + len(question.name)
     if answers:
         return None if flags & _NXDOMAIN or question.type != "A" else _addresses(reply, start, answers)
     absence = Absence.NXDOMAIN if flags & _NXDOMAIN else Absence.NODATA
@@ -46,17 +48,18 @@ def read(question: Question, reply: bytes) -> Found[IPv4Address] | NotFound | No
 
 
 def _addresses(reply: bytes, start: int, count: int) -> Found[IPv4Address] | None:
-    end = start + count * (_RECORD.size + 4)
+    end = start + count * _ADDRESS.size
     if len(reply) < end:
         return None
-    addresses, lowest = [], _MAX_TTL
-    for offset in range(start, end, _RECORD.size + 4):
-        name, rdtype, rdclass, ttl, length = _RECORD.unpack_from(reply, offset)
-        if (name, rdtype, rdclass, length) != (_NAME_ASKED, _A, _IN, 4) or ttl > _MAX_TTL:
+    addresses: dict[bytes, None] = {}
+    lowest = _MAX_TTL
+    for whose, ttl, length, octets in _ADDRESS.iter_unpack(reply[start:end]):
+        if whose != _A_OF_NAME_ASKED or length != 4 or ttl > _MAX_TTL:
             return None
-        lowest = min(lowest, ttl)
-        addresses.append(reply[offset + _RECORD.size : offset + _RECORD.size + 4])
-    return Found(tuple(map(_address, dict.fromkeys(addresses))), lowest)
+        if ttl < lowest:
+            lowest = ttl
+        addresses[octets] = None
+    return Found(tuple(map(_address, addresses)), lowest)
 
 
 _address: Final = lru_cache(1024)(IPv4Address)

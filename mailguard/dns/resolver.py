@@ -124,7 +124,7 @@ class Resolver:
 
     def resolve_all(self, asked: Asked, deadline: float, *, fresh: bool = False) -> Inquiry[Sequence[Timed]]:
         """Ask for several records at once, as :meth:`resolve` for one; the answers in the order of ``asked``."""
-        return self._begun(Inquiry(self, None, _once(asked), deadline, fresh))
+        return Inquiry(self, None, _once(asked), deadline, fresh).begin()
 
     def inquire(
         self, key: Hashable, steps: Callable[[], Steps[T]], deadline: float, again: Callable[[T], None] | None = None
@@ -141,15 +141,11 @@ class Resolver:
         """
         known = self._kept.get(key)
         if known is None:
-            return self._begun(Inquiry(self, key, steps(), deadline, fresh=False))
+            return Inquiry(self, key, steps(), deadline, fresh=False).begin()
         _HIT.inc(known.questions)
         if again is not None:
             again(known.result())
         return known
-
-    def _begun(self, inquiry: Inquiry[T]) -> Inquiry[T]:
-        inquiry.begin()
-        return inquiry
 
     def keep(self, inquiry: Inquiry[Any]) -> None:
         """See :class:`Desk`."""
@@ -211,7 +207,8 @@ class Resolver:
         askers, flight.askers = flight.askers, []
         for inquiry, place in askers:
             inquiry.told(place, how, expires)
-        self._start_waiting()
+        if self._waiting:
+            self._start_waiting()
 
     def abandon(self, question: Flight) -> None:
         """See :class:`Desk`."""

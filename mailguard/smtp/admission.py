@@ -136,8 +136,9 @@ class Slots:
             return _overloaded(Why.SLOTS, f"{taken - 1} connections")
         if stranger and (strangers := self._counts.total(Tally.STRANGERS)) > self._total - self._reserve:
             return _overloaded(Why.SLOTS, f"{strangers - 1} connections of strangers")
-        if (taken := self._counts.client(client)) > self._per_client:
-            return TurnedAway(Why.CLIENT, reply("too_many_connections").because(f"{taken - 1} connections"))
+        if not self._counts.within(client, self._per_client):
+            cause = f"{self._counts.client(client) - 1} connections"
+            return TurnedAway(Why.CLIENT, reply("too_many_connections").because(cause))
         return None
 
 

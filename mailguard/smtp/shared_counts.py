@@ -129,6 +129,10 @@ class SharedCounts:
         first = cell * self._slots
         return sum(self._cells[first : first + self._slots])
 
+    def within(self, client: int, bound: int) -> bool:
+        """Whether ``client`` has no more than ``bound``, which mostly the first row tells."""
+        return any(self.total(cell) <= bound for cell in self.of_client(client))
+
     def client(self, client: int) -> int:
         """Connections of ``client`` over all slots; perhaps too many, never too few."""
         return min(map(self.total, self.of_client(client)))

@@ -189,8 +189,8 @@ MUTANTS: tuple[Mutant, ...] = (
         SHARED,
         "one-client-may-have-every-connection",
         "mailguard/smtp/admission.py",
-        "if (taken := self._counts.client(client)) > self._per_client:",
-        "if (taken := 0):",
+        "if not self._counts.within(client, self._per_client):",
+        "if False:",
         ("tests/unit/smtp/test_admission.py",),
     ),
     Mutant(

@@ -22,9 +22,7 @@ def found(conclusion: T) -> Inquiry[T]:
         return conclusion
         yield []
 
-    inquiry = Inquiry(cast(Desk, SimpleNamespace(deadlines=Deadlines())), None, steps(), 0.0, fresh=False)
-    inquiry.begin()
-    return inquiry
+    return Inquiry(cast(Desk, SimpleNamespace(deadlines=Deadlines())), None, steps(), 0.0, fresh=False).begin()
 
 
 def said(answers: Mapping[str, Answer[Codes]]) -> Inquiry[Said]:
