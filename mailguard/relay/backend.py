@@ -31,10 +31,6 @@ _TIMED: Final = {"connect", "rcpt", "content"}
 """The commands whose waiting is measured: where a backend does its work."""
 
 
-def _after(seconds: float) -> float:
-    return asyncio.get_running_loop().time() + seconds
-
-
 class Dialogue:
     """One connection to a backend; made by :meth:`open`.
 
@@ -67,7 +63,8 @@ class Dialogue:
             BackendFailed: it failed, or refuses this client: greeting or EHLO answered other than 2yz.
         """
         try:
-            stream = await Stream.connect(address, _after(limits.backend_connect_timeout))
+            deadline = asyncio.get_running_loop().time() + limits.backend_connect_timeout
+            stream = await Stream.connect(address, deadline)
         except StreamError as error:
             _counter(address, "connect", "timeout" if isinstance(error, StreamTimeout) else "lost").inc()
             raise BackendFailed(str(error), "unreachable") from error
@@ -87,7 +84,7 @@ class Dialogue:
 
     async def _secure(self, tls: BackendTls, patience: float) -> None:
         try:
-            await self._stream.start_tls(tls.context, tls.name, _after(patience))
+            await self._stream.start_tls(tls.context, tls.name, self._stream.time() + patience)
         except StreamError as error:
             raise BackendFailed(str(error), "tls") from error
         tls.check(self._stream.certificate)
@@ -110,7 +107,7 @@ class Dialogue:
 
     def rest(self, seconds: float, ring: Callable[[], None]) -> None:
         """Nobody speaks for now: ``ring`` is called where that lasts for ``seconds``, that is until :meth:`rouse`."""
-        self._stream.alarm.set(_after(seconds), ring)
+        self._stream.alarm.set(self._stream.time() + seconds, ring)
 
     def rouse(self) -> None:
         """Somebody speaks again, or the connection is given up."""
@@ -209,7 +206,7 @@ class Dialogue:
     async def _send(self, octets: bytes) -> None:
         self._write(octets)
         try:
-            await self._stream.drain(_after(self._limits.backend_reply_timeout))
+            await self._stream.drain(self._stream.time() + self._limits.backend_reply_timeout)
         except StreamError as error:
             raise BackendFailed(str(error)) from error
 
