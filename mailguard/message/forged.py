@@ -28,11 +28,12 @@ _TSPECIALS: Final = frozenset(b'()<>@,;:\\"/[]?=')
 def strip_forged(head: Head, hostname: str) -> Head:
     """``head`` without the fields that are ours alone; ``hostname`` is our authserv-id."""
     ours = OurName.of(hostname)
-    return head.without({piece for piece in head.pieces if piece.name and _is_forged(piece, ours)})
+    return head.without({piece for piece in head.pieces if piece[0] and _is_forged(piece, ours)})
 
 
 def _is_forged(piece: Piece, ours: OurName) -> bool:
-    return _bears(field_value(piece.octets), ours) if piece.name == RESULTS else is_ours(piece.name)
+    name, field = piece
+    return _bears(field_value(field), ours) if name == RESULTS else is_ours(name)
 
 
 def _bears(value: bytes, ours: OurName) -> bool:

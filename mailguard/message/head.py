@@ -55,7 +55,7 @@ class Head:
     @property
     def octets(self) -> bytes:
         """The fields, joined."""
-        return b"".join([piece.octets for piece in self.pieces])
+        return b"".join([octets for _, octets in self.pieces])
 
     def named(self, name: bytes) -> list[bytes]:
         """The fields called ``name``, which is in lower case, in their order.
@@ -65,7 +65,7 @@ class Head:
         """
         if not is_sought(name):
             raise ValueError(f"{name!r} is not sought in header sections")
-        return [piece.octets for piece in self.pieces if piece.name == name]
+        return [octets for each, octets in self.pieces if each == name]
 
     def without(self, unwanted: Collection[Piece]) -> Head:
         """This section less the pieces ``unwanted``."""
@@ -97,4 +97,4 @@ def parse_head(octets: bytes) -> Head:
         return Head((), 0, b"\r\n" if octets else b"")
     end = octets.find(b"\r\n\r\n")
     section = octets if end < 0 else octets[: end + 2]
-    return Head(tuple(pieces(section)), len(section))
+    return Head(pieces(section), len(section))

@@ -11,8 +11,7 @@ Names here are in lower case. Units: octets.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 RECEIVED: Final = b"received"
 MESSAGE_ID: Final = b"message-id"
@@ -44,23 +43,23 @@ def _spelt(name: bytes) -> bytes:
     return _IDLE.join(re.escape(name[i : i + 1]) for i in range(len(name)))
 
 
+_SPELT: Final = sorted((*_NAMES, *OURS_PREFIXES))
+_FIRST: Final = rb"[\x00-\x1f\x7f%b]" % b"".join(sorted({name[:1] for name in _SPELT}))
+"""What such a field begins with: most others are seen by that not to be one."""
+
 _MAY_BE_SOUGHT: Final = re.compile(
-    rb"\r\n(?![ \t])(?=%b(?:%b))%b" % (_IDLE, b"|".join(map(_spelt, sorted((*_NAMES, *OURS_PREFIXES)))), _REST),
+    rb"\r\n(?=%b)(?![ \t])(?=%b(?:%b))%b" % (_FIRST, _IDLE, b"|".join(map(_spelt, _SPELT)), _REST),
     re.IGNORECASE,
 )
 """A line end and the field behind it, without its own last line end, if its name begins as one that is sought."""
 
 
-class Piece(NamedTuple):
-    """A part of a header section: a field that is sought, or what stands between two of them.
+Piece: TypeAlias = tuple[bytes, bytes]
+"""A part of a header section: a field that is sought, or what stands between two of them.
 
-    Attributes:
-        name: the field's name in lower case, empty for what is not sought.
-        octets: exactly as they came, with folded lines and the last CR LF.
-    """
-
-    name: bytes
-    octets: bytes
+The field's name in lower case, empty for what is not sought; and the octets exactly as they came, with folded lines and
+the last CR LF.
+"""
 
 
 def field_name(field: bytes) -> bytes:
@@ -88,16 +87,18 @@ def is_sought(name: bytes) -> bool:
     return name in _NAMES or name.startswith(OURS_PREFIXES)
 
 
-def pieces(section: bytes) -> Iterator[Piece]:
+def pieces(section: bytes) -> tuple[Piece, ...]:
     """``section``, whole fields without the empty line, as pieces in their order; none of them is empty."""
+    out: list[Piece] = []
     behind = 0
     for found in _MAY_BE_SOUGHT.finditer(b"\r\n" + section):
         start, end = found.span()  # as positions in the section: what is found lies two octets before the field
         field = section[start:end]
         if is_sought(name := field_name(field)):
             if start > behind:
-                yield Piece(b"", section[behind:start])
-            yield Piece(name, field)
+                out.append((b"", section[behind:start]))
+            out.append((name, field))
             behind = start + len(field)
     if behind < len(section):
-        yield Piece(b"", section[behind:])
+        out.append((b"", section[behind:]))
+    return tuple(out)

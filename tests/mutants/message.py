@@ -22,8 +22,8 @@ MUTANTS: tuple[Mutant, ...] = (
         NO_LOSS,
         "fields-of-others-are-unfolded",
         "mailguard/message/head.py",
-        'return b"".join([piece.octets for piece in self.pieces])',
-        'return b"".join([piece.octets for piece in self.pieces]).replace(b"\\r\\n\\t", b" ")',
+        'return b"".join([octets for _, octets in self.pieces])',
+        'return b"".join([octets for _, octets in self.pieces]).replace(b"\\r\\n\\t", b" ")',
         _COMPOSE,
     ),
     Mutant(
@@ -102,8 +102,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "Only we write our fields",
         "results-that-bear-our-name-are-kept",
         "mailguard/message/forged.py",
-        "return _bears(field_value(piece.octets), ours) if piece.name == RESULTS else is_ours(piece.name)",
-        "return is_ours(piece.name)",
+        "return _bears(field_value(field), ours) if name == RESULTS else is_ours(name)",
+        "return is_ours(name)",
         ("tests/forgeries",),
     ),
     Mutant(
