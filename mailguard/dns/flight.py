@@ -8,7 +8,7 @@ were silent are asked again, ``attempts`` times in all, since a datagram can get
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -39,6 +39,14 @@ class Airport:
     landed: Callable[[Flight, Landed], None]
 
 
+def _each_try(servers: Sequence[Server], attempts: int, silent: list[Server]) -> Iterator[Server]:
+    """Whom to ask, one after the other; whoever asks notes in ``silent`` which of them say nothing."""
+    for _ in range(attempts):
+        silent.clear()
+        yield from servers
+        servers = tuple(silent)
+
+
 class Flight:
     """``question`` under way from :meth:`start` on, until it has landed or :meth:`call_off`.
 
@@ -60,7 +68,8 @@ class Flight:
         self.askers: list[tuple[Inquiry[Any], int]] = []
         self.started: float | None = None
         self._airport = airport
-        self._tries = self._each_try()
+        self._silent: list[Server] = []
+        self._tries = _each_try(airport.servers.in_order(), airport.settings.attempts, self._silent)
         self._failures: list[tuple[Server, Failed]] = []
         self._call_off: Callable[[], None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -77,13 +86,6 @@ class Flight:
     def late(self) -> None:
         """The server is silent for as long as it may be."""
         self._broken(TimeoutError())
-
-    def _each_try(self) -> Iterator[Server]:
-        servers = self._airport.servers.in_order()
-        for _ in range(self._airport.settings.attempts):
-            self._silent: list[Server] = []
-            yield from servers
-            servers = self._silent
 
     def _next(self) -> None:
         """Ask the next server; where none is left the question has failed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -15,8 +16,9 @@ from typing import Final
 import pytest
 
 from mailguard.config import Dns
-from mailguard.dns import Failed, Failure, Found, NotFound, RecordType, Resolver, wire
+from mailguard.dns import Failed, Failure, Found, Inquiry, NotFound, RecordType, Resolver, wire
 from mailguard.dns.answers import Question
+from mailguard.dns.flight import Flight
 from mailguard.dns.ids import Ids
 from mailguard.dns.servers import Server, system_servers
 from mailguard.dns.transport import MAX_QUESTIONS, NetworkTransport
@@ -280,3 +282,21 @@ def test_a_server_is_written_as_it_is_read() -> None:
 
 def test_the_network_is_the_way_where_none_is_given() -> None:
     assert isinstance(resolver("127.0.0.1:53")._airport.transport, NetworkTransport)
+
+
+async def test_what_is_over_goes_without_the_garbage_collector() -> None:
+    def left() -> list[object]:
+        return [each for each in gc.get_objects() if isinstance(each, Flight | Inquiry)]
+
+    async with serving(ANSWER) as (address, _):
+        asking = resolver(address)
+        await ask(asking)
+        gc.collect()
+        gc.disable()
+        try:
+            before = len(left())
+            for _ in range(5):
+                await ask(asking)
+            assert len(left()) == before
+        finally:
+            gc.enable()
