@@ -49,7 +49,7 @@ from mailguard.smtp.lines import CommandLines, Fault
 from mailguard.smtp.states import AFTER_REFUSAL, NOT_OFFERED, OUT_OF_ORDER, TABLE, State, Verb
 from mailguard.smtp.xclient import read_xclient
 
-_STAGES: Final[Mapping[Verb, str]] = {
+_STAGES: Final[Mapping[Verb | None, str]] = {
     Verb.EHLO: "helo",
     Verb.HELO: "helo",
     Verb.MAIL: "mail",
@@ -119,10 +119,13 @@ class Conversation:
         self._lines = CommandLines(limits.max_command_line)
         self._dots: DotReader  # of the content behind DATA, made when that was taken
         self._chunks: ChunkReader  # of a transaction's chunks, made when the first was taken
+        self._reader: ContentReader  # the one of them that reads now
         self._chunk: _Chunk | None = None
         self._failure: _Refusal | None = None
         self._chunked = 0
         self._offered = _NOTHING
+        self._max_size = limits.max_message_size
+        """Octets of a message: the least of what we and the backends take."""
         self._events: list[Event] = []
         self.said: list[Said] = []
         self._asked: tuple[Verb, Question] | None = None
@@ -202,8 +205,8 @@ class Conversation:
     def close(self, last: Reply, end: End) -> None:
         """End the conversation with the reply ``last``, whatever is in progress."""
         self._asked = None
-        self._say(last)
-        self._close(end)
+        self.said.append(_own(last))
+        self._end(Closed(end))
 
     def in_tls(self) -> Conversation:
         """The conversation behind the handshake: it knows nothing of what was said or sent before (RFC 3207 4.2).
@@ -284,19 +287,19 @@ class Conversation:
         elif verb is Verb.RCPT:
             self._recipients += 1
         elif verb is Verb.DATA:
-            self._dots = DotReader(self._limits.max_data_line)
+            self._reader = self._dots = DotReader(self._limits.max_data_line)
         elif verb is Verb.BDAT:
-            self._chunks = ChunkReader(self._limits.max_data_line)
+            self._reader = self._chunks = ChunkReader(self._limits.max_data_line)
         self.state = TABLE[self.state][verb]
 
     def _introduced(self, answer: Reply, said: HeloGiven, offered: Extensions | None) -> Reply:
         """The 250 to what the client ``said``, with what is offered from now on; a transaction is over with it."""
         if self.in_transaction:
             self._events.append(TransactionDropped())
-        self._offered = _NOTHING
+        limits, self._offered = self._limits, offered if offered and said.extended else _NOTHING
+        self._max_size = min(self._offered.size or limits.max_message_size, limits.max_message_size)
         if not said.extended:
             return answer
-        limits, self._offered = self._limits, offered or _NOTHING
         return with_keywords(answer, Offer(self._offered, limits.max_recipients, limits.max_messages, self.hop))
 
     def _refused(self, verb: Verb) -> None:
@@ -432,17 +435,8 @@ class Conversation:
 
     # --- content ------------------------------------------------------------------------------------------------
 
-    @property
-    def _max_size(self) -> int:
-        """Octets of a message: the least of what we and the backends take."""
-        return min(self._offered.size or self._limits.max_message_size, self._limits.max_message_size)
-
     def _too_large(self) -> Reply:
         return reply("too_large", limit=self._max_size)
-
-    @property
-    def _reader(self) -> ContentReader:
-        return self._dots if self.state is State.CONTENT else self._chunks
 
     def _content(self) -> bool:
         """Look at what is here of the content behind DATA."""
@@ -546,7 +540,7 @@ class Conversation:
 
 def _own(what: Reply, verb: Verb | None = None) -> Said:
     """A reply that the conversation gives."""
-    return Said(what, _STAGES.get(verb, "other") if verb else "other", own=True)
+    return Said(what, _STAGES.get(verb, "other"), own=True)
 
 
 _COMMANDS: Final[Mapping[Verb, Callable[[Conversation, bytes], None]]] = {

@@ -51,11 +51,13 @@ class CommandLines:
 
     def take(self, at_most: int | None = None) -> bytes:
         """The octets not taken yet, all or ``at_most`` so many, for a reader of content."""
-        end = len(self._data) if at_most is None else min(self._position + at_most, len(self._data))
-        octets, self._position = self._data[self._position : end], end
-        if end == len(self._data):
+        data, start, size = self._data, self._position, len(self._data)
+        end = size if at_most is None else min(start + at_most, size)
+        if end == size:
             self._data, self._position = b"", 0
-        return octets
+        else:
+            self._position = end
+        return data[start:end]
 
     def next(self) -> bytes | Fault | None:
         """The next line without its CR LF, a fault, or None where more octets are needed."""

@@ -338,10 +338,10 @@ class Connection(Wire, SMTP):
             if self._draining:
                 self._close_if_idle()
             event = conversation.next_event()
-            if conversation.said and event.__class__ not in _BATCHED and not self._write(conversation.replies()):
-                return End.LOST
-            if self._wire.congested and not await self._flushed():
-                return End.LOST
+            if conversation.said and event.__class__ not in _BATCHED:
+                sent = self._write(conversation.replies())
+                if not sent or (self._wire.congested and not await self._flushed()):
+                    return End.LOST
             match event:
                 case None:
                     await self._listen(patience)

@@ -95,10 +95,10 @@ class Teller:
             match question:
                 case HeloGiven():
                     answer, offered = await self.story.helo(question), self.story.extensions()
-                case MailGiven(command):
-                    answer = await self.story.mail(command)
-                case RcptGiven(command):
-                    answer = await self.story.rcpt(command)
+                case MailGiven():
+                    answer = await self.story.mail(question.command)
+                case RcptGiven():
+                    answer = await self.story.rcpt(question.command)
                 case DataAsked():
                     answer = await self.story.data()
                 case EndOfData() if self._content_failed:
