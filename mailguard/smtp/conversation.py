@@ -66,7 +66,7 @@ _OF_THE_HOP: Final = frozenset({Verb.STARTTLS, Verb.XCLIENT})
 """Commands that not every client is offered."""
 _OF_MAIL: Final = frozenset({Verb.RCPT, Verb.BDAT})
 """Commands that are counted as without mail where they are refused only, or come to little."""
-_CLOSED, _CONTENT = State.CLOSED, State.CONTENT  # named for each command: twice as fast as the enum's attributes
+_WITHOUT_LINES: Final = frozenset({State.CONTENT, State.CLOSED})
 _IN_TRANSACTION: Final = (State.SENDER, State.REFUSED, State.RECIPIENTS, State.CONTENT, State.CHUNKS)
 
 MAX_SKIPPED: Final = 65536
@@ -190,7 +190,7 @@ class Conversation:
         closes, positive, chunk = answer.closes, answer.positive, self._chunk
         if positive and isinstance(question, HeloGiven):
             answer = self._introduced(answer, question, offered)
-        said = Said(answer, _STAGES[verb], False)
+        said = Said(answer, _STAGES[verb], own=False)
         if chunk is None or closes:  # a BDAT is answered when its octets are here
             self.said.append(said)
         if closes:
@@ -233,13 +233,10 @@ class Conversation:
 
     def _step(self) -> bool:
         """Look at what is here next; whether there was anything."""
-        state = self.state
-        if state is _CLOSED:
-            return False
+        if self.state in _WITHOUT_LINES:
+            return self.state is State.CONTENT and self._content()
         if self._chunk is not None:
             return self._read_chunk(self._chunk)
-        if state is _CONTENT:
-            return self._content()
         line = self._lines.next()
         if line is None:
             return self._lines.skipped > MAX_SKIPPED and self._endless_line()
@@ -247,11 +244,11 @@ class Conversation:
         if isinstance(line, Fault):
             self._error(reply(line.value))
         else:
-            word, argument = grammar.split_command(line)
-            self._command(word, argument)
+            self._command(line)
         return True
 
-    def _command(self, word: str, argument: bytes) -> None:
+    def _command(self, line: bytes) -> None:
+        word, argument = grammar.split_command(line)
         verb = _VERBS.get(word)
         if verb in _OF_THE_HOP and not self._is_offered(verb):
             verb = None
