@@ -29,13 +29,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import filterfalse
 from pathlib import Path
 from typing import Any, ClassVar, Final, TextIO
 
 import orjson
+
+from mailguard.rfc3339 import stamp
 
 
 @contextlib.contextmanager
@@ -120,22 +120,11 @@ GATHER: Final = 0.005
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 """Of lines, in order."""
 
-_EMPTY: Final[tuple[object, ...]] = (None, "", [], ())
+_EMPTY: Final[tuple[object, ...]] = ("", None, [], ())
 """What a line leaves out."""
 _is_plain: Final = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
 """Whether logfmt need not quote it, of ASCII."""
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
-
-
-def _now() -> str:
-    seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
-    return f"{_second(seconds)}.{microseconds:06}Z"
-
-
-@lru_cache(maxsize=1)
-def _second(seconds: int) -> str:
-    """Of all lines' time but the fraction; ``seconds`` are since 1970."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _to_json(value: Any) -> str:
@@ -147,14 +136,23 @@ def _to_json(value: Any) -> str:
 
 
 def _to_logfmt(event: Mapping[str, Any]) -> str:
-    return " ".join([f"{key}={_word(value)}" for key, value in event.items()])
+    plain = _is_plain
+    return " ".join(
+        [f"{name}={value if type(value) is str and plain(value) else _word(value)}" for name, value in event.items()]
+    )
 
 
 def _word(value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     if _is_plain(text):
         return text
-    return text if text and text.isprintable() and not any(c in text for c in ' "=\\') else _to_json(text)
+    quoted = text.isascii() or not text.isprintable() or any(c in text for c in ' "=\\')
+    return _to_json(text) if quoted else text
+
+
+def _prints(encoded: str) -> bool:
+    """Of ASCII's controls JSON leaves DEL alone (RFC 8259 7); where all is ASCII, there is no need to look at each."""
+    return "\x7f" not in encoded if encoded.isascii() else encoded.isprintable()
 
 
 def _escaped(character: str) -> str:
@@ -181,8 +179,9 @@ class _Line:
         for name in [*filterfalse(event.get, event)]:
             if event[name] in _EMPTY:  # and not 0 or False
                 del event[name]
-        text = self._encode({"time": _now(), "level": level, "event": event.pop("event"), **event})
-        return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+        head = {"time": stamp(time.time_ns() // 1000), "level": level, "event": event.pop("event")}
+        text = self._encode({**head, **event})
+        return text if _prints(text) else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
 class _Output:

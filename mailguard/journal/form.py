@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -121,11 +121,6 @@ def _is_ours(record: Record) -> bool:
         and isinstance(recipients, list)
         and all(isinstance(each, str) for each in recipients)
     )
-
-
-def stamp(now: datetime) -> str:
-    """``now``, which is aware of its zone, as records have it."""
-    return now.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def microseconds(now: datetime) -> int:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from mailguard import config
 from mailguard.journal.folder import Folder
-from mailguard.journal.form import VERSION, Record, encode, stamp
+from mailguard.journal.form import VERSION, Record, encode, microseconds
 from mailguard.journal.keeper import Keeper
 from mailguard.journal.key import pseudonyms_for
 from mailguard.journal.writer import Writer
+from mailguard.rfc3339 import stamp
 
 
 class Journal:
@@ -48,7 +49,7 @@ class Journal:
 
     def put(self, record: Record) -> None:
         """Write ``record``, without version and time, soon. Waits for nothing and fails never, but by a bug."""
-        whole = {"v": VERSION, "time": stamp(self._now()), **record}
+        whole = {"v": VERSION, "time": stamp(microseconds(self._now())), **record}
         self._writer.put(encode(self._pseudonyms.cover(whole) if self._pseudonyms else whole))
 
     def stop(self) -> bool:

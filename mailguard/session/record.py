@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -93,7 +92,7 @@ class Who:
                 "dnsbl_seconds": {name: round(seconds, 3) for name, seconds in dnsbl_seconds.items()},
             },
             "helo": {"name": helo.name, "is_address": helo.is_address, "resolves": _answer(helo.resolves, bool)},
-            "tls": asdict(tls) if tls else None,
+            "tls": {"version": tls.version, "cipher": tls.cipher, "bits": tls.bits} if tls else None,
         }
         self.line = client_fields(self.fields)
 

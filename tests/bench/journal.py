@@ -32,10 +32,11 @@ from rich.table import Table
 
 from mailguard.config import Journal
 from mailguard.journal.folder import Folder
-from mailguard.journal.form import VERSION, Record, encode, stamp
+from mailguard.journal.form import VERSION, Record, encode, microseconds
 from mailguard.journal.index import BLOCK
 from mailguard.journal.sealing import seal
 from mailguard.journal.segment import INDEX, PLAIN, SEALED, stem_of
+from mailguard.rfc3339 import stamp
 from tests.bench.sections import PAGE, with_section
 
 RECORDS = 5_000_000
@@ -92,7 +93,7 @@ def _any(chance: random.Random, at: datetime) -> Record:
     ip = f"198.{18 + client // 65_536 % 2}.{client // 256 % 256}.{client % 256}"
     return {
         "v": VERSION,
-        "time": stamp(at),
+        "time": stamp(microseconds(at)),
         "event": "recipient",
         "ref": "".join(chance.choices(SIGNS, k=9)) + "-1",
         "client": {

@@ -12,10 +12,11 @@ import pytest
 
 from mailguard import config, metrics
 from mailguard.journal.folder import Folder
-from mailguard.journal.form import VERSION, Record, encode, stamp
+from mailguard.journal.form import VERSION, Record, encode, microseconds
 from mailguard.journal.keeper import Keeper
 from mailguard.journal.reader import Reader
 from mailguard.journal.writer import Writer
+from mailguard.rfc3339 import stamp
 
 START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 
@@ -38,7 +39,7 @@ def record(number: int = 0, **changes: Any) -> Record:
     """A record as a refused recipient makes it, ``number`` seconds after the start."""
     made: Record = {
         "v": VERSION,
-        "time": stamp(START + timedelta(seconds=number)),
+        "time": stamp(microseconds(START + timedelta(seconds=number))),
         "event": "recipient",
         "ref": f"{reference(number)}-1",
         "verdict": "reject",
