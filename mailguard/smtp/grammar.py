@@ -45,8 +45,9 @@ _LDH: Final = _ALNUM + b"-_" + _HIGH
 _QUOTED: Final = bytes(range(0x20, 0x7F)) + _HIGH
 _HELO_NAME: Final = re.compile(b" *([A-Za-z0-9._:\\[\\]-]{1,%d}) *" % MAX_DOMAIN)
 _HEX: Final = string.hexdigits.encode()
-_KEYWORD: Final = _ALNUM + b"-"
 _VALUE: Final = bytes(c for c in range(0x21, 0x7F) if c != 0x3D) + _HIGH
+_KEYWORD: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9-]*")
+_PARAMETER: Final = re.compile(b"(%b)(?:=([%b]+))?" % (_KEYWORD.pattern, re.escape(_VALUE)))
 _XCHAR: Final = bytes(c for c in _VALUE if c < 0x80 and c != 0x2B)
 _PRINTABLE: Final = b"\t" + bytes(range(0x20, 0x7F))
 _BACKSLASH: Final = 0x5C
@@ -72,7 +73,7 @@ def split_command(line: bytes) -> tuple[str, bytes]:
 
 @lru_cache(maxsize=64)
 def _word(octets: bytes) -> str:
-    return octets.upper().decode("ascii") if octets.isalpha() else ""
+    return _upper(octets) if octets.isalpha() else ""
 
 
 def helo_name(argument: bytes, verb: str) -> str:
@@ -422,15 +423,18 @@ def _parameters(text: bytes, known: Mapping[str, ParameterSpec], offered: Extens
 
 def _parameter(word: bytes) -> Parameter:
     """``KEYWORD`` or ``KEYWORD=value`` (RFC 5321 4.1.2, esmtp-param)."""
-    keyword, equals, value = word.partition(b"=")
-    if not keyword or keyword.startswith(b"-") or not _only(keyword, _KEYWORD):
-        _syntax("parameters as KEYWORD or KEYWORD=value")
-    if equals and not (value and _only(value, _VALUE)):
-        _syntax(f"{keyword.decode('ascii').upper()}=value")
-    return Parameter(keyword.decode("ascii").upper(), value if equals else None)
+    found = _PARAMETER.fullmatch(word)
+    if found is None:
+        keyword = _KEYWORD.fullmatch(word.partition(b"=")[0])
+        _syntax(f"{_upper(keyword[0])}=value" if keyword else "parameters as KEYWORD or KEYWORD=value")
+    return Parameter(_upper(found[1]), found[2])
 
 
 # --- helpers --------------------------------------------------------------------------------------------------------
+
+
+def _upper(octets: bytes) -> str:
+    return octets.upper().decode("ascii")
 
 
 def _only(octets: bytes, allowed: bytes) -> bool:
