@@ -29,7 +29,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from itertools import filterfalse
 from pathlib import Path
 from typing import Any, ClassVar, Final, TextIO
 
@@ -176,11 +175,11 @@ class _Line:
             raise structlog.DropEvent
         if "exc_info" in event:
             event = structlog.processors.format_exc_info(logger, level, event)
-        for name in [*filterfalse(event.get, event)]:
-            if event[name] in _EMPTY:  # and not 0 or False
-                del event[name]
-        head = {"time": stamp(time.time_ns() // 1000), "level": level, "event": event.pop("event")}
-        text = self._encode({**head, **event})
+        line = {"time": stamp(time.time_ns() // 1000), "level": level, "event": event.pop("event")}
+        for name, value in event.items():
+            if value or value not in _EMPTY:
+                line[name] = value  # noqa: PERF403  that would be a dict more
+        text = self._encode(line)
         return text if _prints(text) else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
