@@ -103,9 +103,10 @@ class _Pass:
 
     def run(self) -> _Pass:
         """Try the rules in order; the pass itself is the result."""
+        careful, free = self._careful, self._free
         for position, rule in enumerate(self._rules.rules):
-            truth = None if self._spared and rule.blocks else rule.condition.evaluate(self._careful)
-            if self._free and self._passes_over(rule, truth):
+            truth = None if self._spared and rule.blocks else rule.condition.evaluate(careful)
+            if free and self._passes_over(rule, truth):
                 continue
             if truth is False:  # whatever it would do, it does nothing
                 if self.decided is None:
@@ -347,7 +348,7 @@ class CompiledPolicy:
         return _observed(verdict, self._content(self.trial, client, envelope, message, tried))
 
     def _envelope(self, world: World, client: Client, envelope: Envelope, watch: Watch | None = None) -> Verdict:
-        reading = Reading(world.scales, client, envelope, None, EMPTY)
+        reading = Reading(world.scales, client, envelope, None, EMPTY).look_at(world.stages[Stage.ENVELOPE].facts)
         return _Decision(world, Stage.ENVELOPE, reading, self.profiles.of(envelope.recipient), watch).verdict(None)
 
     def _content(
@@ -359,7 +360,8 @@ class CompiledPolicy:
         before: Verdict,
         watch: Watch | None = None,
     ) -> Verdict:
-        reading = Reading(world.scales, client, envelope, message, _tags(before))
+        given = _tags(before)
+        reading = Reading(world.scales, client, envelope, message, given).look_at(world.stages[Stage.CONTENT].facts)
         return _Decision(world, Stage.CONTENT, reading, self.profiles.of(envelope.recipient), watch).verdict(before)
 
     def treatment(self, recipient: Mailbox, envelope_verdict: Verdict) -> Treatment:
@@ -380,6 +382,8 @@ class CompiledPolicy:
 
 
 def _tags(verdict: Verdict) -> Members:
+    if not (verdict.tags or verdict.doubtful_tags):
+        return EMPTY
     given, doubtful = frozenset(verdict.tags), frozenset(verdict.doubtful_tags)
     return Members(given - doubtful, given | doubtful, given)
 

@@ -1,8 +1,8 @@
 """The facts of one decision, read from what is known of client, envelope and message.
 
 One function a fact, in one table (:data:`READERS`, the same names as ``facts.FACTS``). A fact whose answer is missing
-is None; a sum over lists, some of which did not answer, is a range. A fact is read once a decision, and only where a
-rule asks for it; what the same answers of the lists come to is kept from one decision to the next.
+is None; a sum over lists, some of which did not answer, is a range. A fact is read once a decision: those that rules
+name before them, others where a text asks for one. What the same answers of the lists come to is kept for the next.
 """
 
 from __future__ import annotations
@@ -133,10 +133,20 @@ class Reading(dict[str, Value | None]):
             return self.help() if name == "dnsbl.help" else "unknown"
         return self._written(value)
 
+    def look_at(self, names: Iterable[str]) -> Reading:
+        """Read facts ahead of the rules: all that they name are told of in the end."""
+        for name in names:
+            if name not in self:
+                self[name] = READERS[name](self)
+        return self
+
     def told(self, names: Iterable[str]) -> dict[str, str | None]:
         """Facts as the trace keeps them."""
-        values = [(name, self[name]) for name in names]
-        return {name: None if value is None else self._written(value)[:MAX_TEXT] for name, value in values}
+        told: dict[str, str | None] = {}
+        for name in names:
+            value = self[name]
+            told[name] = None if value is None else self._written(value)[:MAX_TEXT]
+        return told
 
     def evidence(self, name: str) -> Evidence:
         """A fact as an explanation shows it."""

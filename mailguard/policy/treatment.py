@@ -141,10 +141,10 @@ class Sight:
         facts = _Recipient(recipient)
         view = View(facts, profile)
         return (
-            tuple(profile[name] for name in self.constants),
-            tuple((tag in before.tags, tag in before.doubtful_tags) for tag in self.tags) if before else (),
-            tuple(node.evaluate(view) for node in self.comparisons),
-            tuple(lowered(facts.text(name)) if folded else facts.text(name) for name, folded in self.facts),
+            tuple(map(profile.__getitem__, self.constants)),
+            tuple([(tag in before.tags, tag in before.doubtful_tags) for tag in self.tags]) if before else (),
+            tuple([node.evaluate(view) for node in self.comparisons]),
+            tuple([lowered(facts.text(name)) if folded else facts.text(name) for name, folded in self.facts]),
         )
 
 

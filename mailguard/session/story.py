@@ -71,7 +71,7 @@ class Session:
     def greeting_wait(self) -> float:
         """How long to listen for an early talker, where the policy asks about one."""
         limits = self._settings.limits
-        return min(limits.greeting_wait, limits.envelope_deadline) if self._services.policy.wants_early_talker else 0.0
+        return min(limits.greeting_wait, limits.envelope_deadline) if self._services.loaded.wants_early_talker else 0.0
 
     async def greeting(self, early_talker: Answer[bool]) -> Reply:
         """Our 220."""
@@ -276,7 +276,7 @@ class Session:
 
     def _who(self) -> record.Who:
         """Whom a record is about: the same object until more is known, for what a record says of it is made once."""
-        asked, tls, lists = self._questions, self._tls, self._services.policy.lists
+        asked, tls, lists = self._questions, self._tls, self._services.loaded.lists
         client, helo, sender, took = asked.client(), asked.helo(), asked.sender_answer(), asked.dnsbl_seconds
         known = (client, helo.name, helo.resolves, sender, tls, lists, len(took))
         if known != self._known:  # as a rule the very same objects, each of which is compared by identity first
