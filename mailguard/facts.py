@@ -100,6 +100,9 @@ def _client_at(text: str) -> ClientAddress:
 Codes: TypeAlias = frozenset[IPv4Address]
 """The A records that a DNSBL gave for a client (RFC 5782 2.1); empty means not listed."""
 
+NOT_LISTED: Final[Known[Codes]] = Known(frozenset())
+"""What nearly every list answers: one object, which who compares answers finds at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class DnsblZone:

@@ -23,11 +23,11 @@ from typing import Final, Literal, cast
 from prometheus_client import Counter, Histogram
 
 from mailguard import config, metrics
-from mailguard.checks.dnsbl_answers import NOT_LISTED, Outcome, read
+from mailguard.checks.dnsbl_answers import Outcome, read
 from mailguard.checks.dnsbl_health import Finding, Health, probe
 from mailguard.checks.dnsbl_names import is_asked_about, labels
 from mailguard.dns import Failed, Found, Inquiry, NotFound, Resolver, Steps
-from mailguard.facts import Answer, ClientAddress, Codes, DnsblZone, Unknown
+from mailguard.facts import NOT_LISTED, Answer, ClientAddress, Codes, DnsblZone, Unknown
 from mailguard.log import logger
 from mailguard.net.together import together
 

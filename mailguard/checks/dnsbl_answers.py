@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
 from mailguard.dns import Failed, Failure, Found, NotFound
-from mailguard.facts import Answer, Codes, Known, Unknown
+from mailguard.facts import NOT_LISTED, Answer, Codes, Known, Unknown
 
 LISTING: Final = IPv4Network("127.0.0.0/8")
 BLOCKED: Final = IPv4Network("127.255.255.0/24")
@@ -42,8 +42,6 @@ _FAILURES: Final = {
     Failure.REFUSED: Outcome.REFUSED,
     Failure.ERROR: Outcome.ERROR,
 }
-
-NOT_LISTED: Final[Known[Codes]] = Known(frozenset())
 
 
 def read(answer: Found[IPv4Address] | NotFound | Failed) -> tuple[Outcome, Answer[Codes]]:

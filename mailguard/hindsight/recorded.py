@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from mailguard.facts import (
     NOT_ASKED,
+    NOT_LISTED,
     Answer,
     Cause,
     Client,
@@ -44,7 +45,6 @@ _MARK: Final = "~"
 _NOTHING: Final[frozenset[str]] = frozenset()
 _NOBODY: Final = ClientAddress(IPv4Address(0))
 """In the place of an address that is hidden."""
-_NOT_LISTED: Final[Known[Codes]] = Known(frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def _list_answer(recorded: Mapping[str, Any], wanted: DnsblZone, address: Client
     name, answers = _name_of(recorded, wanted), recorded["dnsbl"]
     if name is None or name not in answers:
         exempt = recorded["own_relay"] or (address.ip.version == 6 and not wanted.ipv6)
-        return _NOT_LISTED if exempt else NOT_ASKED
+        return NOT_LISTED if exempt else NOT_ASKED
     unlisted_by_default = address.ip.version == 6 and not answers[name] and not recorded["own_relay"]
     if wanted.ipv6 and unlisted_by_default and name not in recorded.get("dnsbl_seconds", answers):
         return NOT_ASKED  # it was without IPv6 then
@@ -153,7 +153,7 @@ def _name_of(recorded: Mapping[str, Any], wanted: DnsblZone) -> str | None:
 
 
 def _codes(recorded: Sequence[str]) -> Codes:
-    return _same_codes(tuple(recorded)) if recorded else _NOT_LISTED.value
+    return _same_codes(tuple(recorded)) if recorded else NOT_LISTED.value
 
 
 @lru_cache(maxsize=1024)

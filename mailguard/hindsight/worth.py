@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from mailguard.facts import Answer, Codes, Known
+from mailguard.facts import NOT_LISTED, Answer, Codes, Known
 from mailguard.hindsight.judging import decisions_of, refusal_spared
 from mailguard.hindsight.recorded import Facts, facts_of
 from mailguard.hindsight.visible import Seen
@@ -103,7 +103,7 @@ class Needs:
 
 def _without(facts: Facts, name: str) -> Facts:
     """The same, had the list ``name`` not listed the client."""
-    answers: dict[str, Answer[Codes]] = {**facts.client.dnsbl, name: Known(frozenset())}
+    answers: dict[str, Answer[Codes]] = {**facts.client.dnsbl, name: NOT_LISTED}
     return replace(facts, client=replace(facts.client, dnsbl=answers))
 
 

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 from mailguard.caseless import lowered
 from mailguard.facts import (
     FACTS,
+    NOT_LISTED,
     Answer,
     Cause,
     Client,
@@ -224,7 +225,7 @@ def facts_of_case(policy: CompiledPolicy, given: Mapping[str, Given]) -> tuple[C
     facts = _Given(given)
     client = facts.client()
     names = [table.zone.name for table in policy.tables]
-    answers = {name: client.dnsbl.get(name, Known(frozenset())) for name in names}
+    answers = {name: client.dnsbl.get(name, NOT_LISTED) for name in names}
     return (
         Client(client.address, 0, client.early_talker, client.reverse_dns, answers),
         facts.envelope(),

@@ -153,10 +153,12 @@ class Reading(dict[str, Value | None]):
         return Evidence(name, self.shown(name), FACTS[name].provenance, self[name] is None)
 
     def _written(self, value: Value) -> str:
+        if value is True:
+            return "true"
+        if value is False:
+            return "false"
         if isinstance(value, str):
             return value
-        if isinstance(value, bool):
-            return "true" if value else "false"
         return self.client.address.text if value is self.client.address.ip else str(value)
 
     def help(self) -> str:
@@ -229,11 +231,19 @@ def _help_value(reading: Reading) -> Value | None:
 
 
 def _client(read: Callable[[ReverseDns], Value]) -> Callable[[Reading], Value | None]:
-    return lambda r: _of(r.client.reverse_dns, read)
+    def value(reading: Reading) -> Value | None:
+        answer = reading.client.reverse_dns
+        return read(answer.value) if isinstance(answer, Known) else None
+
+    return value
 
 
 def _virus(read: Callable[[VirusResult, Reading], Value]) -> Callable[[Reading], Value | None]:
-    return lambda r: read(r.virus.value, r) if isinstance(r.virus, Known) else None
+    def value(reading: Reading) -> Value | None:
+        answer = reading.virus
+        return read(answer.value, reading) if isinstance(answer, Known) else None
+
+    return value
 
 
 def _spam(read: Callable[[SpamResult], Value]) -> Callable[[Reading], Value | None]:

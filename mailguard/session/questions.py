@@ -18,7 +18,7 @@ from mailguard.checks.sender import sender_resolves
 from mailguard.commands import Path
 from mailguard.config import Network
 from mailguard.dns import Inquiry
-from mailguard.facts import NOT_ASKED, Answer, Client, ClientAddress, Codes, Helo, Known, ReverseDns, Source
+from mailguard.facts import NOT_ASKED, NOT_LISTED, Answer, Client, ClientAddress, Codes, Helo, Known, ReverseDns, Source
 from mailguard.session.services import Services
 
 T = TypeVar("T")
@@ -142,7 +142,7 @@ class Questions:
         return Client(self._address, self._port, self._early_talker, name, lists)
 
     def _exempt(self) -> Client:
-        unlisted: dict[str, Answer[Codes]] = {each.name: Known(frozenset()) for each in self._services.loaded.lists}
+        unlisted: dict[str, Answer[Codes]] = {each.name: NOT_LISTED for each in self._services.loaded.lists}
         name = ReverseDns(self._address.literal, confirmed=True)
         return Client(self._address, self._port, Known(False), Known(name), unlisted)
 
