@@ -90,7 +90,6 @@ class _Pass:
         self._rules = world.stages[stage]
         self._watch = watch
         self._reading = reading
-        self._profile = profile
         self._free = free
         self._careful = View(reading, profile)
         self._spared = False
@@ -147,7 +146,7 @@ class _Pass:
             return truth is True
         spares = rule.action is Action.ACCEPT and position < self._rules.last_block
         doubt = Doubt.FAVOURABLE if spares else Doubt.NOTHING
-        return rule.condition.evaluate(View(self._reading, self._profile, doubt)) is True
+        return rule.condition.evaluate(View(self._reading, self._careful.profile, doubt)) is True
 
     def _tag(self, rule: Rule, truth: Truth, fired: bool) -> None:
         """Add the symbol of ``rule``: for certain, as possible, or as given where doubt weighs nothing."""

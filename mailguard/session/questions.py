@@ -134,7 +134,8 @@ class Questions:
     def close(self) -> None:
         """End what is still under way."""
         for inquiry in (self._lists, self._reverse, self._helo, self._sender):
-            _drop(inquiry)
+            if inquiry is not None:
+                inquiry.call_off()
 
     def _found(self) -> Client:
         said, name = _known(self._lists), self._told or _known(self._reverse) or NOT_ASKED
