@@ -51,7 +51,8 @@ mail_clients := swaks libnet-ssleay-perl
 packaging := build-essential debhelper python3-venv
 guest_build := mmdebstrap grub-pc-bin grub-common fdisk e2fsprogs
 guest_files := nftables libvirt-clients xorriso
-guest_run := qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-daemon-driver-qemu drbd-utils nbd-server busybox-static cpio kmod
+guest_run := qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-daemon-driver-qemu drbd-utils nbd-server busybox-static cpio kmod \
+  dmsetup libaio1 libedit2
 package_checks := lintian mmdebstrap piuparts systemd
 monitors := prometheus prometheus-alertmanager nagios4-core icinga2-bin
 cluster := pacemaker pacemaker-cli-utils corosync crmsh resource-agents fence-agents drbd-utils socat curl iputils-ping iputils-arping

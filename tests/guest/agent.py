@@ -51,6 +51,19 @@ def ask(path: Path, command: Sequence[str], timeout: float) -> Said:
     return Said(state.get("exitcode", 128 + state.get("signal", 0)), out.decode(errors="replace"))
 
 
+def tell(path: Path, what: str) -> Any:
+    """One command of the agent itself, without arguments; its answer.
+
+    Raises:
+        NoAnswerError: it refused, or said nothing in time.
+    """
+    try:
+        with _Session(path) as session:
+            return session.do(what)
+    except (OSError, EOFError) as error:
+        raise NoAnswerError(f"{what}: {error!r}") from error
+
+
 class _Session:
     """One connection, in step: answers to what somebody before us asked are read and thrown away."""
 
@@ -71,14 +84,13 @@ class _Session:
         self._lines.close()
         self._socket.close()
 
-    def do(self, what: str, **arguments: Any) -> dict[str, Any]:
+    def do(self, what: str, **arguments: Any) -> Any:
         """One command of the agent."""
         self._send(what, **arguments)
         answer = self._answer()
         if "error" in answer:
             raise NoAnswerError(f"{what}: {answer['error']}")
-        returned: dict[str, Any] = answer["return"]
-        return returned
+        return answer["return"]
 
     def _send(self, what: str, **arguments: Any) -> None:
         self._socket.sendall(json.dumps({"execute": what, "arguments": arguments}).encode() + b"\n")

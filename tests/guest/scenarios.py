@@ -1,7 +1,8 @@
 """What is tried, step by step: each says what was seen and how long it took, or ends the run.
 
 ``defined``: libvirt takes the domain. ``promoted``: DRBD alone, a host's death and return. ``split``: both hosts write
-without each other, and are mended as ``docs/cluster/storage.md`` says. ``alone``: the image boots, serves, is walled
+without each other, and are mended as ``docs/cluster/storage.md`` says. ``tended``: the rest of what that page tells to
+type. ``alone``: the image boots, serves, is walled
 in, knows the time, survives a hang and shuts down. ``moved``: its disk is on DRBD; the host that runs it dies, the
 other is promoted and boots it; the first comes back; then a planned move.
 """
@@ -24,6 +25,7 @@ from tests.guest.storage import Hosts
 from tests.ha.layout import ROOT
 
 _GROWN = "5G"
+_ENLARGED = 5376 * 2**20
 _SETTLED_WITHIN = 600.0
 
 
@@ -94,6 +96,7 @@ def alone(run: Run) -> None:
         _inside(run, guest)
         _mail(run, guest)
         _walls(run)
+        _looked_after(run, guest)
         _hang(run, guest)
         _power_button(run, guest)
     finally:
@@ -166,6 +169,21 @@ def _mail(run: Run, guest: Guest) -> None:
         seen.append(f"{found} records")
 
 
+def _looked_after(run: Run, guest: Guest) -> None:
+    with run.step("held still by the agent, as for a snapshot: it goes on after") as seen:
+        began = time.monotonic()
+        held = guest.machine.hold()
+        require(guest.machine.let_go() == held > 0, "the agent held nothing")
+        seen.append(f"{held} file system, for {time.monotonic() - began:.1f} s")
+    with run.step("a larger disk, while it serves") as seen:
+        guest.machine.enlarge(_ENLARGED)
+        guest.machine.shell("growpart /dev/vda 2 && resize2fs /dev/vda2")
+        size = int(guest.machine.shell("df --output=size -m / | tail -1"))
+        require(size > 5100, f"/ has {size} MiB")
+        require(bool(greeting()), "no greeting after it")
+        seen.append(f"/ has {size:,} MiB")
+
+
 def _walls(run: Run) -> None:
     with run.step("metrics and ssh: from the management network alone") as seen:
         require(healthy() == 200, "/healthz does not answer the monitoring")
@@ -217,6 +235,7 @@ def _replicated(run: Run, hosts: Hosts) -> None:
     with run.step("two hosts, DRBD's own data made, both disks declared the same") as seen:
         for name in hosts.machines:
             hosts.start(name)
+            hosts.volume(name)
             hosts.drbd(name, "create-md", "--force", "guest")
             hosts.drbd(name, "up", "guest")
         hosts.wait_state("mx1", "Connected Secondary/Secondary")
@@ -283,9 +302,7 @@ def _planned(run: Run, hosts: Hosts, guest: Guest) -> None:
 
 def _compared(run: Run, hosts: Hosts) -> None:
     with run.step("both sides are compared, block by block (drbdadm verify)") as seen:
-        hosts.drbd("mx1", "verify", "guest")
-        wait_until(lambda: "Connected" in hosts.state("mx1"), "the comparison ends", _SETTLED_WITHIN)
-        different = hosts.machines["mx1"].shell("sed -n 's/.* oos:\\([0-9]*\\).*/\\1/p' /proc/drbd")
+        different = _verified(hosts, "mx1")
         require(different == "0", f"{different} KiB differ")
         seen.append("0 octets differ")
 
@@ -378,10 +395,107 @@ def _mended(run: Run, hosts: Hosts) -> None:
         seen.append("both have what mx1 wrote")
 
 
+# --- what the storage page tells to type ----------------------------------------------------------------------------
+
+
+def tended(run: Run) -> None:
+    """Snapshot and return to it, a disk that dies and its successor, an error nobody saw, a larger volume."""
+    hosts = _small(run, "tended")
+    try:
+        _replicated(run, hosts)
+        _snapshot(run, hosts)
+        _disk_dies(run, hosts)
+        _silent_error(run, hosts)
+        _larger(run, hosts)
+    finally:
+        hosts.close()
+
+
+def _typed(hosts: Hosts, name: str, *lines: str) -> str:
+    """Lines as the page has them; what the last one said."""
+    return [hosts.machines[name].shell(f"{line} 2>&1") for line in lines][-1]
+
+
+def _snapshot(run: Run, hosts: Hosts) -> None:
+    with run.step("a snapshot below DRBD, on the primary; a write after it") as seen:
+        hosts.drbd("mx1", "primary", "guest")
+        _write(hosts, "mx1", "old")
+        _typed(hosts, "mx1", "lvcreate --snapshot --name guest-before --size 16M vg0/guest")
+        _write(hosts, "mx1", "new")
+        seen.append(_typed(hosts, "mx1", "lvs --noheadings -o lv_name,lv_size,origin,data_percent vg0/guest-before"))
+    with run.step("back to it on mx1; mx2 is sent all of it") as seen:
+        for name in hosts.machines:
+            hosts.drbd(name, "down", "guest")
+        seen.append(_typed(hosts, "mx1", "lvconvert --merge vg0/guest-before").splitlines()[-1])
+        _typed(hosts, "mx1", "drbdadm create-md --force guest", "drbdadm up guest", "drbdadm primary --force guest")
+        _typed(hosts, "mx2", "drbdadm create-md --force guest", "drbdadm up guest")
+        hosts.wait_state("mx1", "Connected Primary/Secondary UpToDate/UpToDate", _SETTLED_WITHIN)
+        _change_sides(hosts, "mx1", "mx2")
+        require(_read(hosts, "mx2") == "old", f"mx2 has {_read(hosts, 'mx2')!r}")
+        _change_sides(hosts, "mx2", "mx1")
+        seen.append("both have what was written before the snapshot")
+
+
+def _change_sides(hosts: Hosts, ours: str, other: str) -> None:
+    hosts.drbd(ours, "secondary", "guest")
+    hosts.drbd(other, "primary", "guest")
+
+
+def _disk_dies(run: Run, hosts: Hosts) -> None:
+    with run.step("the primary's disk is gone: it writes on, over the network") as seen:
+        hosts.pull_disk("mx1")
+        _write(hosts, "mx1", "without a disk")
+        require("Primary/Secondary Diskless/UpToDate" in hosts.state("mx1"), hosts.state("mx1"))
+        seen.append(hosts.state("mx1"))
+    with run.step("the guest moves to the side with a disk; mx1 gets a new one, and all of it is sent") as seen:
+        _change_sides(hosts, "mx1", "mx2")
+        require(_read(hosts, "mx2") == "without a disk", f"mx2 has {_read(hosts, 'mx2')!r}")
+        _typed(hosts, "mx1", "drbdadm down guest", *hosts.NEW_DISK)
+        _typed(hosts, "mx1", f"lvcreate -y --name guest --size {hosts.volume_size}b vg0")
+        _typed(hosts, "mx1", "drbdadm create-md --force guest", "drbdadm up guest")
+        hosts.wait_state("mx2", "Connected Primary/Secondary UpToDate/UpToDate", _SETTLED_WITHIN)
+        require(not hosts.fenced, f"fenced: {hosts.fenced}")
+        seen.append(hosts.state("mx1"))
+
+
+def _silent_error(run: Run, hosts: Hosts) -> None:
+    with run.step("mx1's disk has changed by itself; drbdadm verify sees it, a new connection mends it") as seen:
+        hosts.machines["mx1"].shell("echo rot | dd of=/dev/vg0/guest bs=4096 seek=99 conv=sync,fsync,notrunc 2>&1")
+        seen.append(f"{_verified(hosts, 'mx2')} KiB differ")
+        require(not seen[0].startswith("0 "), "verify saw nothing")
+        _typed(hosts, "mx2", "drbdadm disconnect guest", "drbdadm connect guest")
+        hosts.wait_state("mx2", "Connected Primary/Secondary UpToDate/UpToDate", _SETTLED_WITHIN)
+        after = _verified(hosts, "mx2")
+        require(after == "0", f"{after} KiB differ still")
+        seen.append("then 0")
+
+
+def _verified(hosts: Hosts, name: str) -> str:
+    """KiB that differ, by a comparison that begins now."""
+    hosts.drbd(name, "verify", "guest")
+    wait_until(lambda: hosts.state(name).startswith("Connected"), "the comparison ends", _SETTLED_WITHIN)
+    return hosts.machines[name].shell("sed -n 's/.* oos:\\([0-9]*\\).*/\\1/p' /proc/drbd")
+
+
+def _larger(run: Run, hosts: Hosts) -> None:
+    with run.step("larger, while it is in use") as seen:
+        size = "blockdev --getsize64 /dev/drbd0"
+        before = int(_typed(hosts, "mx2", size))
+        for name in hosts.machines:
+            _typed(hosts, name, f"lvextend --size {hosts.volume_size + 32 * 2**20}b vg0/guest")
+        _typed(hosts, "mx2", "drbdadm resize guest")
+        hosts.wait_state("mx2", "Connected Primary/Secondary UpToDate/UpToDate", _SETTLED_WITHIN)
+        gained = int(_typed(hosts, "mx2", size)) - before
+        require(gained == 32 * 2**20, f"{gained} octets more")
+        require(_read(hosts, "mx2") == "without a disk", f"mx2 has {_read(hosts, 'mx2')!r}")
+        seen.append(f"{gained // 2**20} MiB more")
+
+
 SCENARIOS: Final[dict[str, Callable[[Run], None]]] = {
     "defined": defined,
     "promoted": promoted,
     "split": split,
+    "tended": tended,
     "alone": alone,
     "moved": moved,
 }

@@ -1,13 +1,15 @@
 """Two hosts with the guest's disk on DRBD, by ``deploy/pacemaker/guest.res`` as shipped, and who fences them.
 
-A host is a kernel of Debian and some twenty files in memory, so that it boots in seconds where it is emulated. It gives
-its disk out by NBD, since a virtual machine in an emulated one would take half an hour to boot: QEMU, which on a real
-host opens /dev/drbd0, reaches it that way. What DRBD does with each octet and with each flush is the same.
+A host is a kernel of Debian and some twenty files in memory, so that it boots in seconds where it is emulated. DRBD
+lies on a volume of LVM, as the page has it. A host gives the device out by NBD, since a virtual machine in an emulated
+one would take half an hour to boot: QEMU, which on a real host opens /dev/drbd0, reaches it that way. What DRBD does
+with each octet and with each flush is the same.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import socket
@@ -25,6 +27,7 @@ ADDRESSES: Final = {"mx1": "198.51.100.11", "mx2": "198.51.100.12"}
 """As ``guest.res`` has them."""
 _CARDS = {"mx1": "52:54:00:00:01:11", "mx2": "52:54:00:00:01:12"}
 _NEEDED = "virtio_pci virtio_blk virtio_net virtio_console crc32c_generic sha256_generic hmac libcrc32c drbd"
+_NEEDED_BY_LVM = "dm-mod dm-bufio dm-snapshot"
 _PROGRAMS = {
     "/bin/busybox": "busybox-static",
     "/usr/sbin/drbdadm": "drbd-utils",
@@ -33,10 +36,25 @@ _PROGRAMS = {
     "/lib/drbd/drbdadm-84": "drbd-utils",
     "/lib/drbd/drbdsetup-84": "drbd-utils",
     "/bin/nbd-server": "nbd-server",
+    "/sbin/dmsetup": "dmsetup",
 }
+"""Of this machine, by their packages."""
+_UNPACKED = {"qemu-guest-agent": "usr/sbin/qemu-ga", "lvm2": "sbin/lvm"}
+_LVM_NAMES = ("pvcreate", "vgcreate", "vgchange", "lvcreate", "lvconvert", "lvextend", "lvs")
+"""Further names of the one program that LVM is."""
 _NBD_PORT = 10809
-_META_DATA = 8 * 2**20
-"""Octets that DRBD's own data takes at the end of the disk, rounded up."""
+_EXTENT = 4 * 2**20
+"""Octets: what LVM gives out at once, and more than DRBD's own data at the end of the volume takes."""
+_FIRST = 2**20
+"""Where the first extent of a disk begins."""
+_ROOM = 96 * 2**20
+"""Octets of a disk that the volume does not take: for a snapshot, and to grow."""
+_LVM = """\
+devices { obtain_device_list_from_udev = 0 external_device_info_source = "none" use_devicesfile = 0 }
+activation { udev_sync = 0 udev_rules = 0 monitoring = 0 }
+global { use_lvmpolld = 0 }
+"""
+"""There is no udev."""
 _EXPORT = f"""\
 [generic]
   port = {_NBD_PORT}
@@ -72,46 +90,66 @@ class Hosts:
     def __init__(self, folder: Path, guest: Path, accelerator: str) -> None:
         self._folder = folder
         self._size = guest.stat().st_size
+        self.volume_size = -(-self._size // _EXTENT) * _EXTENT + _EXTENT
         kernel = next((part("kernel") / "boot").glob("vmlinuz-*"))
         memory = self._initial_memory(kernel.name.removeprefix("vmlinuz-"))
         self.machines: dict[str, Machine] = {}
         for name, address in ADDRESSES.items():
-            disk = folder / f"{name}.disk"
-            subprocess.run(["cp", "--sparse=always", str(guest), str(disk)], check=True, timeout=300)
-            with disk.open("r+b") as file:
-                file.truncate(self._size + _META_DATA)
+            disk = self._disk(name)
+            copy = ["dd", f"if={guest}", f"of={disk}", "bs=1M", f"seek={_FIRST // 2**20}", "conv=sparse", "status=none"]
+            subprocess.run(copy, check=True, timeout=300)
+            os.truncate(disk, _FIRST + self.volume_size + _ROOM)
+            spare = folder / f"{name}.spare"
+            spare.touch()
+            os.truncate(spare, _FIRST + self.volume_size + _ROOM)
             words = f"console=ttyS0 quiet panic=1 node={name} address={address}"
             self.machines[name] = Machine(
                 folder,
                 name,
-                [f"file={disk},if=virtio,format=raw,cache=writeback"],
+                [f"file={file},if=virtio,format=raw,cache=writeback" for file in (disk, spare)],
                 {MANAGEMENT: _CARDS[name]},
                 accelerator=accelerator,
                 memory=320,
                 boot=["-kernel", str(kernel), "-initrd", str(memory), "-append", words],
             )
-        self.fenced: list[str] = []
+        self.fenced: list[str] = []  # whom DRBD found gone, and the test's cluster confirmed to be off
+        self.kept: list[str] = []  # who was well, and was kept from being primary
         self._power = socket.create_server((MONITOR, 7))
         threading.Thread(target=self._fence_for_ever, daemon=True).start()
 
+    def _disk(self, name: str) -> Path:
+        return self._folder / f"{name}.disk"
+
     def _initial_memory(self, version: str) -> Path:
         root = self._folder / "node"
-        for name in ("bin", "dev", "proc", "sys", "usr/lib/drbd", "etc/drbd.d", "usr/sbin", "lib/drbd"):
+        for name in (
+            "bin",
+            "dev",
+            "proc",
+            "sys",
+            "usr/lib/drbd",
+            "etc/drbd.d",
+            "usr/sbin",
+            "lib/drbd",
+            "sbin",
+            "etc/lvm",
+        ):
             (root / name).mkdir(parents=True)
-        agent = part("qemu-guest-agent") / "usr/sbin/qemu-ga"
-        for program, package in _PROGRAMS.items():
-            if not Path(program).exists():
-                raise LabError(f"{program} is missing: apt-get install {package}")
-        for program in (*map(Path, _PROGRAMS), agent):
-            place = root / ("usr/sbin/qemu-ga" if program == agent else str(program).lstrip("/"))
-            shutil.copy(program, place)
+        programs = {Path(program): program for program in _PROGRAMS}
+        programs |= {part(package) / program: f"/{program}" for package, program in _UNPACKED.items()}
+        for program, place in programs.items():
+            if not program.exists():
+                raise LabError(f"{program} is missing: apt-get install {_PROGRAMS[place]}")
+            shutil.copy(program, root / place.lstrip("/"))
             self._libraries(program, root)
         here = Path(__file__).parent
         for source, place in ((here / "node-init", "init"), (here / "fence-peer", "usr/lib/drbd/crm-fence-peer.sh")):
             shutil.copy(source, root / place)
             (root / place).chmod(0o755)
         (root / "usr/lib/drbd/crm-unfence-peer.sh").symlink_to("/bin/true")
-        (root / "sbin").mkdir()
+        for name in _LVM_NAMES:
+            (root / "sbin" / name).symlink_to("lvm")
+        (root / "etc/lvm/lvm.conf").write_text(_LVM)
         (root / "sbin/drbdadm").symlink_to("/usr/sbin/drbdadm")  # where the kernel looks for it, to run the handlers
         shutil.copy(DEPLOYED / "guest.res", root / "etc/drbd.d/guest.res")
         (root / "etc/drbd.conf").write_text('global { usage-count no; }\ninclude "/etc/drbd.d/*.res";\n')
@@ -127,9 +165,17 @@ class Hosts:
 
     @staticmethod
     def _libraries(program: Path, root: Path) -> None:
-        said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, timeout=20).stdout
+        """The libraries that a program is linked with, where it looks for them.
+
+        Raises:
+            LabError: one is not there.
+        """
+        ours = {**os.environ, "LD_LIBRARY_PATH": str(part("libdevmapper-event1.02.1") / "lib/x86_64-linux-gnu")}
+        said = subprocess.run(["ldd", str(program)], capture_output=True, text=True, timeout=20, env=ours).stdout
+        if "not found" in said:
+            raise LabError(f"{program} lacks libraries: {said}")
         for path in re.findall(r"(/\S+) \(0x", said):
-            place = root / path.lstrip("/")
+            place = root / path.removeprefix(str(part("libdevmapper-event1.02.1"))).lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, place)
 
@@ -145,7 +191,7 @@ class Hosts:
                 ("kernel", "drivers", "block"),
             }
             if (
-                module.stem in _NEEDED.split()
+                module.stem in f"{_NEEDED} {_NEEDED_BY_LVM}".split()
                 or top[:2] in kinds
                 or top in kinds
                 or module.stem in ("failover", "net_failover")
@@ -163,6 +209,19 @@ class Hosts:
         machine = self.machines[name]
         machine.start()
         wait_until(machine.answers, f"{name} answers", ANSWERS_WITHIN)
+
+    def volume(self, name: str) -> None:
+        """The volume below DRBD, as the page has it made, but that what the disk has there already stays."""
+        machine = self.machines[name]
+        machine.shell("pvcreate --dataalignment 1m /dev/vda && vgcreate vg0 /dev/vda")
+        machine.shell(f"lvcreate -Wn -Zn --name guest --size {self.volume_size}b vg0")
+
+    NEW_DISK: Final = ("dmsetup remove vg0-guest", "rm -r /dev/vg0", "pvcreate /dev/vdb", "vgcreate vg0 /dev/vdb")
+    """What a host types whose only disk is another one now; the second is what udev does by itself."""
+
+    def pull_disk(self, name: str) -> None:
+        """Somebody pulls it out: the kernel has it no more, and who uses it is told of errors."""
+        self.machines[name].shell("echo 1 >/sys/block/vda/device/../remove")
 
     def drbd(self, name: str, *words: str, timeout: float = ANSWERS_WITHIN) -> str:
         """``drbdadm WORDS`` on a host."""
@@ -203,7 +262,8 @@ class Hosts:
         Raises:
             LabError: they differ; with the first octet that does.
         """
-        command = ["cmp", f"--bytes={self._size}", *(str(self._folder / f"{name}.disk") for name in ADDRESSES)]
+        skip = f"--ignore-initial={_FIRST}"
+        command = ["cmp", skip, f"--bytes={self._size}", *(str(self._disk(name)) for name in ADDRESSES)]
         said = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if said.returncode:
             raise LabError(f"the sides differ: {said.stdout}{said.stderr}")
@@ -223,7 +283,7 @@ class Hosts:
     # --- fencing ------------------------------------------------------------------------------------------------
 
     def _fence_for_ever(self) -> None:
-        """Whoever says a host's name on port 7 of the management network has it switched off, and is told so."""
+        """Whoever says a host's name on port 7 of the management network has it switched off, unless it is well."""
         while True:
             try:
                 connection, _ = self._power.accept()
@@ -231,9 +291,11 @@ class Hosts:
                 return
             with connection, contextlib.suppress(OSError):  # who asked may be dead by now: the peer was faster
                 name = connection.recv(100).decode().strip()
-                self.crash(name)
-                self.fenced.append(name)
-                connection.sendall(b"off\n")
+                well = self.machines[name].running
+                if not well:
+                    self.crash(name)
+                (self.kept if well else self.fenced).append(name)
+                connection.sendall(b"kept\n" if well else b"off\n")
 
 
 def _listens(address: str) -> bool:
