@@ -28,13 +28,19 @@ class Served:
 
     async def until(self, text: str) -> str:
         """Wait for a log line that holds ``text``; that line."""
+        return (await self.until_each(text))[0]
+
+    async def until_each(self, *texts: str) -> list[str]:
+        """Wait for a line for each of ``texts``, in whatever order their processes write them; the lines."""
         assert self.process.stdout is not None
+        found: dict[str, str] = {}
         async with asyncio.timeout(BOUND):
             while line := (await self.process.stdout.readline()).decode():
                 self.log += line
-                if text in line:
-                    return line
-        raise AssertionError(f"it ended without {text!r}: {self.log}")
+                found |= {text: line for text in texts if text in line and text not in found}
+                if len(found) == len(texts):
+                    return [found[text] for text in texts]
+        raise AssertionError(f"it ended without {set(texts) - found.keys()}: {self.log}")
 
     async def log_so_far(self) -> None:
         """Take what it has logged by now."""

@@ -225,13 +225,12 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 async def test_sighup_loads_both(place: Place, pair: Pair) -> None:
     """Paths are relative to the folder of the settings."""
     served = await place.serve(tls={"certificate": pair.certificate.name, "key": pair.key.name})
-    await served.until('event="certificate loaded"')
-    await served.until('event="policy loaded"')
+    await served.until_each('event="certificate loaded"', 'event="policy loaded"')
     place.policy("broken")
     make(pair.certificate.parent, days=30)
     served.process.send_signal(signal.SIGHUP)
-    await served.until('event="policy refused"')
-    assert f"path={pair.certificate}" in await served.until('event="certificate loaded"')
+    _, loaded = await served.until_each('event="policy refused"', 'event="certificate loaded"')
+    assert f"path={pair.certificate}" in loaded
 
 
 # --- settings and check ---------------------------------------------------------------------------------------------
