@@ -19,7 +19,7 @@ from tests.guest.network import cards
 _POLL = 0.3
 _CPU = {"tcg": "Westmere,vendor=AuthenticAMD", "kvm": "host"}
 """No AVX, which is emulated slowly. Of AMD, since on Intel's the kernel keeps its own page tables from programs'
-(Meltdown): each system call would empty what the emulator has learnt of them, and all would take twice as long."""
+(Meltdown): each system call would empty what the emulator has learnt of them; a boot takes half as long again."""
 
 
 class Machine:
