@@ -43,7 +43,7 @@ _FOOT = """
 """
 _WORTH_SHOWING = re.compile(
     r"GNU GRUB|Welcome to|nftables|cloud-init\.service|systemd-networkd\.service"
-    r"|mailguard|clamav-daemon|spamd|chrony|unbound|login:"
+    r"|mailguard\.service|clamav-daemon|spamd|chrony|unbound|login:"
 )
 
 
@@ -66,7 +66,8 @@ def page(run: Run, day: date, load: float) -> str:
 
 
 def excerpt(console: str) -> list[str]:
-    """Lines of a console that say something to a reader: no escape sequences, no progress, none twice."""
+    """Lines of its first boot that say something to a reader: no escape sequences, no progress, none twice."""
+    console = "".join(re.split(r"(?=GNU GRUB)", console)[:2])
     plain = re.sub(r"\x1b(\[[0-9;?]*[A-Za-z]|M)", "", console.replace("\r", "\n"))
     lines = (line.rstrip()[:110] for line in plain.splitlines() if _WORTH_SHOWING.search(line) and "Job " not in line)
     return list(dict.fromkeys(lines))[:40]
