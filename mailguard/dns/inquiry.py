@@ -184,6 +184,7 @@ class Inquiry(Generic[T]):
         missing, self._missing = self._missing, {}
         for place, question in missing.items():
             question.askers.remove((self, place))
+        for question in dict.fromkeys(missing.values()):  # not before: it lets another go, which may fail at once
             if not question.askers:
                 self._desk.abandon(question)
 

@@ -8,7 +8,8 @@ Memory: beyond :data:`READ_SIZE` octets twice that nobody has taken we stop read
 (256 KiB) may exceed; then the kernel's window closes. What is to be sent is bounded by whoever sends waiting for
 :meth:`Wire.flushed`. Units: seconds of the event loop's clock.
 
-Failure: whoever waits gets TimeoutError, or ConnectionError where the connection broke.
+Failure: whoever waits gets TimeoutError, or ConnectionError where the connection broke, however it did. Each is raised
+anew: one that was kept would hold, by its traceback, all that belongs to the connection, in a circle.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Wire(asyncio.Protocol):
 
     __slots__ = (
         "_alarm",
-        "_error",
+        "_broken",
         "_event_loop",
         "_lost",
         "_reading",
@@ -55,7 +56,7 @@ class Wire(asyncio.Protocol):
         self._received = b""
         self._taken = 0
         self._stopped = True  # by nobody, but TLS may hand on octets before it tells us that the connection is there
-        self._error: Exception | None = None
+        self._broken = ""
         self._lost = False
         self._reading = False
         self._waiter: asyncio.Future[None] | None = None
@@ -90,7 +91,8 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Nothing comes and nothing goes any more."""
         self.ended = self._lost = True
-        self._error = error
+        if error is not None:
+            self._broken = str(error) or type(error).__name__
         self._wake()
         self.unwatched()
 
@@ -122,8 +124,8 @@ class Wire(asyncio.Protocol):
         Raises:
             ConnectionError: the connection broke.
         """
-        if self._error is not None:
-            raise self._error
+        if self._broken:
+            raise ConnectionResetError(self._broken)
         received, start = self._received, self._taken
         if len(received) - start > READ_SIZE:
             self._taken = start + READ_SIZE
@@ -166,7 +168,7 @@ class Wire(asyncio.Protocol):
         while self.congested and not self._lost:
             await self._change(bound)
         if self._lost:
-            raise self._error or ConnectionResetError("the connection is over")
+            raise ConnectionResetError(self._broken or "the connection is over")
 
     async def closed(self, bound: float) -> None:
         """Close, and wait until what was written has been sent.
@@ -179,8 +181,8 @@ class Wire(asyncio.Protocol):
         self._reading = False
         while not self._lost:
             await self._change(bound)
-        if self._error is not None:
-            raise self._error
+        if self._broken:
+            raise ConnectionResetError(self._broken)
 
     def unwatched(self) -> None:
         """No bound holds any more, for nobody will wait."""

@@ -228,18 +228,33 @@ async def test_many_questions_of_one_asker() -> None:
     await until(lambda: transport.under_way == 0)
 
 
+class Refusing(FakeTransport):
+    """The network says no before it has sent anything, to one name."""
+
+    def ask(self, server: Server, query: bytes, *more: Any) -> Callable[[], None]:
+        if b"bad" in query:
+            raise OSError("no route")
+        return super().ask(server, query, *more)
+
+
 async def test_a_question_that_fails_at_once_does_not_cut_those_beside_it_short() -> None:
-    class Refusing(FakeTransport):
-        """The network says no before it has sent anything, to one name."""
-
-        def ask(self, server: Server, query: bytes, *more: Any) -> Callable[[], None]:
-            if b"bad" in query:
-                raise OSError("no route")
-            return super().ask(server, query, *more)
-
     asking = resolver(Refusing({("host.example", "A"): A}))
     answers = await asking.resolve_all([("bad.example", "A"), ("host.example", "A"), ("bad.example", "A")], at())
     assert [type(timed.answer) for timed in answers] == [Failed, Found, Failed]
+
+
+@pytest.mark.parametrize("goes", [True, False])
+async def test_who_goes_waits_for_none_that_has_its_turn_then_and_fails_at_once(goes: bool) -> None:
+    transport = Refusing({("slow.example", "A"): HANGING})
+    asking = resolver(transport, max_questions=1)
+    names = ["slow.example", "bad.example", "bad.example"]
+    gone = asking.resolve_all([(name, "A") for name in names], at(1000.0 if goes else 0.02))
+    if goes:
+        gone.call_off()
+    await gone.settled()
+    assert gone.done
+    assert goes or {timed.answer for timed in gone.result()} == {Failed(Failure.TIMEOUT, "no answer by the deadline")}
+    assert isinstance(await ask(asking, "none.example"), NotFound), "its turns are free again"
 
 
 async def test_a_turn_that_nobody_waits_for_any_more_is_not_taken() -> None:

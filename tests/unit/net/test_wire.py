@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from unittest.mock import Mock
 
@@ -85,13 +86,15 @@ async def test_the_end_is_no_octets(wire: Wire) -> None:
     assert [await wire.read(in_(FAR)), await wire.read(in_(FAR))] == [b"x", b""]
 
 
-async def test_a_broken_connection_is_told_to_who_waits_and_who_comes(wire: Wire) -> None:
+@pytest.mark.parametrize("why", [ConnectionResetError(), TimeoutError("no ACK"), ssl.SSLError("bad record")])
+async def test_a_broken_connection_is_told_to_who_waits_and_who_comes(wire: Wire, why: OSError) -> None:
     reading = asyncio.create_task(wire.read(in_(FAR)))
     await asyncio.sleep(0)
-    wire.connection_lost(ConnectionResetError())
-    for broken in (reading, wire.read(in_(FAR)), wire.closed(in_(FAR))):
-        with pytest.raises(ConnectionResetError):
+    wire.connection_lost(why)
+    for broken in (reading, wire.read(in_(FAR)), wire.flushed(in_(FAR)), wire.closed(in_(FAR))):
+        with pytest.raises(ConnectionError, match=str(why) or "ConnectionResetError"):
             await broken
+    assert why.__traceback__ is None
 
 
 async def test_a_bound_ends_a_wait(wire: Wire) -> None:

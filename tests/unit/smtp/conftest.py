@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import structlog
 
 from mailguard import log
 from mailguard.config import Listener, Settings
+from mailguard.net.wire import Wire
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.identity import Identity
 from mailguard.smtp.listener import SmtpListener, listen
@@ -96,3 +98,18 @@ def _plain_log() -> Iterator[None]:
     log.configure("logfmt", "debug")
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def none_left() -> Iterator[Callable[[], Awaitable[None]]]:
+    """Waits until no connection is left in memory, where none is collected: one that refers to itself stays."""
+
+    async def wait() -> None:
+        async with asyncio.timeout(20):
+            while any(isinstance(each, Wire) for each in gc.get_objects()):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+
+    gc.collect()
+    gc.disable()
+    yield wait
+    gc.enable()

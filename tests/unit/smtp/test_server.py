@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import socket
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
 
 import pytest
@@ -534,6 +535,17 @@ async def test_a_client_that_vanishes_between_commands(server: Server, how: str)
     assert await ended(story) is End.LOST
     assert story.peer is not None
     assert story.peer.gone.is_set()
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_of_a_client_that_vanishes_nothing_is_left(
+    server: Server, how: str, none_left: Callable[[], Awaitable[None]]
+) -> None:
+    await server.start()
+    client = await server.in_transaction()
+    client.reset() if how == "reset" else await client.close()
+    assert await ended(server.stories[0]) is End.LOST
+    await none_left()
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])

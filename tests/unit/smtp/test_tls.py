@@ -6,10 +6,11 @@ import asyncio
 import gc
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from mailguard import metrics
@@ -208,6 +209,25 @@ async def test_a_client_that_leaves_instead(server: Server, how: str) -> None:
         elif how == "half-close at once":
             assert await client.rest() == b""
     assert await ended(server.stories[0]) is End.TLS
+
+
+@pytest.mark.parametrize("how", ["leaves", "talks no TLS", "resets in TLS"])
+async def test_of_a_client_that_breaks_off_nothing_is_left(
+    server: Server, how: str, none_left: Callable[[], Awaitable[None]]
+) -> None:
+    await started(server)
+    async with await greeted(server) as client:
+        if how == "resets in TLS":
+            await client.starttls(trusting())
+        else:
+            assert await client.code(b"STARTTLS") == 220
+        if how == "talks no TLS":
+            await client.send(b"EHLO again.example\r\n")
+            await client.rest()
+        client.reset()
+    assert await ended(server.stories[0]) in (End.TLS, End.LOST)
+    if isinstance(asyncio.get_running_loop(), uvloop.Loop):  # asyncio's own start_tls() leaves a circle of its own
+        await none_left()
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "half of it"])
