@@ -1,13 +1,15 @@
 """The short way through the replies of which DNSBL traffic is made; None for all others, which dnspython then reads.
 
 Known are whole replies to one question, NOERROR or NXDOMAIN, whose answer section holds nothing but A records of the
-very name asked, where those were asked for; or nothing, and then at the most one SOA of a zone that the name is in:
-lists served by rbldnsd often have none. A resolver writes those names as pointers into the question (RFC 1035 4.1.4); a
-name written otherwise, a CNAME, any surprise is not for here. Tests hold this against dnspython.
+very name asked, where those were asked for; one PTR record likewise, of a plain host name; or nothing, and then at the
+most one SOA of a zone that the name is in: lists served by rbldnsd often have none. A resolver writes those owners as
+pointers into the question (RFC 1035 4.1.4), or as the root; a name written otherwise, a CNAME, any surprise is not for
+here. Tests hold this against dnspython.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from ipaddress import IPv4Address
 from struct import Struct
@@ -16,35 +18,45 @@ from typing import Final
 from mailguard.dns.answers import Absence, Found, NotFound, Question
 
 _HEADER: Final = Struct("!6H")
-_RECORD: Final = Struct("!HHHIH")
-"""A resource record up to its data, the name being a pointer: NAME, TYPE, CLASS, TTL, RDLENGTH (RFC 1035 4.1.3)."""
+_RECORD: Final = Struct("!HHIH")
+"""A resource record between its name and its data: TYPE, CLASS, TTL, RDLENGTH (RFC 1035 4.1.3)."""
 _ADDRESS: Final = Struct("!6sIH4s")
 """The same with the address of an A record behind it, and with NAME, TYPE and CLASS as they stand there."""
 _SOA_NUMBERS: Final = 20
 """Octets at the end of a SOA's data; MINIMUM are the last four (RFC 1035 3.3.13)."""
-_SOA, _IN = 6, 1
+_PTR, _SOA, _IN = 12, 6, 1
 _NAME_ASKED: Final = 0xC000 | _HEADER.size
+_POINTER: Final = _NAME_ASKED.to_bytes(2)
 _A_OF_NAME_ASKED: Final = b"\xc0\x0c\0\1\0\1"
 _BESIDE_NAME: Final = _HEADER.size + 6
 """Octets up to the answers beside those of the name's text: the header, a length, the root, type and class."""
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9_-]{1,63}\.){0,126}[A-Za-z0-9_-]{1,63}")
+"""What a label of a name holds that is shown as it is written, and in what lengths (RFC 1035 2.3.4)."""
+_MAX_NAME: Final = 255
 _ERROR_OR_CUT: Final = 0x020F
 _NXDOMAIN: Final = 3
 _MAX_TTL: Final = 0x7FFFFFFF
 """A TTL above is no TTL (RFC 2181 8): for dnspython to judge."""
 
 
-def read(question: Question, reply: bytes) -> Found[IPv4Address] | NotFound | None:
+def read(question: Question, reply: bytes) -> Found[IPv4Address] | Found[str] | NotFound | None:
     """What ``reply``, which echoes ``question``, says, where it is of the known kind."""
     _, flags, questions, answers, authorities, additional = _HEADER.unpack_from(reply)
     if questions != 1 or flags & _ERROR_OR_CUT not in (0, _NXDOMAIN):
         return None
     start = _BESIDE_NAME + len(question.name)
     if answers:
-        return None if flags & _NXDOMAIN or question.type != "A" else _addresses(reply, start, answers)
+        return None if flags & _NXDOMAIN else _found(question, reply, start, answers)
     absence = Absence.NXDOMAIN if flags & _NXDOMAIN else Absence.NODATA
     if not authorities and not additional:
         return NotFound(absence, 0)  # no SOA says for how long (RFC 2308 5)
     return _with_soa(question, reply, start, absence) if authorities == 1 else None
+
+
+def _found(question: Question, reply: bytes, start: int, count: int) -> Found[IPv4Address] | Found[str] | None:
+    if question.type == "A":
+        return _addresses(reply, start, count)
+    return _host(reply, start) if question.type == "PTR" and count == 1 else None
 
 
 def _addresses(reply: bytes, start: int, count: int) -> Found[IPv4Address] | None:
@@ -66,17 +78,45 @@ _address: Final = lru_cache(1024)(IPv4Address)
 """Of four octets; those that lists answer with are always the same few."""
 
 
+def _host(reply: bytes, start: int) -> Found[str] | None:
+    data = start + len(_POINTER) + _RECORD.size
+    if len(reply) < data or not reply.startswith(_POINTER, start):
+        return None
+    rdtype, rdclass, ttl, length = _RECORD.unpack_from(reply, start + len(_POINTER))
+    if (rdtype, rdclass) != (_PTR, _IN) or len(reply) < data + length or length > _MAX_NAME or ttl > _MAX_TTL:
+        return None
+    name = _plain_name(reply[data : data + length])
+    return Found((name,), ttl) if name else None
+
+
+def _plain_name(octets: bytes) -> str:
+    """The host name that is written out in ``octets``, all of them; empty where it is no plain one."""
+    labels, at = [], 0
+    while at < len(octets) and (size := octets[at]):
+        labels.append(octets[at + 1 : at + 1 + size])
+        at += 1 + size
+    name = b".".join(labels)
+    whole = at == len(octets) - 1 == len(name) + 1
+    return name.decode().lower() if whole and _HOST.fullmatch(name) and name.count(b".") == len(labels) - 1 else ""
+
+
 def _with_soa(question: Question, reply: bytes, start: int, absence: Absence) -> NotFound | None:
-    if len(reply) < start + _RECORD.size:
+    record = start + _zone_octets(question.name, reply[start : start + 2])
+    if record == start or len(reply) < record + _RECORD.size:
         return None
-    name, rdtype, rdclass, ttl, length = _RECORD.unpack_from(reply, start)
-    end = start + _RECORD.size + length
+    rdtype, rdclass, ttl, length = _RECORD.unpack_from(reply, record)
+    end = record + _RECORD.size + length
     if (rdtype, rdclass) != (_SOA, _IN) or length < _SOA_NUMBERS + 2 or len(reply) < end or ttl > _MAX_TTL:
-        return None
-    if not _starts_label(question.name, name):
         return None
     minimum = int.from_bytes(reply[end - 4 : end])
     return NotFound(absence, min(ttl, minimum))
+
+
+def _zone_octets(name: str, octets: bytes) -> int:
+    """How many of ``octets`` name a zone that ``name`` is in: one is the root, two a pointer; 0 where they do not."""
+    if octets[:1] == b"\0":
+        return 1
+    return 2 if len(octets) == 2 and _starts_label(name, int.from_bytes(octets)) else 0
 
 
 def _starts_label(name: str, pointer: int) -> bool:

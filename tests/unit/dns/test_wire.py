@@ -42,6 +42,39 @@ def test_the_short_way_says_what_dnspython_says(
     assert known is None or known == wire.read(QUESTION, reply)
 
 
+HOST = Question.about("7.7.18.198.in-addr.arpa", "PTR")
+HOST_QUERY = wire.encode(HOST, 0x1234)
+NAMED = Say(("7.7.18.198.in-addr.arpa. 60 PTR Mail-7.example.net.",))
+_LABELS = st.lists(st.text("aZ9-_", min_size=1, max_size=63), min_size=1, max_size=3).map(
+    lambda labels: ".".join(labels) + "."
+)
+_NAMES = st.sampled_from([".", "a\\.b.example.", "a\\032b.example.", "7.7.18.198.in-addr.arpa.", "x.arpa.", "a/b.c."])
+
+
+@given(_LABELS | _NAMES, _TTLS, st.integers(1, 2), st.sampled_from(["NOERROR", "NXDOMAIN"]))
+def test_the_short_way_reads_the_host_names_that_dnspython_reads(name: str, ttl: int, count: int, rcode: str) -> None:
+    records = tuple(f"{HOST.name}. {ttl} PTR {each}" for each in (name, "other.example.")[:count])
+    reply = Say(records, rcode=rcode).to(HOST_QUERY)
+    known = quick.read(HOST, reply)
+    assert known is None or known == wire.read(HOST, reply)
+
+
+def test_the_short_way_reads_one_plain_host_name_alone() -> None:
+    assert quick.read(HOST, NAMED.to(HOST_QUERY)) == Found(("mail-7.example.net",), 60)
+    for odd in ("a\\.b.example.", "a/b.example.", "x.7.7.18.198.in-addr.arpa.", "."):
+        assert quick.read(HOST, Say((f"{HOST.name}. 60 PTR {odd}",)).to(HOST_QUERY)) is None
+
+
+def test_a_host_name_cut_or_spoiled_anywhere_is_what_dnspython_says_it_is() -> None:
+    reply = NAMED.to(HOST_QUERY)
+    for place in range(len(HOST_QUERY), len(reply)):
+        assert quick.read(HOST, reply[:place]) is None
+        for octet in range(256):
+            spoiled = reply[:place] + bytes([octet]) + reply[place + 1 :]
+            known = quick.read(HOST, spoiled)
+            assert known is None or known == wire.read(HOST, spoiled)
+
+
 @pytest.mark.parametrize(
     ("said", "kind"),
     [(LISTED, Found), (Say(authority=("bl.example. 60 SOA a. b. 1 2 3 4 5",), rcode="NXDOMAIN"), NotFound)],
@@ -55,6 +88,8 @@ def test_the_short_way_knows_both_absences() -> None:
         reply = Say(authority=("bl.example. 60 SOA a. b. 1 2 3 4 5",), rcode=rcode).to(QUERY)
         assert quick.read(QUESTION, reply) == NotFound(absence, 5)
         assert quick.read(QUESTION, Say(rcode=rcode).to(QUERY)) == NotFound(absence, 0)
+        of_root = Say(authority=(". 60 SOA a. b. 1 2 3 4 5",), rcode=rcode).to(QUERY)
+        assert quick.read(QUESTION, of_root) == NotFound(absence, 5)
 
 
 @pytest.mark.parametrize("said", [LISTED, NXDOMAIN, NODATA])
