@@ -230,9 +230,9 @@ class Session:
         """The same object until more is known, for what our fields say of it is made once."""
         known = client, self._hello, self._tls, self._services.policy
         if known != self._known_of_origin:  # as a rule the very same objects
-            self._known_of_origin = known
             own_relay = self._questions.own_relay
             self._origin = origin(self._services, client, self._hello.name, own_relay=own_relay, tls=self._tls)
+            self._known_of_origin = known
         return self._origin
 
     async def _deliver(
@@ -280,6 +280,6 @@ class Session:
         client, helo, sender, took = asked.client(), asked.helo(), asked.sender_answer(), asked.dnsbl_seconds
         known = (client, helo.name, helo.resolves, sender, tls, lists, len(took))
         if known != self._known:  # as a rule the very same objects, each of which is compared by identity first
-            self._known = known
             self._about = record.Who(client, helo, sender, asked.own_relay, tls, lists, took)
+            self._known = known
         return self._about

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from structlog.testing import capture_logs
@@ -237,6 +238,28 @@ async def test_a_spooled_message_passes_too(start: Start, tmp_path: Path) -> Non
         await submit(client, message.octets)
     assert service.sink.messages[0].content.endswith(message.octets)
     assert sorted(os.listdir(tmp_path)) == ["policy.yaml"]
+
+
+@pytest.mark.parametrize("where", ["mailguard.session.story.origin", "mailguard.session.record.Who"])
+async def test_after_a_bug_nothing_is_told_of_who_the_client_was_before(
+    service: Service, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with await service.connect() as client:
+        await client.reply()
+        with capture_logs() as lines:
+            for name in (b"one.example", b"two.example"):
+                assert await client.code(b"EHLO " + name) == 250
+                await client.message(b"a@b.example", [b"u@example.com"], b"Subject: x\r\n\r\n")
+                with monkeypatch.context() as patch:
+                    patch.setattr(where, Mock(side_effect=ZeroDivisionError))
+                    assert await client.code(b"EHLO then." + name) == 250
+                    [*_, said] = await client.message(b"a@b.example", [b"u@example.com"], b"Subject: x\r\n\r\n")
+                    assert said[0].startswith(b"451 ")
+                await client.message(b"a@b.example", [b"u@example.com"], b"Subject: x\r\n\r\n")
+    told = [re.search(rb"from ([a-z.]+) ", message.content) for message in service.sink.messages]
+    assert told[-1] is not None
+    assert told[-1][1] == b"then.two.example"
+    assert [line["helo"] for line in lines if line["event"] == "message"][-1] == "then.two.example"
 
 
 async def test_one_connection_line_tells_how_it_went(service: Service) -> None:
