@@ -240,9 +240,13 @@ async def test_a_spooled_message_passes_too(start: Start, tmp_path: Path) -> Non
     assert sorted(os.listdir(tmp_path)) == ["policy.yaml"]
 
 
-@pytest.mark.parametrize("where", ["mailguard.session.story.origin", "mailguard.session.record.Who"])
+@pytest.mark.parametrize(
+    ("where", "answer"),
+    [("mailguard.session.story.origin", b"451 "), ("mailguard.session.record.Who", b"250 ")],
+    ids=["before the backend has it", "when it has taken it"],
+)
 async def test_after_a_bug_nothing_is_told_of_who_the_client_was_before(
-    service: Service, where: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, where: str, answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with await service.connect() as client:
         await client.reply()
@@ -254,12 +258,13 @@ async def test_after_a_bug_nothing_is_told_of_who_the_client_was_before(
                     patch.setattr(where, Mock(side_effect=ZeroDivisionError))
                     assert await client.code(b"EHLO then." + name) == 250
                     [*_, said] = await client.message(b"a@b.example", [b"u@example.com"], b"Subject: x\r\n\r\n")
-                    assert said[0].startswith(b"451 ")
+                    assert said[0].startswith(answer)
                 await client.message(b"a@b.example", [b"u@example.com"], b"Subject: x\r\n\r\n")
     told = [re.search(rb"from ([a-z.]+) ", message.content) for message in service.sink.messages]
     assert told[-1] is not None
     assert told[-1][1] == b"then.two.example"
     assert [line["helo"] for line in lines if line["event"] == "message"][-1] == "then.two.example"
+    assert [line["event"] for line in lines].count("internal error") == 2
 
 
 async def test_one_connection_line_tells_how_it_went(service: Service) -> None:
