@@ -148,8 +148,11 @@ def switches() -> None:
     """
     if os.geteuid():
         raise LabError("a cluster in namespaces wants root")
-    for link in LINKS:
-        _ip("link", "add", f"sw-{link}", "type", "bridge", "forward_delay", "0")
+    for number, link in enumerate(LINKS):
+        # An Ethernet address of its own: a bridge without one takes the lowest of its ports', so that our address would
+        # stand for another one as nodes come and go, and what they know of it would be wrong for half a minute.
+        own = f"02:00:00:00:00:{number:02x}"
+        _ip("link", "add", f"sw-{link}", "address", own, "type", "bridge", "forward_delay", "0")
         _ip("addr", "add", f"{ROUTER[link]}/24", "dev", f"sw-{link}")
         _ip("link", "set", f"sw-{link}", "up")
 
