@@ -78,14 +78,23 @@ _address: Final = lru_cache(1024)(IPv4Address)
 """Of four octets; those that lists answer with are always the same few."""
 
 
+def _record(reply: bytes, at: int, wanted: int) -> tuple[int, bytes] | None:
+    """TTL and data of the record of the type ``wanted`` whose name ends before ``at``; None where it is none."""
+    data = at + _RECORD.size
+    if len(reply) < data:
+        return None
+    rdtype, rdclass, ttl, length = _RECORD.unpack_from(reply, at)
+    if (rdtype, rdclass) != (wanted, _IN) or len(reply) < data + length or ttl > _MAX_TTL:
+        return None
+    return ttl, reply[data : data + length]
+
+
 def _host(reply: bytes, start: int) -> Found[str] | None:
-    data = start + len(_POINTER) + _RECORD.size
-    if len(reply) < data or not reply.startswith(_POINTER, start):
+    record = _record(reply, start + len(_POINTER), _PTR) if reply.startswith(_POINTER, start) else None
+    if record is None:
         return None
-    rdtype, rdclass, ttl, length = _RECORD.unpack_from(reply, start + len(_POINTER))
-    if (rdtype, rdclass) != (_PTR, _IN) or len(reply) < data + length or length > _MAX_NAME or ttl > _MAX_TTL:
-        return None
-    name = _plain_name(reply[data : data + length])
+    ttl, octets = record
+    name = _plain_name(octets) if len(octets) <= _MAX_NAME else ""
     return Found((name,), ttl) if name else None
 
 
@@ -101,15 +110,14 @@ def _plain_name(octets: bytes) -> str:
 
 
 def _with_soa(question: Question, reply: bytes, start: int, absence: Absence) -> NotFound | None:
-    record = start + _zone_octets(question.name, reply[start : start + 2])
-    if record == start or len(reply) < record + _RECORD.size:
+    zone = _zone_octets(question.name, reply[start : start + 2])
+    record = _record(reply, start + zone, _SOA) if zone else None
+    if record is None:
         return None
-    rdtype, rdclass, ttl, length = _RECORD.unpack_from(reply, record)
-    end = record + _RECORD.size + length
-    if (rdtype, rdclass) != (_SOA, _IN) or length < _SOA_NUMBERS + 2 or len(reply) < end or ttl > _MAX_TTL:
+    ttl, octets = record
+    if len(octets) < _SOA_NUMBERS + 2:
         return None
-    minimum = int.from_bytes(reply[end - 4 : end])
-    return NotFound(absence, min(ttl, minimum))
+    return NotFound(absence, min(ttl, int.from_bytes(octets[-4:])))
 
 
 def _zone_octets(name: str, octets: bytes) -> int:

@@ -98,8 +98,8 @@ class Questions:
 
     async def answered(self) -> None:
         """Wait until everything asked is known or, by its deadline, unknown."""
-        for inquiry in (self._lists, self._reverse, self._helo, self._sender):
-            if inquiry is not None and not inquiry.done:
+        for inquiry in self._all():
+            if not inquiry.done:
                 await inquiry.settled()
 
     def client(self) -> Client:
@@ -133,9 +133,12 @@ class Questions:
 
     def close(self) -> None:
         """End what is still under way."""
-        for inquiry in (self._lists, self._reverse, self._helo, self._sender):
-            if inquiry is not None:
-                inquiry.call_off()
+        for inquiry in self._all():
+            inquiry.call_off()
+
+    def _all(self) -> list[Inquiry[Any]]:
+        asked: tuple[Inquiry[Any] | None, ...] = (self._lists, self._reverse, self._helo, self._sender)
+        return [inquiry for inquiry in asked if inquiry is not None]
 
     def _found(self) -> Client:
         said, name = _known(self._lists), self._told or _known(self._reverse) or NOT_ASKED
