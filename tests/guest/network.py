@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from tests.guest.layout import OURS
+from tests.support.bridge import make_bridge
 
 
 def ip(*words: str) -> None:
@@ -16,8 +17,8 @@ def ip(*words: str) -> None:
 
 def build() -> None:
     """The bridges, with our addresses on them."""
-    for bridge, addresses in OURS.items():
-        ip("link", "add", bridge, "type", "bridge", "forward_delay", "0", "stp_state", "0")
+    for number, (bridge, addresses) in enumerate(OURS.items()):
+        make_bridge(bridge, number)
         ip("link", "set", bridge, "up")
         for address in addresses:
             ip("address", "add", address, "dev", bridge, *(["nodad"] if ":" in address else []))

@@ -312,9 +312,7 @@ def _compared(run: Run, hosts: Hosts) -> None:
 
 def promoted(run: Run) -> None:
     """A host's death and return, on a small disk that no guest uses."""
-    hosts = _small(run, "promoted")
-    try:
-        _replicated(run, hosts)
+    with _small(run, "promoted") as hosts:
         with run.step("mx1 is primary and writes; mx2 may not be") as seen:
             hosts.drbd("mx1", "primary", "guest")
             _write(hosts, "mx1", "before")
@@ -334,16 +332,21 @@ def promoted(run: Run) -> None:
             require(_read(hosts, "mx1") == "after", f"mx1 has {_read(hosts, 'mx1')!r}")
             seen.append(f"mx1: {hosts.state('mx1')}; it has what mx2 wrote")
         _compared(run, hosts)
-    finally:
-        hosts.close()
 
 
-def _small(run: Run, name: str) -> Hosts:
+@contextmanager
+def _small(run: Run, name: str) -> Iterator[Hosts]:
+    """Two hosts with a small disk that no guest uses, the same on both."""
     folder = run.folder / name
     folder.mkdir()
     disk = folder / "disk"
     disk.write_bytes(bytes(64 * 2**20))
-    return Hosts(folder, disk, run.accelerator)
+    hosts = Hosts(folder, disk, run.accelerator)
+    try:
+        _replicated(run, hosts)
+        yield hosts
+    finally:
+        hosts.close()
 
 
 # --- split brain ----------------------------------------------------------------------------------------------------
@@ -351,13 +354,9 @@ def _small(run: Run, name: str) -> Hosts:
 
 def split(run: Run) -> None:
     """Made by hand, as mistakes make it; mended as the page says."""
-    hosts = _small(run, "split")
-    try:
-        _replicated(run, hosts)
+    with _small(run, "split") as hosts:
         _both_write(run, hosts)
         _mended(run, hosts)
-    finally:
-        hosts.close()
 
 
 def _write(hosts: Hosts, name: str, text: str) -> None:
@@ -400,15 +399,11 @@ def _mended(run: Run, hosts: Hosts) -> None:
 
 def tended(run: Run) -> None:
     """Snapshot and return to it, a disk that dies and its successor, an error nobody saw, a larger volume."""
-    hosts = _small(run, "tended")
-    try:
-        _replicated(run, hosts)
+    with _small(run, "tended") as hosts:
         _snapshot(run, hosts)
         _disk_dies(run, hosts)
         _silent_error(run, hosts)
         _larger(run, hosts)
-    finally:
-        hosts.close()
 
 
 def _typed(hosts: Hosts, name: str, *lines: str) -> str:

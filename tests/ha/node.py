@@ -16,6 +16,7 @@ from typing import Final
 from mailguard.lab.folders import make_folder
 from mailguard.lab.process import LabError, Process, wait_until
 from tests.ha.layout import LINKS, ROOT, ROUTER, Place
+from tests.support.bridge import make_bridge
 
 INIT: Final = Path(__file__).with_name("init.py")
 _STARTED_WITHIN = 20.0
@@ -149,10 +150,7 @@ def switches() -> None:
     if os.geteuid():
         raise LabError("a cluster in namespaces wants root")
     for number, link in enumerate(LINKS):
-        # An Ethernet address of its own: a bridge without one takes the lowest of its ports', so that our address would
-        # stand for another one as nodes come and go, and what they know of it would be wrong for half a minute.
-        own = f"02:00:00:00:00:{number:02x}"
-        _ip("link", "add", f"sw-{link}", "address", own, "type", "bridge", "forward_delay", "0")
+        make_bridge(f"sw-{link}", number)
         _ip("addr", "add", f"{ROUTER[link]}/24", "dev", f"sw-{link}")
         _ip("link", "set", f"sw-{link}", "up")
 

@@ -28,6 +28,7 @@ from tests.bench.subjects import small_policy
 from tests.soak.account import Account, Kill, Maildirs, account, account_records, recorded
 from tests.soak.failure import require
 from tests.soak.traffic import Traffic, addresses
+from tests.support.processes import exists
 
 WORKERS: Final = 2
 CLIENTS = addresses(IPv4Network("198.19.0.0/16"))
@@ -183,7 +184,7 @@ class Place:
         os.kill(pid, signal.SIGKILL)
 
         async def reaped() -> bool:
-            return not _exists(pid)
+            return not exists(pid)
 
         await until(reaped, "a killed worker is gone")
         for _ in range(_TURNS):
@@ -219,14 +220,6 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str, bound: float = 
         require(time.monotonic() - began < bound, f"{what}: not within {bound:g} s")
         await asyncio.sleep(0.05)
     return time.monotonic() - began
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 async def _holds(holds: Callable[[], Awaitable[bool]]) -> bool:

@@ -14,20 +14,13 @@ from typing import Any
 import pytest
 
 from tests.support.mail import mail, transaction
+from tests.support.processes import exists
 from tests.support.sink import Sink, Stall
 from tests.unit.session.conftest import POLICY
 from tests.unit.session.serving import Place
 from tests.unit.supervisor.conftest import Running, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 async def test_workers_share_the_clients(running: Running) -> None:
@@ -72,7 +65,7 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(place: Any, sink: Any)
     hanging = (await running.processes("worker"))[0]
     os.kill(hanging["pid"], signal.SIGSTOP)
     assert "no sign of life" in await served.until('event="worker lost"')
-    assert not _alive(hanging["pid"])
+    assert not exists(hanging["pid"])
     assert (await running.passes()).startswith(b"250 ")
 
 
@@ -103,7 +96,7 @@ async def test_where_the_supervisor_is_killed_messages_end_and_then_all_processe
         assert (await sending).content.startswith(b"250 ")
 
     async def gone() -> bool:
-        return not any(_alive(each["pid"]) for each in processes)
+        return not any(exists(each["pid"]) for each in processes)
 
     await until(gone)
     assert not running.place.listens()
@@ -125,7 +118,7 @@ async def test_sigterm_lets_a_message_end_and_a_second_one_does_not(running: Run
         assert not (hasattr(answered[0], "content") and answered[0].content.startswith(b"2"))
     status, said = await running.served.ended()
     assert status == os.EX_OK, said
-    assert not any(_alive(each["pid"]) for each in processes)
+    assert not any(exists(each["pid"]) for each in processes)
 
 
 async def test_drain_lets_a_message_end(running: Running) -> None:
