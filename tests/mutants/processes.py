@@ -67,6 +67,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         NO_LOSS,
+        "who-waits-in-the-kernel-is-reset",
+        "mailguard/smtp/listener.py",
+        "        if last:\n",
+        "        if False:\n",
+        ("tests/unit/smtp/test_server.py::test_who_waits_in_the_kernel_hears_421_of_the_last_to_drain",),
+    ),
+    Mutant(
+        NO_LOSS,
         "told-again-to-stop-it-does-not-finish",
         "mailguard/worker.py",
         "            await self._stopped.wait()\n",

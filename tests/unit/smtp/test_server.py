@@ -508,6 +508,21 @@ async def test_draining_during_the_greeting_wait(server: Server) -> None:
     assert await ended(server.stories[0]) is End.SHUTDOWN
 
 
+async def test_who_waits_in_the_kernel_hears_421_of_the_last_to_drain(server: Server) -> None:
+    listener, loop = await server.start(), asyncio.get_running_loop()
+    waiting = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(20)]  # the loop does not run yet
+    try:
+        draining = asyncio.create_task(listener.drain(20.0, last=True))
+        for client in waiting:
+            client.setblocking(False)
+            async with asyncio.timeout(20):
+                assert (await loop.sock_recv(client, 512)).startswith(b"421 4.3.2 ")
+        await draining
+    finally:
+        for client in waiting:
+            client.close()
+
+
 async def test_draining_resets_no_client_whose_proxy_header_is_under_way(server: Server) -> None:
     listener, loop = await server.start(proxy_from=LOOPBACK), asyncio.get_running_loop()
     with socket.create_connection(("127.0.0.1", listener.port)) as client:
