@@ -17,10 +17,10 @@ from mailguard.supervisor import succession
 from mailguard.supervisor.run_dir import RunDir
 from mailguard.supervisor.succession import PatientBind
 from tests.support.mail import mail, transaction
+from tests.support.processes import exists
 from tests.support.sink import Stall
 from tests.unit.session.serving import Place, Served
 from tests.unit.supervisor.conftest import Running, until
-from tests.unit.supervisor.test_processes import _alive
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -105,7 +105,7 @@ async def test_behind_a_supervisor_that_was_killed_the_service_starts_while_old_
         assert (await running.passes()).startswith(b"250 ")
 
         async def gone() -> bool:
-            return not _alive(held) and not _alive(other)
+            return not exists(held) and not exists(other)
 
         await until(gone)
         await running.served.ended()  # its pipe is closed with its last process
@@ -114,7 +114,7 @@ async def test_behind_a_supervisor_that_was_killed_the_service_starts_while_old_
         assert status == os.EX_OK, said
     finally:
         for pid in (held, other):
-            if _alive(pid):
+            if exists(pid):
                 os.kill(pid, signal.SIGKILL)
 
 
