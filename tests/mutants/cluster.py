@@ -23,6 +23,22 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         CLUSTER,
+        "a-strangers-session-is-killed",
+        _AGENT,
+        '[ -z "$leader" ] || [ "$leader" = "$began" ] || return 0',
+        ":",
+        (f"{_ACTIONS}::test_a_stop_leaves_a_stranger_of_the_same_number_alone",),
+    ),
+    Mutant(
+        CLUSTER,
+        "two-starts-launch-two",
+        _AGENT,
+        "flock --nonblock 9 && return",
+        "return 0",
+        (f"{_ACTIONS}::test_of_two_starts_at_once_one_launches",),
+    ),
+    Mutant(
+        CLUSTER,
         "a-dead-backend-moves-the-service",
         _AGENT,
         'echo "http://$address/healthz"',

@@ -13,7 +13,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -60,6 +64,8 @@ class Resource:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.state = folder
+        """Where the agent keeps what it knows, HA_RSCTMP."""
         self.configuration = folder / "mailguard.yaml"
         self.policy = folder / "policy.yaml"
         self.settings = {
@@ -82,21 +88,26 @@ class Resource:
             "drain": "5",
         }
 
-    def act(self, action: str, level: str = "0") -> tuple[int, str]:
-        """Exit status and output of an action."""
+    def act(self, action: str, level: str = "0", timeout: float = 90.0) -> tuple[int, str]:
+        """Exit status and output of an action that has ``timeout`` seconds."""
         parameters = {f"OCF_RESKEY_{name}": value for name, value in self.parameters.items()}
         environment = {
             "OCF_ROOT": "/usr/lib/ocf",
             "OCF_RESOURCE_INSTANCE": "mailguard",
             "OCF_CHECK_LEVEL": level,
-            "OCF_RESKEY_CRM_meta_timeout": "90000",
-            "HA_RSCTMP": str(self.folder),
+            "OCF_RESKEY_CRM_meta_timeout": str(round(timeout * 1000)),
+            "HA_RSCTMP": str(self.state),
         }
         return said_by(str(AGENT), action, environment=environment | parameters)
 
+    @property
+    def pid_file(self) -> Path:
+        """What the agent knows its supervisor by: pid, and when it began."""
+        return self.folder / "mailguard-mailguard.pid"
+
     def pid(self) -> int:
         """The supervisor."""
-        return int((self.folder / "mailguard-mailguard.pid").read_text().split()[0])
+        return int(self.pid_file.read_text().split()[0])
 
 
 @pytest.fixture
@@ -178,7 +189,14 @@ def test_nothing_is_left_of_a_killed_supervisor_once_it_is_stopped(resource: Res
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("drain", "soon"), ("config", "mailguard.yaml"), ("binary", "mailguard"), ("log", "log"), ("greeting", "25")],
+    [
+        ("drain", "soon"),
+        ("config", "mailguard.yaml"),
+        ("binary", "mailguard"),
+        ("log", "log"),
+        ("greeting", "25"),
+        ("greeting", "mx:2x5"),
+    ],
 )
 def test_parameters_that_are_wrong_everywhere(resource: Resource, name: str, value: str) -> None:
     resource.parameters[name] = value
@@ -193,6 +211,8 @@ def test_parameters_that_are_wrong_everywhere(resource: Resource, name: str, val
         ("binary", "/nonexistent/mailguard", INSTALLED),
         ("config", "/nonexistent/mailguard.yaml", INSTALLED),
         ("user", "nobody-of-that-name", INSTALLED),
+        ("user", "--help", INSTALLED),
+        ("log", "/nonexistent/log", PERMISSIONS),
     ],
 )
 def test_what_is_missing_on_this_node_alone(resource: Resource, name: str, value: str, status: int) -> None:
@@ -212,11 +232,87 @@ def test_settings_that_are_wrong_on_this_node_alone(resource: Resource) -> None:
 
 def test_a_stranger_in_its_place_is_not_taken_for_it(resource: Resource) -> None:
     assert resource.act("start")[0] == SUCCESS
-    pid_file = resource.folder / "mailguard-mailguard.pid"
-    ours = pid_file.read_text()
-    pid_file.write_text(f"{os.getpid()} 1\n")  # that number, but of a process that began at another time
+    ours = resource.pid_file.read_text()
+    resource.pid_file.write_text(f"{os.getpid()} 1\n")  # that number, but of a process that began at another time
     assert resource.act("monitor")[0] == NOT_RUNNING
-    pid_file.write_text(ours)
+    resource.pid_file.write_text(ours)
+
+
+LEADER_OF_MANY = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for _ in range(int(sys.argv[1])):
+    if not os.fork():
+        time.sleep(600)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@contextmanager
+def session_of(processes: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A session whose processes have the word mailguard in their command lines, and do not heed SIGTERM."""
+    words = [sys.executable, "-c", LEADER_OF_MANY, str(processes - 1), "mailguard"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as leader:
+        try:
+            assert leader.stdout is not None
+            assert leader.stdout.readline() == b"ready\n"
+            yield leader
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(leader.pid, signal.SIGKILL)
+
+
+def began(pid: int) -> str:
+    """When the kernel started a process, as the agent keeps it."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()[19]
+
+
+def test_a_stop_leaves_a_stranger_of_the_same_number_alone(resource: Resource) -> None:
+    with session_of(2) as leader:
+        resource.pid_file.write_text(f"{leader.pid} 1\n")
+        assert resource.act("stop", timeout=20.0) == (SUCCESS, "")
+        assert leader.poll() is None
+
+
+@pytest.mark.parametrize("text", ["", "\n", "0 0\n", "-1 5\n", "many words\n", "../1 1\n"])
+def test_a_pid_file_without_a_number_is_nobodys(resource: Resource, text: str) -> None:
+    resource.pid_file.write_text(text)
+    assert resource.act("monitor") == (NOT_RUNNING, "")
+    assert resource.act("stop", timeout=20.0) == (SUCCESS, "")
+
+
+def test_a_stop_ends_within_its_timeout_however_long_a_look_takes(resource: Resource) -> None:
+    resource.parameters["drain"] = "60"
+    with session_of(50) as leader:
+        resource.pid_file.write_text(f"{leader.pid} {began(leader.pid)}\n")
+        reaper = threading.Thread(target=leader.wait)
+        reaper.start()
+        before = time.monotonic()
+        status, said = resource.act("stop", timeout=20.0)
+        assert (status, time.monotonic() - before < 20.0) == (SUCCESS, True), said
+        reaper.join()
+
+
+def test_zeros_before_the_seconds_of_a_drain_fail_no_stop(resource: Resource) -> None:
+    resource.parameters["drain"] = "08"
+    assert resource.act("start")[0] == SUCCESS
+    assert resource.act("stop")[0] == SUCCESS
+    assert not resource.pid_file.exists()
+
+
+def test_what_could_not_be_stopped_is_not_launched(resource: Resource) -> None:
+    resource.state = resource.folder / "nonexistent"
+    status, said = resource.act("start")
+    assert (status, "cannot be written" in said) == (PERMISSIONS, True), said
+    assert said_by("pgrep", "-f", f"serve --config {resource.configuration}")[0] == 1
+
+
+def test_of_two_starts_at_once_one_launches(resource: Resource) -> None:
+    with ThreadPoolExecutor(2) as both:
+        statuses = [done.result()[0] for done in [both.submit(resource.act, "start") for _ in range(2)]]
+    assert sorted(statuses) == [SUCCESS, GENERIC]
+    assert resource.act("monitor") == (SUCCESS, "")
 
 
 def test_an_unknown_action(resource: Resource) -> None:
