@@ -22,7 +22,7 @@ from mailguard.lab.folders import free_port, greets, group_name, make_folder, sh
 from mailguard.lab.process import LabError, find_program
 from mailguard.lab.server import Server
 
-_TIMEOUT = 20.0
+_TIMEOUT = 60.0
 _PASSWORD = "laboratory"  # noqa: S105 - of mailboxes that live as long as a test
 
 _CONFIGURATION = """\

@@ -20,7 +20,7 @@ from mailguard.lab.lab import Lab
 from mailguard.lab.server import Server
 from mailguard.lab.settings import lab_configuration
 
-_HTTP_TIMEOUT = 5.0
+_HTTP_TIMEOUT = 30.0
 
 
 class Serving(Server):

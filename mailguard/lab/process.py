@@ -23,8 +23,8 @@ from mailguard.lab import guardian
 READY_TIMEOUT = 60.0
 """Seconds in which a server must be ready: spamd on a busy machine is the slow one."""
 
-STOP_TIMEOUT = 15.0
-"""Seconds that a server has to end after SIGTERM, before SIGKILL."""
+STOP_TIMEOUT = 60.0
+"""Seconds that a server has to end after SIGTERM, before SIGKILL: mailguard lets messages end first."""
 
 _POLL = 0.02
 _LOG_TAIL = 2000

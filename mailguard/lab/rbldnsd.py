@@ -6,7 +6,6 @@ It speaks UDP alone; :mod:`mailguard.lab.unbound` stands before it, as a resolve
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from typing_extensions import override
 
 from mailguard.lab import world
 from mailguard.lab.folders import answers_datagram, free_port, give, is_root
-from mailguard.lab.process import LabError
+from mailguard.lab.process import LabError, wait_until
 from mailguard.lab.server import Server
 
 _RELOADED = "zones reloaded"
@@ -70,11 +69,10 @@ class Rbldnsd(Server):
         before = self._reloads()
         self._store(zone, kind, content)
         self.process.signal(signal.SIGHUP)
-        deadline = time.monotonic() + 10
-        while self._reloads() == before:
-            if time.monotonic() > deadline:
-                raise LabError(f"rbldnsd did not reload {zone}\n{self.process.log_tail()}")
-            time.sleep(0.02)
+        try:
+            wait_until(lambda: self._reloads() > before, f"rbldnsd reloads {zone}")
+        except LabError as error:
+            raise LabError(f"{error}\n{self.process.log_tail()}") from None
 
     def empty(self, zone: str) -> None:
         """Serve ``zone`` without any entry: not even the test points."""

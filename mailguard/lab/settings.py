@@ -1,4 +1,8 @@
-"""The configuration of a mailguard before the laboratory's servers: what an administrator would write, ports apart."""
+"""The configuration of a mailguard before the laboratory's servers: what an administrator would write, ports apart.
+
+And apart from bounds on what is asked about a client: in the laboratory all servers share one machine, which may have
+other work, and what comes late there would be told as another verdict.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,10 @@ from mailguard.lab.folders import shipped
 from mailguard.lab.lab import Lab
 
 DEFAULT_POLICY = "policies/default.yaml"
+
+_ANSWERED_WITHIN = 10.0
+_ASKED_WITHIN = 30.0
+"""Seconds for a resolver's answer, and for all that is asked about a client; for its PROXY header, too."""
 
 
 def lab_configuration(
@@ -36,7 +44,8 @@ def lab_configuration(
         "listen": [{"address": plain}, {"address": proxied, "proxy_protocol_from": ["127.0.0.0/8"]}],
         "backends": [{"address": exim.address}],
         "policy": str(policy or shipped(DEFAULT_POLICY)),
-        "dns": {"servers": [dns.address], "ask_about_private_clients": True},
+        "dns": {"servers": [dns.address], "ask_about_private_clients": True, "timeout": _ANSWERED_WITHIN},
+        "limits": {"envelope_deadline": _ASKED_WITHIN, "proxy_header_timeout": _ASKED_WITHIN},
         "clamav": {"address": clamd.address},
         "spamassassin": {
             "address": spamd.address,

@@ -30,11 +30,12 @@ trusted_networks 127.0.0.0/8
 internal_networks 127.0.0.0/8
 dns_available yes
 dns_server [{host}]:{port}
-rbl_timeout 3 1
+rbl_timeout 15 15
 use_bayes 0
 use_razor2 0
 use_pyzor 0
 """
+"""It waits for lists as long as it does unless told, also where most have answered: a late one would lack points."""
 
 
 class Spamd(Server):

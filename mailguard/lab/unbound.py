@@ -16,7 +16,7 @@ from mailguard.lab.folders import answers_datagram, free_port
 from mailguard.lab.process import LabError, find_program
 from mailguard.lab.server import Server
 
-_CONTROL_TIMEOUT = 10.0
+_CONTROL_TIMEOUT = 60.0
 
 _CONFIGURATION = """\
 server:

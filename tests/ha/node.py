@@ -19,7 +19,7 @@ from tests.ha.layout import LINKS, ROOT, ROUTER, Place
 from tests.support.bridge import make_bridge
 
 INIT: Final = Path(__file__).with_name("init.py")
-_STARTED_WITHIN = 20.0
+_STARTED_WITHIN = 60.0
 _NAMESPACES = ("--mount", "--uts", "--ipc", "--pid", "--net")
 
 

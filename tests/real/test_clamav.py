@@ -236,7 +236,7 @@ async def test_clamd_killed_in_the_middle_of_a_scan(own_lab: Lab, monkeypatch: p
 
 
 async def test_pyclamd_agrees(address: str) -> None:
-    seen = await asyncio.to_thread(probe, address, 10.0)
+    seen = await asyncio.to_thread(probe, address, 60.0)
     assert seen.version.startswith("ClamAV")
     assert seen.detects
     assert Known(VirusResult(seen.eicar)) == FOUND

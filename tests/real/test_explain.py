@@ -125,7 +125,7 @@ async def test_fields_told_are_the_fields_delivered(
     one = _json(config, "--ip", client_address, "--message", str(tmp_path / "mail.eml"))
     async with await mailguard.connect(client_address) as client:
         await submit(client, message.octets, _TO, sender=_FROM)
-    [found] = exim.find(message.message_id, 10)
+    [found] = exim.find(message.message_id, 30)
     delivered = found.read().decode().replace("\n\t", "\n    ")
     for field in one["fields"]:
         assert field in delivered

@@ -69,7 +69,7 @@ async def test_no_trick_files_a_message(mailguard: Service, exim: Exim, client_a
             assert (await transaction(client, forged)).content.startswith(b"250 "), row
             ids[row] = message.message_id
     for row, message_id in ids.items():
-        [found] = exim.find(message_id, 10)
+        [found] = exim.find(message_id, 30)
         assert found.folder == INBOX, row
         assert tricks[row].replace(b"\r\n", b"\n") not in found.read(), row
         assert b"\nX-Last: yes\n" in found.read(), row

@@ -95,7 +95,7 @@ async def test_the_sample_lets_a_client_in_and_lists_counts_it(
     async with await service.connect(world.LISTED_TWICE) as client:
         assert (await submit(client, infected.octets)).content.startswith(b"554 ")
     await service.worker.stop()
-    [found] = exim.find(message.message_id, 10.0)
+    [found] = exim.find(message.message_id, 30)
     assert found.folder == "Junk"
     told = asked("lists", "--policy", policy, folder=folder)
     assert told["lists"]["zen"]["false_positives"] == {"measured": 2, "clean": 1}

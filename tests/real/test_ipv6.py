@@ -57,5 +57,5 @@ async def test_a_listed_64_is_known_by_any_of_its_addresses(start_mailguard: Sta
     assert outcome.content.startswith(b"250 ")
     [line] = [line for line in lines if line["event"] == "message"]
     assert (line["client"], line["dnsbl"][0]) == (address, "zen=127.0.0.4")
-    [found] = exim.find(message.message_id, 10)
+    [found] = exim.find(message.message_id, 30)
     assert f"host={address} ".encode() in found.read().replace(b"\n\t", b" ")

@@ -32,7 +32,7 @@ SHOWN = "zen.dq.spamhaus.net"
 ASKED = f"{KEY}.{SHOWN}"
 LISTS = {ASKED: world.LISTS[world.ZEN], **{zone: world.LISTS[zone] for zone in (world.SPAMCOP, world.DNSWL)}}
 DEFAULT = Path(__file__).parents[2] / "policies" / "default.yaml"
-WAIT = 10.0
+WAIT = 30.0
 
 
 @pytest.fixture

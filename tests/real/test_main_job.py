@@ -23,7 +23,7 @@ async def test_clean_mail_arrives_in_the_inbox(mailguard: Service, exim: Exim, c
     async with await mailguard.connect(client_address) as client:
         outcome = await submit(client, message.octets)
     assert outcome.content.startswith(b"250 ")
-    assert [found.folder for found in exim.find(message.message_id, 10)] == [INBOX]
+    assert [found.folder for found in exim.find(message.message_id, 30)] == [INBOX]
 
 
 async def test_exims_own_final_reply_is_ours(mailguard: Service, exim: Exim, client_address: str) -> None:
@@ -61,7 +61,7 @@ async def test_postmaster_is_reachable_from_a_listed_client(mailguard: Service, 
     async with await mailguard.connect(world.LISTED_TWICE) as client:
         outcome = await submit(client, message.octets, "postmaster@example.com")
     assert outcome.content.startswith(b"250 ")
-    assert [(found.user, found.folder) for found in exim.find(message.message_id, 10)] == [("postmaster", INBOX)]
+    assert [(found.user, found.folder) for found in exim.find(message.message_id, 30)] == [("postmaster", INBOX)]
 
 
 async def test_spam_is_filed_into_junk(mailguard: Service, exim: Exim, client_address: str) -> None:
@@ -69,7 +69,7 @@ async def test_spam_is_filed_into_junk(mailguard: Service, exim: Exim, client_ad
     async with await mailguard.connect(client_address) as client:
         outcome = await submit(client, message.octets)
     assert outcome.content.startswith(b"250 ")
-    [found] = exim.find(message.message_id, 10)
+    [found] = exim.find(message.message_id, 30)
     assert found.folder == "Junk"
     assert b"X-Mailguard-Folder: Junk\n" in found.read()
     assert b"X-Spam-Flag: YES\n" in found.read()
@@ -105,7 +105,7 @@ async def test_what_clamd_does_not_look_through_is_not_clean(
     [line] = [line for line in lines if line["event"] == "message"]
     assert line["virus"].startswith("unknown(clamav: not scanned whole: Heuristics.Limits.Exceeded")
     assert line["rule"] == "unavailable: clamav"
-    [found] = exim.find(message.message_id, 10)
+    [found] = exim.find(message.message_id, 30)
     assert found.folder == "Junk"
     assert b"X-Virus-Scanned" not in found.read()
 
@@ -115,7 +115,7 @@ async def test_listed_addresses_in_received_never_block(mailguard: Service, exim
     async with await mailguard.connect(client_address) as client:
         outcome = await submit(client, message.octets)
     assert outcome.content.startswith(b"250 ")
-    [found] = exim.find(message.message_id, 10)
+    [found] = exim.find(message.message_id, 30)
     assert found.folder in (INBOX, "Junk")
 
 
@@ -146,7 +146,7 @@ async def test_exim_sees_the_client_and_not_us(mailguard: Service, exim: Exim, c
     message = mail()
     async with await mailguard.connect(client_address) as client:
         await submit(client, message.octets)
-    [found] = exim.find(message.message_id, 10)
+    [found] = exim.find(message.message_id, 30)
     assert f"X-Exim-Saw: host={client_address} ".encode() in found.read()
 
 
@@ -163,7 +163,7 @@ async def test_many_messages_of_one_connection(mailguard: Service, exim: Exim, c
         first = await submit(client, messages[0].octets)
         outcomes = [first] + [await transaction(client, message.octets) for message in messages[1:]]
     assert all(outcome.content.startswith(b"250 ") for outcome in outcomes)
-    assert all(len(exim.find(message.message_id, 10)) == 1 for message in messages)
+    assert all(len(exim.find(message.message_id, 30)) == 1 for message in messages)
 
 
 async def test_one_reference_in_reply_log_and_headers(mailguard: Service, exim: Exim, client_address: str) -> None:
@@ -178,7 +178,7 @@ async def test_one_reference_in_reply_log_and_headers(mailguard: Service, exim: 
     [logged] = [line for line in lines if line["event"] == "message"]
     assert logged["ref"] == reference[1].decode()
     assert logged["message_id"] == message.message_id
-    [found] = exim.find(message.message_id, 10)
+    [found] = exim.find(message.message_id, 30)
     assert b"X-Mailguard-Id: %b\n" % reference[1] in found.read()
     [connection] = [line for line in lines if line["event"] == "connection"]
     assert reference[1].decode().startswith(connection["ref"])

@@ -220,9 +220,21 @@ def test_a_wrong_expression_is_found(monitored: Monitored) -> None:
 
 
 def test_nothing_is_wrong_while_nothing_is(monitored: Monitored) -> None:
-    """Of the alerts that speak of parts, none fires; what speaks of the usual has none to compare with."""
-    firing = {each["metric"]["alertname"] for each in monitored.prometheus.query('ALERTS{alertstate="firing"}')}
-    assert firing <= {"MailguardUnknownCodes", "MailguardRuleFalsePositives", "MailguardListFalsePositives"}
+    """Of the alerts that speak of parts, none fires; what speaks of the usual has none to compare with.
+
+    One may for a moment: a machine with other work is late by seconds, each of which is a minute here.
+    """
+    usual = {"MailguardUnknownCodes", "MailguardRuleFalsePositives", "MailguardListFalsePositives"}
+    firing: set[str] = set()
+
+    def well() -> bool:
+        firing.clear()
+        firing.update(_firing(monitored, 'ALERTS{alertstate="firing"}') - usual)
+        return not firing
+
+    with contextlib.suppress(AssertionError):
+        _until(well, "nothing is wrong")
+    assert firing == set()
 
 
 async def test_the_alert_of_a_dead_clamd_arrives_and_is_taken_back(monitored: Monitored) -> None:
@@ -268,15 +280,19 @@ def _kill_workers(service: Mailguard) -> None:
     _until(lambda: len(now := _workers(service)) == len(before) and not before.intersection(now), "they are replaced")
 
 
+def _firing(watched: Monitored, series: str) -> set[str]:
+    """The names of the alerts in ``series``."""
+    return {each["metric"]["alertname"] for each in watched.prometheus.query(series)}
+
+
 async def _until_firing(watched: Monitored, *names: str) -> None:
-    """Mail goes on meanwhile: some alerts look at rates."""
+    """Until each has fired: not all at the same time, for one may look back so far that it has ended already.
 
-    def firing() -> bool:
-        found = watched.prometheus.query('ALERTS{alertstate="firing"}')
-        return set(names) <= {each["metric"]["alertname"] for each in found}
-
+    Mail goes on meanwhile: some alerts look at rates.
+    """
+    fired = f'last_over_time(ALERTS{{alertstate="firing"}}[{2 * WAIT:.0f}s])'
     async with asyncio.timeout(WAIT):
-        while not await asyncio.to_thread(firing):
+        while not set(names) <= await asyncio.to_thread(_firing, watched, fired):
             await asyncio.gather(
                 *(_send(watched, f"198.18.2.{last}") for last in range(1, 8)), _send(watched, UNMATCHED)
             )

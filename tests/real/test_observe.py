@@ -12,7 +12,7 @@ from mailguard.lab.folders import shipped
 from tests.real.conftest import Service, StartMailguard
 from tests.support.mail import EICAR, GTUBE, mail, submit
 
-WAIT = 10.0
+WAIT = 30.0
 """Seconds within which Exim delivers what it took."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
@@ -120,7 +121,7 @@ def resource(tmp_path: Path) -> Iterator[Resource]:
 def test_the_agent_passes_ocf_tester(resource: Resource) -> None:
     given = [word for name, value in resource.parameters.items() for word in ("-o", f"{name}={value}")]
     Path("/run/resource-agents").mkdir(exist_ok=True)
-    status, said = said_by("ocf-tester", "-n", f"test-{os.getpid()}", *given, str(AGENT))
+    status, said = said_by("ocf-tester", "-n", f"test-{secrets.token_hex(8)}", *given, str(AGENT))
     assert (status, said.splitlines()[-1]) == (0, f"{AGENT} passed all tests"), said
 
 

@@ -62,7 +62,8 @@ async def _processes(served: Mailguard, role: str) -> list[dict[str, Any]]:
 async def test_workers_and_admin_killed_and_all_reloaded_under_traffic(
     served: Mailguard, own_lab: Lab, traffic: Traffic
 ) -> None:
-    sending = asyncio.create_task(traffic.send(MESSAGES, SENDERS, ATTEMPTS))
+    killed = asyncio.Event()
+    sending = asyncio.create_task(traffic.send(MESSAGES, SENDERS, ATTEMPTS, enough=killed))
     await traffic.until(lambda seen: len(seen.taken) >= 5)
     os.kill((await _processes(served, "admin"))[0]["pid"], signal.SIGKILL)
     assert "digest" in await _ask(served, "reload")
@@ -73,6 +74,7 @@ async def test_workers_and_admin_killed_and_all_reloaded_under_traffic(
     assert set(traffic.replies) <= {0, 250, 421}
     accepting = [each["pid"] for each in await _processes(served, "worker") if each["state"] == "accepting"]
     os.kill(accepting[0], signal.SIGKILL)  # not one of the generation before, which may end by itself just now
+    killed.set()
     ids = [message.message_id for message in await sending]
     # A worker that is killed between Exim's reply and its own leaves a message that its sender sends again (RFC 1047).
     account(traffic, ids, await in_mailboxes(own_lab.exim(), len(ids)), doubtful=SENDERS)

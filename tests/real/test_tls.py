@@ -125,7 +125,7 @@ async def test_swaks_in_tls(service: Service, exim: Exim, pair: Pair, letter: Le
     verify = ("--tls-verify", "--tls-ca-path", str(pair.certificate))
     status, said = await swaks(service, letter, "--tls", *verify)
     assert status == 0, said
-    [there] = exim.find(letter.message_id, 10)
+    [there] = exim.find(letter.message_id, 30)
     assert re.search(rb"by mx\.test\.invalid with ESMTPS \(TLS1\.3 TLS_[A-Z0-9_]+\)\s+id ", there.read())
 
 
@@ -136,7 +136,7 @@ async def test_swaks_names_another_client_by_xclient(
     told = ("--xclient-addr", client_address, "--xclient-name", "c.example.org", "--xclient-helo", "helo.example.org")
     status, said = await swaks(service, letter, *told, *tls)
     assert status == 0, said
-    [there] = exim.find(letter.message_id, 10)
+    [there] = exim.find(letter.message_id, 30)
     content = there.read()
     assert b"Received: from helo.example.org (c.example.org [%b])\n" % client_address.encode() in content
     assert b" with ESMTP id " in content  # whether the client itself used TLS, nobody told

@@ -16,7 +16,7 @@ _DRAIN, _CLOSE, _GRACE = 10.0, 5.0, 5.0
 """Settings: ``drain_timeout``, ``close_timeout``, ``stop_grace``."""
 _LONG_DRAIN = 600.0
 _LIMITS = {"drain_timeout": _DRAIN, "close_timeout": _CLOSE}
-_MARGIN = 10.0
+_MARGIN = 30.0
 """Beyond the bound: for a machine on which nothing comes to its turn. Seconds, as all here."""
 _STUCK = 5
 _BEFORE = 10
@@ -63,7 +63,8 @@ def _ended_well(place: Place) -> None:
 
 async def _hurry(place: Place, traffic: Traffic, senders: int) -> float:
     """SIGTERM, and another one once it drains; seconds from that one until all have ended."""
-    await place.start(limits={"drain_timeout": _LONG_DRAIN, "close_timeout": _CLOSE})
+    patient = {"min_data_rate_grace": _LONG_DRAIN}  # content that does not go on is to end by the signal alone
+    await place.start(limits={"drain_timeout": _LONG_DRAIN, "close_timeout": _CLOSE, **patient})
     async with traffic.flowing(senders):
         await traffic.more(_BEFORE * senders)
         stuck = [await _in_content(place) for _ in range(_STUCK)]

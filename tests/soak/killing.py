@@ -15,7 +15,7 @@ from tests.soak.traffic import Traffic
 
 _DRAIN = 10.0
 _LIMITS = {"drain_timeout": _DRAIN}
-_MARGIN = 10.0
+_MARGIN = 30.0
 
 
 async def killing(place: Place, workers: int, admins: int, supervisors: int, senders: int) -> Figures:

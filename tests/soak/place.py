@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from ipaddress import IPv4Network
 from types import TracebackType
 from typing import Any, Final, Self
@@ -170,8 +171,19 @@ class Place:
             return 0, ""
 
     async def metric(self, name: str) -> float:
-        """The sum of all series of a metric, as it is served."""
-        _, text = await self.page("/metrics")
+        """The sum of all series of a metric, as it is served.
+
+        Raises:
+            SoakFailed: nobody serves it.
+        """
+        text = ""
+
+        async def served() -> bool:
+            nonlocal text
+            status, text = await self.page("/metrics")
+            return status == HTTPStatus.OK
+
+        await until(served, "the metrics are served")
         return sum(float(value) for found, value in _METRIC.findall(text) if found == f"mailguard_{name}")
 
     async def kill_worker(self, pid: int) -> None:

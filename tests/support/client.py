@@ -16,7 +16,7 @@ import struct
 from ipaddress import ip_address
 from types import TracebackType
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 """Seconds that any one wait of a test client may last."""
 
 

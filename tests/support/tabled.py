@@ -198,5 +198,5 @@ async def become(port: int, sent: Traffic, store: Exim) -> Became:
             return Became(f"{said[:3].decode()} at {stage}")
     if not sent.recipient.endswith(world.DOMAINS):
         return Became("taken")
-    [found] = store.find(message.message_id, 10)
+    [found] = store.find(message.message_id, 30)
     return Became("inbox" if found.folder == INBOX else found.folder, found)

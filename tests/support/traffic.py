@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from tests.support.mail import Mail, mail, submit
 PAUSE = 0.05
 """Seconds before a deferred message comes again."""
 BOUND = 60.0
-"""Seconds that a test waits for something to show in the traffic."""
+"""Seconds that a test waits for something to show in the traffic, or in the mailboxes."""
 
 
 @dataclass
@@ -41,14 +42,19 @@ class Traffic:
         async with asyncio.timeout(BOUND), self._changed:
             await self._changed.wait_for(lambda: happened(self))
 
-    async def send(self, messages: int, senders: int, attempts: int) -> list[Mail]:
-        """Send ``messages`` over ``senders`` connections at a time, each message at most ``attempts`` times."""
-        all_of_them = [mail() for _ in range(messages)]
-        waiting = list(all_of_them)
+    async def send(self, messages: int, senders: int, attempts: int, enough: asyncio.Event | None = None) -> list[Mail]:
+        """Send ``messages`` over ``senders`` connections at a time, each message at most ``attempts`` times.
+
+        Args:
+            enough: more than ``messages`` are sent until this is set: what a test does meanwhile takes as long as it
+                takes, and is to be done under traffic.
+        """
+        all_of_them: list[Mail] = []
 
         async def sender() -> None:
-            while waiting:
-                await self._deliver(waiting.pop(), attempts)
+            while len(all_of_them) < messages or (enough is not None and not enough.is_set()):
+                all_of_them.append(mail())
+                await self._deliver(all_of_them[-1], attempts)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(senders):
@@ -81,17 +87,17 @@ class Traffic:
 
 async def in_mailboxes(exim: Exim, expected: int) -> Counter[str]:
     """How often each Message-ID stands in alice's mailbox, once as many as expected do, or after a bounded wait."""
-    for _ in range(200):
+    deadline = time.monotonic() + BOUND
+    while True:
         ids = Counter(
             line.partition(b":")[2].strip().decode()
             for found in exim.mailbox("alice")
             for line in found.read().split(b"\n\n", 1)[0].split(b"\n")
             if line.lower().startswith(b"message-id:")
         )
-        if len(ids) >= expected:
+        if len(ids) >= expected or time.monotonic() > deadline:
             return ids
         await asyncio.sleep(0.05)
-    return ids
 
 
 def account(traffic: Traffic, ids: list[str], found: Counter[str], doubtful: int = 0) -> None:
