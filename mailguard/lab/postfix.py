@@ -175,8 +175,18 @@ class Postfix(Queueing, Server):
         return any(queue != "deferred" for queue in self._queues())
 
     def _queues(self) -> list[str]:
-        """The queue that each message is in (postqueue(1), JSON OBJECT FORMAT)."""
-        return [orjson.loads(line)["queue_name"] for line in self._postfix(["postqueue", "-j"]).splitlines()]
+        """The queue that each message is in (postqueue(1), JSON OBJECT FORMAT).
+
+        One folder is read after the other, and a message that moves meanwhile is not seen: two looks have to agree.
+        """
+        before, now = None, self._listed()
+        while now != before:
+            before, now = now, self._listed()
+        return sorted(now.values())
+
+    def _listed(self) -> dict[str, str]:
+        listed = map(orjson.loads, self._postfix(["postqueue", "-j"]).splitlines())
+        return {one["queue_id"]: one["queue_name"] for one in listed}
 
     def tls_finger(self, port: int, name: str, authority: Path) -> str:
         """What posttls-finger(1) says of the STARTTLS of a loopback port that should prove to be ``name``.

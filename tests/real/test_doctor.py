@@ -311,7 +311,7 @@ async def test_a_backend_that_expects_no_proxy_header(patient: Make, parts: Lab)
 async def test_a_backend_that_expects_a_proxy_header(patient: Make, parts: Lab) -> None:
     address = parts.exim().address
     settings = {"address": address, "client_identity": "none"}
-    found = await examined(patient(backends=[settings], limits={"backend_connect_timeout": 2.0}), "backends")
+    found = await examined(patient(backends=[settings], limits={"backend_connect_timeout": 20.0}), "backends")
     told(found[f"backends {address} client"], FAILED, "only with a PROXY header", "client_identity: proxy")
 
 
