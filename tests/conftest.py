@@ -13,10 +13,14 @@ settings.register_profile(
 settings.load_profile("mailguard")
 
 _REAL = Path(__file__).parent / "real"
+_REAL_TIMEOUT = 400
+"""Seconds: for what hangs. Servers are started within it, several bounds of a minute each may follow one another."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in ``tests/real`` is marked ``real``, so that `make check` can leave it out."""
+    """Everything in ``tests/real`` is marked ``real``, so that `make check` can leave it out, and may take its time."""
     for item in items:
         if item.path.is_relative_to(_REAL):
             item.add_marker(pytest.mark.real)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(_REAL_TIMEOUT))

@@ -20,6 +20,8 @@ from tests.support.bridge import make_bridge
 
 INIT: Final = Path(__file__).with_name("init.py")
 _STARTED_WITHIN = 60.0
+COMMAND_WITHIN: Final = 120.0
+"""crmsh asks every agent for what it takes, each a process: seconds even where cores are free."""
 _NAMESPACES = ("--mount", "--uts", "--ipc", "--pid", "--net")
 
 
@@ -91,7 +93,7 @@ class Node:
         for link in links or LINKS:
             _ip("link", "set", self._cable(link), "up")
 
-    def run(self, *command: str, within: float = 60.0) -> str:
+    def run(self, *command: str, within: float = COMMAND_WITHIN) -> str:
         """The output of a command in the node, as its root.
 
         Raises:
@@ -102,7 +104,7 @@ class Node:
             raise LabError(f"{self.name}: {' '.join(command)}: status {status}: {said}")
         return said
 
-    def status_of(self, *command: str, within: float = 60.0) -> tuple[int, str]:
+    def status_of(self, *command: str, within: float = COMMAND_WITHIN) -> tuple[int, str]:
         """Exit status and output of a command in the node.
 
         Raises:

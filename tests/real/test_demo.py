@@ -12,7 +12,7 @@ import pytest
 
 from mailguard.lab.folders import free_port
 
-TIMEOUT = 110
+TIMEOUT = 180
 
 
 def command(*options: str, port: int | None = None) -> list[str]:

@@ -506,7 +506,7 @@ def run(folder: Path, settings: dict[str, Any], *arguments: str) -> subprocess.C
     path.chmod(0o640)
     command = [sys.executable, "-m", "mailguard", "doctor", "--config", str(path), *arguments]
     environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment, check=False)
 
 
 def test_the_command(parts: Lab, tmp_path: Path) -> None:

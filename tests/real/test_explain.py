@@ -33,7 +33,7 @@ def config(lab: Lab, tmp_path: Path) -> Path:
 
 def _explain(config: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "mailguard", "explain", "--config", str(config), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -155,7 +155,7 @@ def _settled(prometheus: Prometheus) -> bool:
 
 def _promtool(*arguments: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:
     command = [find_program("promtool", "prometheus"), *map(str, arguments)]
-    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=180, check=False)
 
 
 def test_the_sample_and_the_rules_pass_promtool() -> None:

@@ -39,7 +39,7 @@ AGENT = DEPLOYED / "mailguard"
 SUCCESS, GENERIC, ARGS, UNIMPLEMENTED, PERMISSIONS, INSTALLED, CONFIGURED, NOT_RUNNING = range(8)
 BIND_SERVICE_ALONE = f"{1 << 10:016x}"  # CAP_NET_BIND_SERVICE, linux/capability.h
 NODES = "".join(f"node {number}: {place.name}\n" for number, place in enumerate(PLACES, 1))
-TIMEOUT = 120.0
+TIMEOUT = 180.0
 AS_MX1 = (
     "hostname mx1 && ip link set lo up && ip addr add 198.51.100.11/32 dev lo && ip addr add 192.0.2.11/32 dev lo "
     '&& exec "$@"'

@@ -12,7 +12,7 @@ from tests.soak.killing import killing
 from tests.soak.place import Place
 from tests.soak.reloading import reloading
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]  # a quarter of a minute each, where the cores are free
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]  # a quarter of a minute each, where the cores are free
 
 SENDERS = 8
 
