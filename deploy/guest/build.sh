@@ -27,7 +27,7 @@ uuid=6d61696c-6775-4172-a4d1-67756573740a # of the file system; a guest has one 
 
 # Besides Debian's `required` packages.
 base="linux-image-amd64 initramfs-tools zstd systemd-sysv udev dbus kmod e2fsprogs netbase iproute2 iputils-ping procps
-tzdata ca-certificates python3 logrotate less vim-tiny openssh-server cloud-init cloud-guest-utils qemu-guest-agent chrony
+tzdata ca-certificates python3 logrotate less vim-tiny openssh-server sudo cloud-init cloud-guest-utils qemu-guest-agent chrony
 nftables unbound dns-root-data curl"
 units="mailguard.service nftables.service systemd-networkd.service unbound.service chrony.service ssh.service"
 # For ext4 on LVM, which is below this disk and not in it; the seed's last part waits for it at each boot.

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -196,6 +198,19 @@ def test_a_mistake_leaves_in_force_what_was(walled: Walled) -> None:
     assert walled.knock(FOREIGN, "192.0.2.25", 22) == "silence"
 
 
+def test_a_mistake_at_the_boot_closes_the_management_and_opens_nothing(walled: Walled) -> None:
+    with pytest.raises(AssertionError, match="management5"):
+        walled.load("add element inet guest management5 { 198.51.100.0/24 }\n")
+    walled.guest.run("nft", "flush", "ruleset")
+    assert walled.knock(FOREIGN, "192.0.2.25", 22) == "open"
+    unit = (GUEST / "files/etc/systemd/system/nftables.service.d/closed.conf").read_text()
+    started = unit.rsplit("ExecStart=", 1)[1].replace("/etc/nftables.conf", str(walled.folder / "nftables.conf"))
+    with pytest.raises(AssertionError, match="management5"):  # the unit has failed, and its log says why
+        walled.guest.run(*shlex.split(started))
+    met = {25: "open", 22: "silence", 9625: "silence"}
+    assert {port: walled.knock(MANAGER, "198.51.100.25", port) for port in met} == met
+
+
 @pytest.mark.parametrize("target", ["192.0.2.25", "2001:db8::25"])
 def test_ping_is_answered(walled: Walled, target: str) -> None:
     assert " 0% packet loss" in walled.world.run("ping", "-n", "-c", "2", "-i", "0.2", target)
@@ -242,6 +257,44 @@ def test_a_seed_is_a_volume_for_cloud_init(tmp_path: Path) -> None:
         out = tmp_path / name
         said("xorriso", "-osirrox", "on", "-indev", made, "-extract", f"/{name}", out)
         assert out.read_text() == (GUEST / "seed" / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "complaint"),
+    [
+        ([], 64, "usage"),
+        (["seed"], 64, "usage"),
+        (["nowhere", "made.iso"], 66, "meta-data"),
+        (["late", "made.iso"], 66, "first line"),
+        (["seed", "seed"], 64, "folder"),
+    ],
+)
+def test_what_makes_no_seed_leaves_the_one_that_is_there(
+    tmp_path: Path, words: list[str], status: int, complaint: str
+) -> None:
+    for name in ("seed", "late"):
+        shutil.copytree(GUEST / "seed", tmp_path / name)
+    late = tmp_path / "late/user-data"
+    late.write_text("# our mail server\n" + late.read_text())
+    (tmp_path / "made.iso").write_text("the one that is there")
+    done = subprocess.run(["sh", GUEST / "seed.sh", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, complaint in done.stderr) == (status, True), done.stderr
+    assert (tmp_path / "made.iso").read_text() == "the one that is there"
+
+
+def test_a_seed_whose_name_looks_like_an_option(tmp_path: Path) -> None:
+    shutil.copytree(GUEST / "seed", tmp_path / "-a seed")
+    subprocess.run(["sh", GUEST / "seed.sh", "-a seed", "-made"], cwd=tmp_path, check=True, timeout=60)
+    assert "cidata" in said("blkid", "-o", "value", "-s", "LABEL", tmp_path / "-made")
+    assert not (tmp_path / "-made.new").exists()
+
+
+def test_what_the_seed_names_is_in_the_image() -> None:
+    script = (GUEST / "build.sh").read_text()
+    packages = script[script.index('base="') : script.index('units="')].strip().removeprefix('base="').split()
+    seed = yaml.safe_load((GUEST / "seed/user-data").read_text())
+    assert all("sudo" in packages for user in seed["users"] if "sudo" in user)
+    assert seed["ntp"]["ntp_client"] in packages
 
 
 @pytest.mark.parametrize("name", ["build.sh", "seed.sh", "parts.sh", "libvirtd.sh", "node-init", "fence-peer"])
