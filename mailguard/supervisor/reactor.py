@@ -69,7 +69,11 @@ class Reactor:
             self._selector.unregister(what.fileno())
 
     def signals(self, numbers: Iterable[int], action: Callable[[int], None]) -> None:
-        """Do ``action`` with the number of each signal of ``numbers`` that comes."""
+        """Do ``action`` with the number of each signal of ``numbers`` that comes, before anything else of its turn.
+
+        Those that come together go by their numbers: so SIGTERM to a whole control group is heard before the ends of
+        children that it ended, by SIGCHLD or by their descriptors, and they have ended because they were told to.
+        """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
@@ -79,7 +83,7 @@ class Reactor:
         signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
 
         def woken() -> None:
-            for number in ours.recv(4096):
+            for number in sorted(ours.recv(4096)):
                 action(number)
 
         self.watch(ours, woken)
@@ -89,10 +93,13 @@ class Reactor:
         while self._timers and self._timers[0][2].action is None:
             heapq.heappop(self._timers)
         wait = min(max(0.0, self._timers[0][0] - self.clock()), LONGEST_WAIT) if self._timers else None
-        for key, _ in self._selector.select(wait):
+        for key, _ in sorted(self._selector.select(wait), key=self._is_no_signal):
             if key.fd in self._selector.get_map():  # what came before it may have forgotten it
                 key.data()
         self._due()
+
+    def _is_no_signal(self, ready: tuple[selectors.SelectorKey, int]) -> bool:
+        return self._wakeup is None or ready[0].fileobj != self._wakeup[0].fileno()
 
     def _due(self) -> None:
         now = self.clock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,26 @@ def test_a_time_far_away_is_waited_for_in_pieces() -> None:
         reactor.turn()
     reactor.close()
     assert read == [1]
+
+
+def test_signals_come_first_and_the_end_of_a_child_last_of_them() -> None:
+    """So who was told to end has not died by itself, although his descriptor told of it before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD)}
+    reactor, done = Reactor(Clock()), list[str]()
+    ours, theirs = os.pipe()
+    try:
+        os.close(theirs)
+        with os.fdopen(ours, "rb") as channel:
+            reactor.watch(channel, lambda: done.append("closed"))
+            reactor.signals(before, lambda number: done.append(signal.Signals(number).name))
+            for number in (signal.SIGCHLD, signal.SIGTERM):
+                signal.raise_signal(number)
+            reactor.turn()
+            reactor.close()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert done == ["SIGTERM", "SIGCHLD", "closed"]
 
 
 @pytest.fixture
