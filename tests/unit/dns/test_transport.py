@@ -6,8 +6,8 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv4Address
 from itertools import count
 from pathlib import Path
@@ -168,14 +168,22 @@ async def test_a_question_called_off_leaves_those_beside_it_and_its_late_reply_i
     assert [wire.echoes(query, reply) for reply in told if isinstance(reply, bytes)] == [True]
 
 
-async def test_nobody_listening_is_told_to_all_that_asked_there() -> None:
+@contextmanager
+def nobody() -> Iterator[int]:
+    """A port where nobody hears us, and that nobody else gets meanwhile: its socket hears one peer alone (udp(7))."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-    before, asking = descriptors(), resolver(address, timeout=3600)
-    answers = await asyncio.gather(*(ask(asking, f"h{number}.example") for number in range(10)))
-    assert {type(answer) for answer in answers} == {Failed}
-    assert descriptors() == before
+        port: int = taken.getsockname()[1]
+        taken.connect(("127.0.0.1", port))
+        yield port
+
+
+async def test_nobody_listening_is_told_to_all_that_asked_there() -> None:
+    with nobody() as port:
+        before, asking = descriptors(), resolver(f"127.0.0.1:{port}", timeout=3600)
+        answers = await asyncio.gather(*(ask(asking, f"h{number}.example") for number in range(10)))
+        assert {type(answer) for answer in answers} == {Failed}
+        assert descriptors() == before
 
 
 async def test_a_datagram_from_elsewhere_is_never_read() -> None:
@@ -185,13 +193,11 @@ async def test_a_datagram_from_elsewhere_is_never_read() -> None:
 
 
 async def test_where_nobody_listens_the_next_server_is_asked_at_once() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    async with serving(ANSWER) as (address, _):
-        asking = resolver(f"127.0.0.1:{port}", address, timeout=3600)
-        assert await ask(asking) == Found((IPv4Address("198.18.1.10"),), 60)
-    failed = await ask(resolver(f"127.0.0.1:{port}"))
+    with nobody() as port:
+        async with serving(ANSWER) as (address, _):
+            asking = resolver(f"127.0.0.1:{port}", address, timeout=3600)
+            assert await ask(asking) == Found((IPv4Address("198.18.1.10"),), 60)
+        failed = await ask(resolver(f"127.0.0.1:{port}"))
     assert isinstance(failed, Failed)
     assert (failed.kind, f"127.0.0.1:{port}" in failed.why) == (Failure.ERROR, True)
 

@@ -67,13 +67,18 @@ class Served:
 
 
 class Place:
-    """A folder with a configuration, and a port that is free."""
+    """A folder with a configuration, and a port that is free.
+
+    It stays ours: who binds port 0 gets none that is bound, while one that names it, and reuses addresses, may listen
+    there beside a socket that does not (ip(7)).
+    """
 
     def __init__(self, folder: Path, sink: Sink, policy: str) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", 0))
+        self.port = self._kept.getsockname()[1]
         self.running: list[Served] = []
         self.settings: dict[str, Any] = {
             "hostname": "mx.example.com",
@@ -121,3 +126,4 @@ class Place:
             if served.process.returncode is None:
                 served.process.kill()
                 await served.process.communicate()
+        self._kept.close()

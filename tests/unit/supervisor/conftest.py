@@ -10,9 +10,10 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,27 @@ async def until(condition: Callable[[], Awaitable[Any]]) -> None:
     async with asyncio.timeout(BOUND):
         while not await condition():  # noqa: ASYNC110  another process makes it true
             await asyncio.sleep(0.05)
+
+
+def _stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+@asynccontextmanager
+async def held(*pids: int) -> AsyncIterator[None]:
+    """Processes that do nothing meanwhile."""
+
+    async def stopped() -> bool:
+        return all(map(_stopped, pids))
+
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        await until(stopped)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 class Running:
@@ -128,6 +150,15 @@ class Running:
         await client.reply()
         await client.command(b"EHLO mail.example.org")
         return client
+
+    async def greeted_by_each(self, stack: AsyncExitStack, number: int) -> dict[int, list[Client]]:
+        """``number`` clients of each worker, by its pid. Who gets whom is the kernel's choice: the others are held."""
+        pids = [worker["pid"] for worker in await self.processes("worker")]
+        clients: dict[int, list[Client]] = {}
+        for pid in pids:
+            async with held(*(other for other in pids if other != pid)):
+                clients[pid] = [await stack.enter_async_context(await self.greeted()) for _ in range(number)]
+        return clients
 
     async def passes(self, sender: str = "someone@example.org") -> bytes:
         """The last reply to a message of ``sender`` on a connection of its own; that which ended it, where one did."""

@@ -44,7 +44,15 @@ async def test_with_all_closed_the_status_tells(place: Place) -> None:
 def workers_of(pid: int) -> list[int]:
     """Its workers; other children come and go."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(each) for each in children if "children.worker" in Path(f"/proc/{each}/cmdline").read_text()]
+    return [int(each) for each in children if "children.worker" in command_of(each)]
+
+
+def command_of(pid: str) -> str:
+    """Its command line; nothing of one that has ended, or is gone by now."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def streams_of(pid: int) -> list[str]:

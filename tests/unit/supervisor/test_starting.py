@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from mailguard.net import local
 from mailguard.supervisor import succession
@@ -25,19 +28,66 @@ from tests.unit.supervisor.conftest import Running, until
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
-async def _begun(place: Place, **changes: Any) -> Served:
-    """A service whose start has begun: its control socket is there."""
-    served = await place.serve(**changes)
-
-    async def there() -> bool:
-        return (place.folder / "run" / "control").exists()
-
-    await until(there)
-    return served
+_AT_THE_GATE = """
+import sys
+if "mailguard.children.loader" in sys.orig_argv:
+    with open({pipe!r}) as gate:
+        gate.read()
+"""
+"""Run by an interpreter before its module, as ``sitecustomize`` (site): a loader waits before it loads anything."""
 
 
-async def test_sigterm_while_the_policy_is_loaded_ends_the_start(place: Place) -> None:
-    served = await _begun(place, workers=2)
+class Gate:
+    """A start that goes on only when this is opened: the loader, whom all others wait for, has read nothing before."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._folder = place.folder / "gate"
+        self._folder.mkdir()
+        self._pipe = self._folder / "pipe"
+        os.mkfifo(self._pipe)
+        (self._folder / "sitecustomize.py").write_text(_AT_THE_GATE.format(pipe=str(self._pipe)))
+        self._held = -1
+
+    async def begun(self, **changes: Any) -> Served:
+        """A service whose loader waits; it hears signals and commands."""
+        paths = [str(self._folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        served = await self._place.serve(within=("env", f"PYTHONPATH={os.pathsep.join(paths)}"), **changes)
+
+        async def there() -> bool:
+            return self._reached() and (self._place.folder / "run" / "control").exists()
+
+        await until(there)
+        return served
+
+    def _reached(self) -> bool:
+        """Whether somebody waits (fifo(7)): from now on until we close it, too."""
+        if self._held < 0:
+            with contextlib.suppress(OSError):
+                self._held = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK)
+        return self._held >= 0
+
+    def open(self) -> None:
+        """Let the loader go on, and each later one pass."""
+        (self._folder / "open").touch()
+        (self._folder / "open").rename(self._pipe)
+        os.close(self._held)
+        self._held = -1
+
+    def close(self) -> None:
+        if self._held >= 0:
+            os.close(self._held)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def gate(place: Place) -> AsyncIterator[Gate]:
+    made = Gate(place)
+    yield made
+    made.close()
+
+
+async def test_sigterm_while_the_policy_is_loaded_ends_the_start(place: Place, gate: Gate) -> None:
+    served = await gate.begun(workers=2)
     served.process.terminate()
     status, said = await served.ended()
     assert status == os.EX_OK, said
@@ -47,10 +97,11 @@ async def test_sigterm_while_the_policy_is_loaded_ends_the_start(place: Place) -
     assert not place.listens()
 
 
-async def test_sighup_while_the_policy_is_loaded_is_carried_out_behind_the_start(place: Place) -> None:
-    served = await _begun(place)
+async def test_sighup_while_the_policy_is_loaded_is_carried_out_behind_the_start(gate: Gate) -> None:
+    served = await gate.begun()
     served.process.send_signal(signal.SIGHUP)
     await served.until('event="reload waits for the start"')
+    gate.open()
     await served.until('event="policy loaded"')
     await served.until('event="policy loaded"')
     assert served.process.returncode is None
@@ -67,13 +118,11 @@ async def test_a_start_that_fails_says_so_and_not_that_anything_ended(place: Pla
         assert never not in said
 
 
-async def test_settings_that_change_during_the_start_are_not_served(place: Place) -> None:
-    served = await place.serve()
+async def test_settings_that_change_during_the_start_are_not_served(place: Place, gate: Gate) -> None:
+    served = await gate.begun()
     configuration = place.folder / "mailguard.yaml"
-    async with asyncio.timeout(20):
-        while not (place.folder / "run" / "lock").exists():  # noqa: ASYNC110  another process makes it
-            await asyncio.sleep(0.001)
     configuration.write_text(configuration.read_text() + "log: {level: warning}\n")
+    gate.open()
     status, said = await served.ended()
     assert (status, "log changed while mailguard started: start it again" in said) == (os.EX_TEMPFAIL, True), said
 
@@ -120,6 +169,7 @@ async def test_behind_a_supervisor_that_was_killed_the_service_starts_while_old_
 
 async def test_an_address_of_somebody_else_ends_the_start_at_once(place: Place) -> None:
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # beside the place's own, which does not listen
         other.bind(("127.0.0.1", place.port))
         other.listen()
         status, said = await (await place.serve()).ended()
@@ -138,7 +188,11 @@ async def test_sigterm_to_all_processes_is_a_drain_with_its_pages(running: Runni
         for pid in (running.served.process.pid, *pids):
             os.kill(pid, signal.SIGTERM)
         await running.served.until("event=draining")
-        assert (await running.page("/readyz"))[0] == 503
+
+        async def told() -> bool:  # the supervisor logs it before it tells the pages
+            return (await running.page("/readyz"))[0] == 503
+
+        await until(told)
         assert (await running.page("/healthz"))[0] == 200
         stall.release()
         assert (await sending).content.startswith(b"250 ")
