@@ -77,7 +77,10 @@ async def test_a_key_of_pseudonyms_that_covers_nobody_is_told(tmp_path: Path) ->
 
 
 async def test_neither_a_bug_nor_silence_hides_the_others() -> None:
+    under_way, over = threading.Event(), threading.Event()
+
     async def well(_: Patient, notes: Notes) -> None:
+        assert under_way.wait(30)  # which holds up the loop: nobody's time is over before the thread has begun
         notes.ok("", "well")
 
     async def buggy(_: Patient, notes: Notes) -> None:
@@ -90,7 +93,8 @@ async def test_neither_a_bug_nor_silence_hides_the_others() -> None:
 
     def blocking(_: Patient, notes: Notes) -> None:
         notes.ok("before", "found")
-        time.sleep(2)
+        under_way.set()
+        over.wait(30)
 
     parts = [
         (Notes("buggy"), buggy),
@@ -99,6 +103,7 @@ async def test_neither_a_bug_nor_silence_hides_the_others() -> None:
         (Notes("well"), well),
     ]
     found = await examination(patient(), parts, 0.1)
+    over.set()
     assert [(finding.subject, finding.status.value) for finding in found] == [
         ("buggy before", "ok"),
         ("buggy", "failed"),

@@ -190,27 +190,17 @@ async def test_nobody_listens(content: MakeContent) -> None:
     assert answer.cause is Cause.DOWN
 
 
-@pytest.mark.parametrize(("ping", "cause"), [(PONG, Cause.UNSCANNABLE), (silent, Cause.DOWN), (hang_up, Cause.DOWN)])
-async def test_too_slow(fake: Fake, content: MakeContent, ping: object, cause: Cause) -> None:
-    server = await fake(silent, ping)
-    answer = await scan(server.address, content(b"x"), timeout=0.5)
-    assert isinstance(answer, Unknown)
-    assert answer.cause is cause
-    assert server.connections == 2
-
-
-async def test_the_callers_deadline_holds_too(fake: Fake, content: MakeContent) -> None:
-    server = await fake(silent, PONG)
-    answer = await scan(server.address, content(b"x"), seconds=0.5, timeout=3600)
-    assert isinstance(answer, Unknown)
-    assert answer.cause is Cause.UNSCANNABLE
-
-
 async def test_no_time_left(fake: Fake, content: MakeContent) -> None:
     server = await fake(silent)
     answer = await scan(server.address, content(b"x"), seconds=-1)
     assert isinstance(answer, Unknown)
     assert server.connections == 0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  the server tells nobody
+            await asyncio.sleep(0)
 
 
 def waiting() -> float:
@@ -221,10 +211,10 @@ async def test_waiting_for_a_connection_is_down_and_asks_nobody(fake: Fake, cont
     server = await fake(silent, PONG)
     scanner = Clamav(config.Clamav(address=server.address, connections=1), clock)
     with content(b"x") as message:
-        first = asyncio.create_task(scanner.scan(message, deadline(10)))
-        await asyncio.sleep(0.05)
+        first = asyncio.create_task(scanner.scan(message, deadline(30)))
+        await until(lambda: server.connections == 1)
         second = asyncio.create_task(scanner.scan(message, deadline(0.3)))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)
         assert waiting() == 1
         answer = await second
         assert isinstance(answer, Unknown)
@@ -241,8 +231,8 @@ async def test_a_cancelled_scan_gives_its_connection_back(fake: Fake, content: M
     server = await fake(silent, says(b"stream: OK\0", after=END))
     scanner = Clamav(config.Clamav(address=server.address, connections=1), clock)
     with content(b"x") as message:
-        task = asyncio.create_task(scanner.scan(message, deadline(10)))
-        await asyncio.sleep(0.05)
+        task = asyncio.create_task(scanner.scan(message, deadline(30)))
+        await until(lambda: server.connections == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

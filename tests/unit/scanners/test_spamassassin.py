@@ -16,7 +16,7 @@ from mailguard.spamrules.definitions import RuleFile
 from mailguard.spamrules.evidence import Evidence
 from mailguard.spamrules.taint import TaintList
 from mailguard.spool import Content
-from tests.unit.scanners.conftest import Fake, Script, deadline, hang_up, says, silent
+from tests.unit.scanners.conftest import Fake, Script, deadline, hang_up, says
 
 MakeContent = Callable[..., Content]
 CLIENT = ClientAddress.parse("198.18.1.10")
@@ -242,14 +242,6 @@ async def test_spamds_own_timeout_is_about_this_message(fake: Fake, content: Mak
     answer = await ask(scorer(server.address), content(b"end"))
     assert isinstance(answer, Unknown)
     assert answer.cause is Cause.UNSCANNABLE
-
-
-@pytest.mark.parametrize(("ping", "cause"), [(PONG, Cause.UNSCANNABLE), (silent, Cause.DOWN)])
-async def test_too_slow(fake: Fake, content: MakeContent, ping: Script, cause: Cause) -> None:
-    server = await fake(silent, ping)
-    answer = await ask(scorer(server.address, timeout=0.5), content(b"end"))
-    assert isinstance(answer, Unknown)
-    assert answer.cause is cause
 
 
 async def test_live_rules_are_followed(fake: Fake, content: MakeContent, tmp_path: Path) -> None:

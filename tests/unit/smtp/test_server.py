@@ -632,8 +632,12 @@ async def test_content_cut_off_is_no_message(server: Server) -> None:
 
 @pytest.mark.slow
 async def test_a_client_that_does_not_read_is_cut(server: Server) -> None:
-    await server.start(command_timeout=0.5, close_timeout=0.2, max_commands_without_mail=10**6)
+    listener = await server.start(command_timeout=0.5, close_timeout=0.2, max_commands_without_mail=10**6)
+    assert listener._bound is not None
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # who is accepted gets them; the kernel's own take megabytes
+        listener._bound.setsockopt(socket.SOL_SOCKET, option, 4096)
     client = await server.connect()
+    client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
     writing = asyncio.create_task(flood(client))
     assert await ended(server.stories[0]) in (End.LOST, End.TIMEOUT)
