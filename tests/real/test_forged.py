@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
+from mailguard.lab import Lab
 from mailguard.lab.exim import INBOX, Delivered, Exim
+from mailguard.lab.folders import make_folder
 from tests.forgeries.play import WAYS, EximReader
 from tests.forgeries.play import deliver as deliver_all
 from tests.forgeries.rows import HOST, ROWS, Row
@@ -37,12 +38,9 @@ def anywhere(exim: Exim, text: str) -> list[Delivered]:
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> EximReader:
-    folder = tmp_path / "exim"
-    folder.mkdir()
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(0o755)
-    return EximReader(folder)
+def reader(own_lab: Lab) -> EximReader:
+    """In a laboratory's folder, which Exim's own user can reach: those of pytest each new run of it closes to all."""
+    return EximReader(make_folder(own_lab.scratch / "exim"))
 
 
 def test_exim_sees_what_nobody_removed_where_the_table_says_so(reader: EximReader) -> None:

@@ -7,7 +7,6 @@ all of the machine and there would be no load. Everything else is at its default
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -24,11 +23,12 @@ import yaml
 from mailguard.lab import Lab, world
 from mailguard.lab.guardian import session_members
 from mailguard.lab.mailguard import Serving
-from mailguard.supervisor.run_dir import NotRunning, connect
+from mailguard.supervisor.run_dir import NotRunning
 from tests.bench.subjects import small_policy
 from tests.soak.account import Account, Kill, Maildirs, account, account_records, recorded
 from tests.soak.failure import require
 from tests.soak.traffic import Traffic, addresses
+from tests.support.control import asked
 from tests.support.processes import exists
 
 WORKERS: Final = 2
@@ -131,13 +131,7 @@ class Place:
         return await until(none_left, "no process is left", bound)
 
     def _ask(self, within: float, **command: Any) -> dict[str, Any]:
-        with connect(self.serving.folder / "run", within) as asking:
-            asking.sendall(json.dumps(command).encode() + b"\n")
-            answer = b"".join(iter(lambda: asking.recv(65536), b""))
-        if not answer:
-            raise ConnectionAbortedError("it went before it answered")
-        found: dict[str, Any] = json.loads(answer)
-        return found
+        return asked(self.serving.folder / "run", within, **command)
 
     async def status(self) -> dict[str, Any]:
         """What ``mailguard status`` shows."""
