@@ -1,6 +1,6 @@
 """The configuration of a mailguard before the laboratory's servers: what an administrator would write, ports apart.
 
-And apart from bounds on what is asked about a client: in the laboratory all servers share one machine, which may have
+And apart from bounds on answers: in the laboratory all servers share one machine, which may have
 other work, and what comes late there would be told as another verdict.
 """
 
@@ -18,7 +18,7 @@ DEFAULT_POLICY = "policies/default.yaml"
 
 _ANSWERED_WITHIN = 10.0
 _ASKED_WITHIN = 30.0
-"""Seconds for a resolver's answer, and for all that is asked about a client; for its PROXY header, too."""
+"""Seconds for a resolver's answer, and for all that is asked about a client; for its PROXY header, and for a backend."""
 
 
 def lab_configuration(
@@ -45,7 +45,11 @@ def lab_configuration(
         "backends": [{"address": exim.address}],
         "policy": str(policy or shipped(DEFAULT_POLICY)),
         "dns": {"servers": [dns.address], "ask_about_private_clients": True, "timeout": _ANSWERED_WITHIN},
-        "limits": {"envelope_deadline": _ASKED_WITHIN, "proxy_header_timeout": _ASKED_WITHIN},
+        "limits": {
+            "envelope_deadline": _ASKED_WITHIN,
+            "proxy_header_timeout": _ASKED_WITHIN,
+            "backend_connect_timeout": _ASKED_WITHIN,
+        },
         "clamav": {"address": clamd.address},
         "spamassassin": {
             "address": spamd.address,

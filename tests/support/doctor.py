@@ -31,7 +31,7 @@ async def examined(patient: Patient, *names: str) -> dict[str, Finding]:
     parts = [BY_NAME[name] for name in names] if names else list(PARTS)
     found: dict[str, Finding] = {}
     order = [Status.SKIPPED, Status.OK, Status.WARNING, Status.FAILED]
-    for finding in await examination(patient, [(part.notes(), part.examine) for part in parts], 60):
+    for finding in await examination(patient, [(part.notes(), part.examine) for part in parts], 120):
         known = found.get(finding.subject)
         if known is None or order.index(finding.status) > order.index(known.status):
             found[finding.subject] = finding
