@@ -18,7 +18,7 @@ DEFAULT_POLICY = "policies/default.yaml"
 
 _ANSWERED_WITHIN = 10.0
 _ASKED_WITHIN = 30.0
-"""Seconds for a resolver's answer, and for all that is asked about a client; for its PROXY header, and for a backend."""
+"""Seconds for a resolver's answer, and for all that is asked about a client; for its PROXY header and a backend."""
 
 
 def lab_configuration(
