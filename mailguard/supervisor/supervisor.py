@@ -448,17 +448,17 @@ class Supervisor:
                 crew.drain(self.settings.limits.drain_timeout, crew.grace, last=self._resources.sockets.ours)
 
     def observe(self, until: float) -> None:
-        """Only observe until then (Unix time); 0: no longer."""
+        """Only observe until then (Unix time); 0: no longer. The log says so once all workers have been told."""
         self.observing_until = until
+        for child in list(self._children):  # a worker that proves to be dead leaves them
+            if child.role is Role.WORKER and child not in self._unstarted:
+                child.send(Kind.OBSERVE, until=until)
         metrics.OBSERVING.set(until)
         if until:
             when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until))
             logger.warning("only observing", expires=when)
         else:
             logger.warning("enforcing again")
-        for child in self._children:
-            if child.role is Role.WORKER and child not in self._unstarted:
-                child.send(Kind.OBSERVE, until=until)
 
     def status(self) -> dict[str, Any]:
         """What there is to know, for the admin process and ``mailguard status``."""

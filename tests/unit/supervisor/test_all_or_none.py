@@ -248,3 +248,33 @@ def test_what_cannot_be_started_has_ended_at_once(monkeypatch: pytest.MonkeyPatc
     assert (made.alive, made.pid, made.status) == (False, 0, os.EX_OSERR)
     assert made.how_it_ended() == "it cannot be started: No such file or directory"
     reactor.close()
+
+
+@pytest.mark.parametrize("until", [0.0, 4e9])
+def test_the_log_says_that_all_observe_or_enforce_once_they_know(
+    stage: Cast, monkeypatch: pytest.MonkeyPatch, until: float
+) -> None:
+    known: list[list[dict[str, Any]]] = []
+
+    def logged(_event: str, **_fields: Any) -> None:
+        known.append([fields for each in stage.workers for kind, fields in each.sent if kind is Kind.OBSERVE])
+
+    monkeypatch.setattr(supervisor, "logger", SimpleNamespace(warning=logged))
+    stage.supervisor.observe(until)
+    assert known == [[{"until": until}] * 2]
+
+
+def test_who_is_found_dead_when_he_is_told_to_observe_hinders_nobody(
+    stage: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Actor] = []
+
+    def found_dead(worker: Actor) -> None:
+        told.append(worker)
+        worker.ends()
+
+    workers = stage.workers
+    for each in workers:
+        monkeypatch.setattr(each, "send", lambda *_, each=each, **__: found_dead(each))
+    stage.supervisor.observe(4e9)
+    assert {id(each) for each in told} == {id(each) for each in workers}
