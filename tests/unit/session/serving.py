@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -41,16 +40,6 @@ class Served:
                 if len(found) == len(texts):
                     return [found[text] for text in texts]
         raise AssertionError(f"it ended without {set(texts) - found.keys()}: {self.log}")
-
-    async def log_so_far(self) -> None:
-        """Take what it has logged by now."""
-        assert self.process.stdout is not None
-        with contextlib.suppress(TimeoutError):
-            line = b"anything"
-            while line:
-                async with asyncio.timeout(0.05):
-                    line = await self.process.stdout.readline()
-                self.log += line.decode()
 
     async def take_log(self) -> None:
         """Take its log until it ends, or this is cancelled."""

@@ -148,6 +148,12 @@ async def test_reloads_under_load_lose_nothing(running: Running) -> None:
         await until(alone)
         assert (await running.ask("reload", "--all"))[0] == os.EX_OK
         await until(alone)
+        enough = len(done) + 3 * len(clients)  # more than were under way while generations changed
+
+        async def others_since(enough: int = enough) -> bool:
+            return len(done) >= enough
+
+        await until(others_since)
     stop.set()
     await asyncio.gather(*clients)
     log.cancel()
