@@ -28,6 +28,7 @@ from rich.markup import escape
 from mailguard.cli.demo_results import Result, show
 from mailguard.lab import Lab, LabError, world
 from mailguard.lab.client import Outcome, send
+from mailguard.lab.folders import withhold
 from mailguard.lab.letters import RECIPIENT, SENDER, Letter, five
 from mailguard.lab.mailguard import Mailguard
 
@@ -58,6 +59,7 @@ def demo(
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end the servers in order
     try:
+        withhold(port)
         with _claimed(port), Lab() as lab:
             mailguard = _start(lab, port, without, console)
             results = [_try(letter, lab, mailguard) for letter in five()]

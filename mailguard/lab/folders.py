@@ -78,6 +78,11 @@ def free_port() -> int:
     raise LabError(f"no free port between {_FIRST_PORT} and {_LAST_PORT}")
 
 
+def withhold(port: int) -> None:
+    """Never give ``port``: somebody else takes it later."""
+    _given.add(port)
+
+
 def _candidates() -> Iterator[int]:
     """All ports, from a random one on, so that two laboratories seldom meet."""
     count = _LAST_PORT - _FIRST_PORT

@@ -14,9 +14,9 @@ import pytest
 from dns import message, query, rcode
 from dns.exception import Timeout
 
-from mailguard.lab import Lab, LabError, world
+from mailguard.lab import Lab, LabError, folders, world
 from mailguard.lab.clamd import Clamd
-from mailguard.lab.folders import free_port, require_reachable
+from mailguard.lab.folders import free_port, require_reachable, withhold
 from mailguard.lab.guardian import session_members
 from mailguard.lab.process import Process, find_program, wait_until
 from mailguard.lab.unbound import Unbound
@@ -162,3 +162,13 @@ def test_a_scratch_folder_closed_to_the_servers_users_is_refused(tmp_path: Path)
 def test_ports_are_given_once() -> None:
     ports = [free_port() for _ in range(50)]
     assert len(set(ports)) == len(ports)
+
+
+def test_a_port_that_is_withheld_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = free_port()
+    monkeypatch.setattr(folders, "_given", set())
+    monkeypatch.setattr(folders, "_candidates", lambda: iter((first, free)))
+    monkeypatch.setattr(folders, "_bindable", lambda _: True)
+    free = first + 1
+    withhold(first)
+    assert free_port() == free
