@@ -2,14 +2,18 @@
 
 import sys
 
+from mailguard.lasting import lasting
+
 INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line."""
     try:
-        from mailguard.cli import app  # here: it takes a moment, in which Ctrl-C shall be no traceback
+        with lasting():  # here: it takes a moment, in which Ctrl-C shall be no traceback
+            from mailguard.cli import app, import_command
 
+            import_command(sys.argv[1:])
         app(prog_name="mailguard")  # also as `python -m mailguard`: completion knows it by this name
     except KeyboardInterrupt:
         print("\nmailguard: interrupted", file=sys.stderr)

@@ -26,7 +26,9 @@ from mailguard import config, metrics
 from mailguard.checks.dnsbl_answers import Outcome, read
 from mailguard.checks.dnsbl_health import Finding, Health, probe
 from mailguard.checks.dnsbl_names import is_asked_about, labels
-from mailguard.dns import Failed, Found, Inquiry, NotFound, Resolver, Steps
+from mailguard.dns.answers import Failed, Found, NotFound
+from mailguard.dns.inquiry import Inquiry, Steps
+from mailguard.dns.resolver import Resolver
 from mailguard.facts import NOT_LISTED, Answer, ClientAddress, Codes, DnsblZone, Unknown
 from mailguard.log import logger
 from mailguard.net.together import together

@@ -12,7 +12,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
-from mailguard.dns import Failed, Failure, Found, NotFound
+from mailguard.dns.answers import Failed, Failure, Found, NotFound
 from mailguard.facts import NOT_LISTED, Answer, Codes, Known, Unknown
 
 LISTING: Final = IPv4Network("127.0.0.0/8")

@@ -16,7 +16,7 @@ from typing import Final
 
 from mailguard.checks.dnsbl_answers import Outcome, read
 from mailguard.checks.dnsbl_names import query_name
-from mailguard.dns import Resolver
+from mailguard.dns.resolver import Resolver
 from mailguard.facts import Answer, Codes, DnsblZone, Unknown
 from mailguard.net.together import together
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mailguard.dns import AnyAnswer, Failed, Found, RecordType, Steps
+from mailguard.dns.answers import AnyAnswer, Failed, Found, RecordType
+from mailguard.dns.inquiry import Steps
 from mailguard.dns.names import DoubtfulNameError, ImpossibleNameError, host_name
 from mailguard.facts import Answer, Known, Unknown
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from mailguard.checks.existence import ask_all, existence, host_to_ask
-from mailguard.dns import Absence, Found, Inquiry, NotFound, Resolver, Steps
+from mailguard.dns.answers import Absence, Found, NotFound
+from mailguard.dns.inquiry import Inquiry, Steps
+from mailguard.dns.resolver import Resolver
 from mailguard.facts import Answer, Known
 
 

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
 from mailguard.checks.existence import unknown
-from mailguard.dns import AnyAnswer, Failed, Found, Inquiry, NotFound, RecordType, Resolver, Steps
+from mailguard.dns.answers import AnyAnswer, Failed, Found, NotFound, RecordType
+from mailguard.dns.inquiry import Inquiry, Steps
 from mailguard.dns.names import DoubtfulNameError, ImpossibleNameError, host_name
+from mailguard.dns.resolver import Resolver
 from mailguard.facts import Answer, ClientAddress, Known, ReverseDns
 
 MAX_NAMES: Final = 10

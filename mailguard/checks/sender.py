@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import cast
 
 from mailguard.checks.existence import ask_all, existence, host_to_ask, unknown
-from mailguard.dns import Absence, Failed, Found, Inquiry, MailExchange, NotFound, Resolver, Steps
+from mailguard.dns.answers import Absence, Failed, Found, MailExchange, NotFound
+from mailguard.dns.inquiry import Inquiry, Steps
+from mailguard.dns.resolver import Resolver
 from mailguard.facts import Answer, Known
 
 NO_MAIL = "."

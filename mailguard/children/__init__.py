@@ -1,1 +1,1 @@
-"""The processes that the supervisor starts, one module each, run as ``python -m``."""
+"""The processes that the supervisor starts, one module each; ``__main__`` begins them."""

@@ -1,4 +1,4 @@
-"""The admin pages as a process: ``python -m mailguard.children.admin CHANNEL METRICS``.
+"""The admin pages as a process: ``python -m mailguard.children admin CHANNEL METRICS``.
 
 Serves /metrics from the files of all workers and from /proc, /healthz and /readyz from what the supervisor passes on
 of them. It touches no mail: where it dies, the supervisor starts it again, and mail goes on. It ends with the
@@ -93,7 +93,3 @@ def main() -> None:
 
     asyncio.run(serve())
     sys.exit(os.EX_OK)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Reads what an administrator changed, for the supervisor: ``python -m mailguard.children.loader CHANNEL CONFIG``.
+"""Reads what an administrator changed, for the supervisor: ``python -m mailguard.children loader CHANNEL CONFIG``.
 
 A process of its own, for what it reads may hang, be endless, or meet a bug, and nobody then depends on it: the
 supervisor ends it when its time is over. It reads the settings, and by them the policy with all its files, once; it
@@ -62,7 +62,3 @@ def main() -> None:
     except ChannelClosed:
         sys.exit(start.ORPHANED)
     sys.exit(os.EX_OK)
-
-
-if __name__ == "__main__":
-    main()

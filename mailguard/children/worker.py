@@ -1,4 +1,4 @@
-"""A worker as a process: ``python -m mailguard.children.worker CHANNEL SLOT METRICS``.
+"""A worker as a process: ``python -m mailguard.children worker CHANNEL SLOT METRICS``.
 
 It gets settings, policy and sockets from its supervisor (``mailguard.channel``), and reads neither configuration nor
 policy from the disk: a worker that replaces a dead one serves what its neighbours serve, whatever stands in the files
@@ -25,6 +25,7 @@ from typing import Any, Final
 from mailguard import log, metric_store
 from mailguard.channel import Channel, ChannelClosed, Kind, Message
 from mailguard.children import start
+from mailguard.lasting import lasting
 
 _COLLECT: Final = (50_000, 10, 10)
 """Objects between two collections. A session leaves no cycle behind, so that they find nothing but what errors leave;
@@ -229,16 +230,11 @@ def main() -> None:
     """Serve until told to end."""
     channel = start.inherited()
     metric_store.open_slot(Path(sys.argv[3]), int(sys.argv[2]))
-    import mailguard.worker  # noqa: F401  while the policy is still being read
-
-    gc.freeze()  # what was imported stays to the end: no collection looks through it again, which takes 50 ms
+    with lasting():
+        import mailguard.worker  # noqa: F401  while the policy is still being read
     gc.set_threshold(*_COLLECT)
     try:
         begin = start.first(channel)
     except ChannelClosed:
         sys.exit(start.ORPHANED)
     _run(channel, begin)
-
-
-if __name__ == "__main__":
-    main()

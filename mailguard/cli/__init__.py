@@ -50,6 +50,18 @@ _UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 completion_init()
 
 
+def import_command(arguments: Sequence[str]) -> None:
+    """Import what the command needs that ``arguments`` begin with, if they do."""
+    if arguments and arguments[0] in COMMANDS:
+        _found(arguments[0])
+
+
+def _found(command: str) -> Any:
+    """The function of ``command``, or its group of commands."""
+    module, _, name = COMMANDS[command].partition(":")
+    return getattr(import_module(f"mailguard.cli.{module}"), name)
+
+
 @contextmanager
 def _usage() -> Iterator[None]:
     """Let a command line that is wrong end with 64 and not, as is Typer's way, with 2."""
@@ -95,8 +107,7 @@ class _Commands(TyperGroup):
             return None
         if self._names_alone:
             return TyperCommand(cmd_name)
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        found = getattr(import_module(f"mailguard.cli.{module}"), name)
+        found = _found(cmd_name)
         if not isinstance(found, typer.Typer):
             alone = typer.Typer(add_completion=False)
             alone.command(cmd_name)(found)

@@ -1,31 +1,4 @@
-"""The resolver: deadline, coalescing, cache, three-way answers."""
+"""The resolver: deadline, coalescing, cache, three-way answers (``answers``, ``inquiry``, ``resolver``).
 
-from mailguard.dns.answers import (
-    Absence,
-    AnyAnswer,
-    Failed,
-    Failure,
-    Found,
-    MailExchange,
-    NotFound,
-    RecordType,
-    StartOfAuthority,
-)
-from mailguard.dns.inquiry import Inquiry, Steps, Timed
-from mailguard.dns.resolver import Resolver
-
-__all__ = [
-    "Absence",
-    "AnyAnswer",
-    "Failed",
-    "Failure",
-    "Found",
-    "Inquiry",
-    "MailExchange",
-    "NotFound",
-    "RecordType",
-    "Resolver",
-    "StartOfAuthority",
-    "Steps",
-    "Timed",
-]
+Nothing is imported here: who wants to know the servers alone, as the check of the settings does, needs no event loop.
+"""

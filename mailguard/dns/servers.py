@@ -12,9 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-import dns.exception
-import dns.resolver
-
 SILENCES_UNTIL_LAST: Final = 3
 """Timeouts in a row, whoever asked, after which a resolver is tried last."""
 
@@ -58,6 +55,9 @@ def system_servers(path: str = "/etc/resolv.conf") -> list[Server]:
     Raises:
         ValueError: the file cannot be read or names none.
     """
+    import dns.exception  # here: settings that name their servers do without
+    import dns.resolver
+
     try:
         found = dns.resolver.Resolver(filename=path).nameservers
     except (dns.exception.DNSException, OSError, ValueError) as error:

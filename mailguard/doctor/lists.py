@@ -17,7 +17,8 @@ from typing import Final
 from mailguard.checks.dnsbl_answers import BLOCKED, Outcome, read
 from mailguard.checks.dnsbl_health import Health, probe
 from mailguard.checks.dnsbl_names import query_name
-from mailguard.dns import Found, Resolver
+from mailguard.dns.answers import Found
+from mailguard.dns.resolver import Resolver
 from mailguard.doctor.examination import each
 from mailguard.doctor.notes import Notes
 from mailguard.doctor.patient import Patient

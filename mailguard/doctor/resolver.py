@@ -16,7 +16,8 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from mailguard.checks.dnsbl_names import query_name
-from mailguard.dns import Failed, Found, NotFound, Resolver
+from mailguard.dns.answers import Failed, Found, NotFound
+from mailguard.dns.resolver import Resolver
 from mailguard.dns.servers import Server
 from mailguard.doctor.examination import each
 from mailguard.doctor.notes import Measure, Notes

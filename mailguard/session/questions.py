@@ -17,7 +17,7 @@ from mailguard.checks.reverse_dns import reverse_dns
 from mailguard.checks.sender import sender_resolves
 from mailguard.commands import Path
 from mailguard.config import Network
-from mailguard.dns import Inquiry
+from mailguard.dns.inquiry import Inquiry
 from mailguard.facts import NOT_ASKED, NOT_LISTED, Answer, Client, ClientAddress, Codes, Helo, Known, ReverseDns, Source
 from mailguard.session.services import Services
 

@@ -213,7 +213,7 @@ def _started(role: Role, theirs: socket.socket, arguments: Sequence[str]) -> sub
         OSError: it cannot be started.
     """
     return subprocess.Popen(  # noqa: S603  our own modules, by this interpreter
-        [sys.executable, *_safe_path(), "-m", f"mailguard.children.{role}", str(theirs.fileno()), *arguments],
+        [sys.executable, *_safe_path(), "-m", "mailguard.children", role, str(theirs.fileno()), *arguments],
         stdin=subprocess.DEVNULL,
         pass_fds=[theirs.fileno()],
         process_group=0,  # Ctrl-C on the terminal is for the supervisor alone, which drains

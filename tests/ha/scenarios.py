@@ -98,11 +98,11 @@ def kill_supervisor(cluster: Cluster) -> None:
 def kill_worker(cluster: Cluster) -> None:
     """kill -9 to one of two workers: mailguard replaces it, the cluster notices nothing."""
     node = cluster.nodes[cluster.owner()]
-    before = _workers(node.status_of("pgrep", "-f", "mailguard.children.worker")[1])
+    before = _workers(node.status_of("pgrep", "-f", "mailguard.children worker")[1])
     node.run("kill", "-KILL", str(min(before)))
 
     def replaced() -> bool:
-        now = _workers(node.status_of("pgrep", "-f", "mailguard.children.worker")[1])
+        now = _workers(node.status_of("pgrep", "-f", "mailguard.children worker")[1])
         return len(now) == len(before) and now != before
 
     wait_until(replaced, "the worker is replaced", RESTARTED_WITHIN)

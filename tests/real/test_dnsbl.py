@@ -13,7 +13,7 @@ from mailguard.checks.dnsbl import Dnsbl
 from mailguard.checks.dnsbl_health import IPV6_POINTS
 from mailguard.checks.dnsbl_names import query_name
 from mailguard.config import Dns
-from mailguard.dns import Resolver
+from mailguard.dns.resolver import Resolver
 from mailguard.facts import Answer, ClientAddress, Codes, DnsblZone, Known, Unknown
 from mailguard.lab import Lab, world
 from mailguard.lab.unbound import Unbound

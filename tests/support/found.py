@@ -7,9 +7,8 @@ from types import SimpleNamespace
 from typing import TypeVar, cast
 
 from mailguard.checks.dnsbl import Said
-from mailguard.dns import Inquiry, Steps
 from mailguard.dns.deadlines import Deadlines
-from mailguard.dns.inquiry import Desk
+from mailguard.dns.inquiry import Desk, Inquiry, Steps
 from mailguard.facts import Answer, Codes
 
 T = TypeVar("T")

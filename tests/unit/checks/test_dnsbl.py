@@ -16,7 +16,7 @@ from mailguard import metrics
 from mailguard.checks.dnsbl import JITTER, Dnsbl
 from mailguard.checks.dnsbl_answers import Outcome
 from mailguard.checks.dnsbl_names import query_name
-from mailguard.dns import Resolver
+from mailguard.dns.resolver import Resolver
 from mailguard.facts import Answer, ClientAddress, Codes, DnsblZone, Known, Unknown
 from tests.support.loops import alone, at, cancelled_after
 from tests.unit.dns.fakes import (

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailguard.checks.dnsbl_answers import BLOCKED, LISTING, Outcome, read
-from mailguard.dns import Absence, Failed, Failure, Found, NotFound
+from mailguard.dns.answers import Absence, Failed, Failure, Found, NotFound
 from mailguard.facts import Known, Unknown
 from mailguard.metrics import METRICS
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from mailguard.checks.helo import helo_is_address, helo_resolves
 from mailguard.checks.reverse_dns import MAX_NAMES, reverse_dns
 from mailguard.checks.sender import sender_resolves
-from mailguard.dns import Inquiry, Resolver
+from mailguard.dns.inquiry import Inquiry
+from mailguard.dns.resolver import Resolver
 from mailguard.facts import Answer, ClientAddress, Known, ReverseDns, Unknown
 from tests.support.loops import alone, at, cancelled_after
 from tests.unit.dns.fakes import (

@@ -14,7 +14,8 @@ import dns.rdatatype
 import dns.rrset
 
 from mailguard.config import Dns
-from mailguard.dns import Resolver, wire
+from mailguard.dns import wire
+from mailguard.dns.resolver import Resolver
 from mailguard.dns.servers import Server
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailguard.dns import AnyAnswer, Found, Resolver, Steps
-from mailguard.dns.inquiry import TOO_LATE
+from mailguard.dns.answers import AnyAnswer, Found
+from mailguard.dns.inquiry import TOO_LATE, Steps
+from mailguard.dns.resolver import Resolver
 from tests.support.loops import alone, at
 from tests.unit.dns.fakes import HANGING, NXDOMAIN, SILENT, Answerer, Clock, FakeTransport, Say, dns_settings
 

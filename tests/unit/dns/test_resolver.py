@@ -11,7 +11,8 @@ import dns.message
 import pytest
 
 from mailguard import metrics
-from mailguard.dns import Absence, Failed, Failure, Found, MailExchange, NotFound, Resolver, StartOfAuthority
+from mailguard.dns.answers import Absence, Failed, Failure, Found, MailExchange, NotFound, StartOfAuthority
+from mailguard.dns.resolver import Resolver
 from mailguard.dns.servers import Server
 from tests.support.loops import at, cancelled_after
 from tests.unit.dns.fakes import (

@@ -16,10 +16,12 @@ from typing import Final
 import pytest
 
 from mailguard.config import Dns
-from mailguard.dns import Failed, Failure, Found, Inquiry, NotFound, RecordType, Resolver, wire
-from mailguard.dns.answers import Question
+from mailguard.dns import wire
+from mailguard.dns.answers import Failed, Failure, Found, NotFound, Question, RecordType
 from mailguard.dns.flight import Flight
 from mailguard.dns.ids import Ids
+from mailguard.dns.inquiry import Inquiry
+from mailguard.dns.resolver import Resolver
 from mailguard.dns.servers import Server, system_servers
 from mailguard.dns.transport import MAX_QUESTIONS, NetworkTransport
 from tests.unit.dns.fakes import Clock, Say

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailguard.dns import Absence, Failed, Found, NotFound, quick, wire
-from mailguard.dns.answers import TYPE_CODES, Question
+from mailguard.dns import quick, wire
+from mailguard.dns.answers import TYPE_CODES, Absence, Failed, Found, NotFound, Question
 from tests.unit.dns.fakes import NODATA, NXDOMAIN, REFUSED, SERVFAIL, Say
 
 QUESTION = Question.about("7.7.18.198.bl.example", "A")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from mailguard import metrics
 from mailguard.cli import app
-from mailguard.dns import Inquiry
+from mailguard.dns.inquiry import Inquiry
 from mailguard.facts import NOT_ASKED, Answer, ClientAddress, ReverseDns
 from tests.support.certificates import Pair, make, openssl, run_out, trusting
 from tests.support.client import Client

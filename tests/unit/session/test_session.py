@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from mailguard import metrics
 from mailguard.checks.dnsbl import Said
 from mailguard.config import Limits
-from mailguard.dns import Inquiry
+from mailguard.dns.inquiry import Inquiry
 from mailguard.facts import Answer, ClientAddress, Known, Mailbox
 from mailguard.session.story import is_ours
 from mailguard.smtp.server import Connection

@@ -44,7 +44,7 @@ async def test_with_all_closed_the_status_tells(place: Place) -> None:
 def workers_of(pid: int) -> list[int]:
     """Its workers; other children come and go."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(each) for each in children if "children.worker" in command_of(each)]
+    return [int(each) for each in children if "children\0worker" in command_of(each)]
 
 
 def command_of(pid: str) -> str:
