@@ -240,11 +240,12 @@ def test_nothing_is_wrong_while_nothing_is(monitored: Monitored) -> None:
 
 async def test_the_alert_of_a_dead_clamd_arrives_and_is_taken_back(monitored: Monitored) -> None:
     clamd, about = monitored.lab.clamd(), {"alertname": "MailguardScannerDown", "scanner": "clamav"}
+    told, before = monitored.webhook.told, len(monitored.webhook.alerts)
     await asyncio.to_thread(clamd.stop)
-    await _sending_until(monitored, lambda: monitored.webhook.told("firing", **about))
+    await _sending_until(monitored, lambda: bool(told("firing", before, **about)))
     await asyncio.to_thread(clamd.start)
-    await _sending_until(monitored, lambda: monitored.webhook.told("resolved", **about))
-    (first, *_) = [alert for alert in monitored.webhook.alerts if alert["labels"]["alertname"] == about["alertname"]]
+    await _sending_until(monitored, lambda: bool(told("resolved", before, **about)))
+    (first, *_) = told("firing", before, **about)
     assert first["labels"]["severity"] == "critical"
     assert first["annotations"]["runbook_url"] == "docs/runbooks/MailguardScannerDown.md"
     assert "clamav does not answer" in first["annotations"]["summary"]

@@ -33,11 +33,10 @@ class Webhook:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}/"
 
-    def told(self, status: str, **labels: str) -> bool:
-        """Whether an alert with ``labels`` was told of as ``firing`` or ``resolved``."""
-        return any(
-            alert["status"] == status and labels.items() <= alert["labels"].items() for alert in list(self.alerts)
-        )
+    def told(self, status: str, since: int = 0, **labels: str) -> list[dict[str, Any]]:
+        """The alerts with ``labels`` that were told of as ``firing`` or ``resolved``, from that number of all on."""
+        alerts = self.alerts[since:]
+        return [alert for alert in alerts if alert["status"] == status and labels.items() <= alert["labels"].items()]
 
     def __enter__(self) -> Self:
         self._thread.start()
