@@ -150,6 +150,29 @@ upgrades() {
     ok "an upgrade restarts it; what was changed in /etc/mailguard stays"
 }
 
+# A key that only the unit can tell of: `mailguard check` without its environment would not take these settings.
+upgrades_with_a_credential() {
+    overlay=/etc/systemd/system/mailguard.service.d
+    mkdir -p "$overlay"
+    (umask 077 && printf '%064d\n' 25 >/root/pseudonym.key)
+    printf '%s\n' '[Service]' 'LoadCredential=pseudonym.key:/root/pseudonym.key' \
+        'Environment=MAILGUARD_JOURNAL_PSEUDONYM_KEY_FILE=%d/pseudonym.key' >"$overlay/credential.conf"
+    sed -i 's/^journal:/&\n  pseudonymise: [client]/' "$settings"
+    ! runuser -u mailguard -- mailguard check >/dev/null 2>&1 || stop "these settings need no key"
+    systemctl daemon-reload
+    systemctl restart mailguard.service || stop "it does not start with a key from a credential"
+    before=$(property MainPID)
+    dpkg_i "$folder/next.deb"
+    ! grep -q WARNING /var/tmp/dpkg.log || stop "$(cat /var/tmp/dpkg.log)"
+    [ "$before" != "$(property MainPID)" ] || stop "an upgrade with a credential does not restart it"
+    rm -r "$overlay"
+    cp /var/tmp/settings "$settings"
+    systemctl daemon-reload
+    dpkg_i "$folder/now.deb"
+    eventually deliver 127.0.0.1 || stop "no mail after the upgrade with a credential"
+    ok "an upgrade of a service whose key comes by LoadCredential= restarts it"
+}
+
 socket_held() {
     systemctl disable --now mailguard.service 2>/dev/null
     systemctl enable --now mailguard.socket 2>/dev/null || stop "the socket unit does not start"
@@ -208,6 +231,7 @@ confined
 reloads
 watched
 upgrades
+upgrades_with_a_credential
 socket_held
 puppet_owns
 removed
