@@ -27,5 +27,7 @@ mkdir -p "$root/old"
 cd "$root"
 pivot_root . old
 umount -l /old
+# As systemd itself does on a machine and not in a container: what it mounts for a service (credentials) is to be seen by all.
+mount --make-rshared /
 exec env -i container=other PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --system --show-status=no --log-target=journal
