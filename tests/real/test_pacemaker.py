@@ -296,6 +296,11 @@ def test_a_stop_ends_within_its_timeout_however_long_a_look_takes(resource: Reso
         reaper.join()
 
 
+def test_a_stop_after_which_nothing_runs_succeeds_though_its_files_stay(resource: Resource) -> None:
+    resource.pid_file.mkdir()  # rm -f cannot remove it
+    assert resource.act("stop", timeout=20.0)[0] == SUCCESS
+
+
 def test_zeros_before_the_seconds_of_a_drain_fail_no_stop(resource: Resource) -> None:
     resource.parameters["drain"] = "08"
     assert resource.act("start")[0] == SUCCESS
