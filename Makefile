@@ -162,6 +162,7 @@ test-guest: venv
 	@sh $(setup)/packages.sh iproute2 xorriso $(guest_run)
 	@sh tests/guest/parts.sh
 	@[ -f dist/mailguard-guest.img ] || $(MAKE) guest
+	@[ -f dist/mailguard-guest-neighbours.img ] || $(MAKE) guest SCANNERS=neighbours
 	sh tests/in_namespace.sh $(bin)/python -m tests.guest $(ARGS)
 
 lock:

@@ -6,7 +6,7 @@
 # boot to whatever it was copied to. No loop device, no mount of the image, no KVM is needed.
 #
 #   inside      clamd and spamd run in the guest (default)
-#   neighbours  they run elsewhere, and the settings name them
+#   neighbours  they run elsewhere, and the seed's settings name them: dist/mailguard-guest-neighbours.img and .packages
 #
 # GUEST_SIZE is the disk's size in MiB (3072). What packages the archive has is today's: two builds on one day have the same
 # files, and not the same octets. No password, no key and no address of this machine is in it.
@@ -20,7 +20,7 @@ scanners=${1:-inside}
 size=${GUEST_SIZE:-3072}
 work=build/guest
 root=$work/root
-image=dist/mailguard-guest.img
+made=dist/mailguard-guest
 boot_start=2048  # sectors of 512 octets: the partition that holds GRUB's core
 root_start=4096
 uuid=6d61696c-6775-4172-a4d1-67756573740a # of the file system; a guest has one of its kind
@@ -37,7 +37,7 @@ inside)
     base="$base clamav-daemon clamav-freshclam spamd"
     units="$units clamav-daemon.service clamav-freshclam.service spamd.service"
     ;;
-neighbours) ;;
+neighbours) made=$made-neighbours ;;
 *) echo "usage: $0 [inside | neighbours]" >&2 && exit 64 ;;
 esac
 
@@ -63,11 +63,11 @@ bootstrap() {
         "$suite" "$root" $sources
 }
 
-# clamd looks at whole messages of max_message_size, archives unpacked, and says where it did not (`mailguard doctor`).
 scanner_settings() {
     [ "$scanners" = inside ] || return 0
-    sed -i -E '/^(AlertExceedsMax|MaxScanSize|MaxFileSize|StreamMaxLength) /d' "$root/etc/clamav/clamd.conf"
-    printf '%s\n' 'AlertExceedsMax yes' 'MaxScanSize 200M' 'MaxFileSize 100M' 'StreamMaxLength 60M' >>"$root/etc/clamav/clamd.conf"
+    words=$(sed -n 's/^\([A-Za-z]*\) .*/\1/p' deploy/guest/clamd.conf | paste -s -d '|')
+    sed -i -E "/^($words) /d" "$root/etc/clamav/clamd.conf"
+    cat deploy/guest/clamd.conf >>"$root/etc/clamav/clamd.conf"
     cp deploy/spamassassin/mailguard.cf "$root/etc/spamassassin/mailguard.cf"
     lay deploy/guest/inside
 }
@@ -133,8 +133,8 @@ bootstrap
 scanner_settings
 strip
 lay deploy/guest/files
-dpkg-query --admindir="$root/var/lib/dpkg" -W >dist/mailguard-guest.packages
-disk "$image.new"
-mv "$image.new" "$image"
+dpkg-query --admindir="$root/var/lib/dpkg" -W >"$made.packages"
+disk "$made.img.new"
+mv "$made.img.new" "$made.img"
 rm -rf --one-file-system "$root"
-echo "$image: $size MiB, $(du -m "$image" | cut -f1) of them used; $(wc -l <dist/mailguard-guest.packages) packages"
+echo "$made.img: $size MiB, $(du -m "$made.img" | cut -f1) of them used; $(wc -l <"$made.packages") packages"

@@ -33,6 +33,10 @@ from mailguard.spool import Folder, Spool, SpoolFull, SpoolLost
 
 DAY: Final = 86400.0
 _START: Final = "is clamd running, and may this user use its socket? `systemctl status clamav-daemon`"
+_START_THERE: Final = (
+    "is clamd running on that host, does it listen at that address (ListenStream of clamav-daemon.socket), and does "
+    "its firewall let this host in?"
+)
 _WHOLE: Final = "something answers PING there: is it clamd, and not overloaded? `systemctl status clamav-daemon`"
 _FRESHEN: Final = "`systemctl status clamav-freshclam` tells why no new ones come"
 _LIMITS: Final = "raise MaxFileSize, MaxScanSize and StreamMaxLength in clamd.conf, or lower `limits.max_message_size`"
@@ -48,7 +52,8 @@ async def examine(patient: Patient, notes: Notes) -> None:
         return
     client = Clamav(settings, patient.monotonic)
     if not await alive(client.alive(), settings.timeout):
-        notes.failed(settings.address, "does not answer PING", _START)
+        remedy = _START if settings.address.startswith("unix:") else _START_THERE
+        notes.failed(settings.address, "does not answer PING", remedy)
         return
     works: dict[str, Callable[[Notes], Awaitable[None]]] = {
         "signatures": partial(_report, patient, settings.address),

@@ -40,7 +40,9 @@ STRANGERS: Final = (ClientAddress.parse("203.0.113.77"), ClientAddress.parse("19
 MAX_RELAYS: Final = 4
 """Networks of ``own_relays`` that are asked about, each by its first address."""
 GTUBE_POINTS: Final = 999
-_START: Final = "is spamd running, and may this host ask it? `systemctl status spamd`"
+_START: Final = (
+    "is spamd running, and may this host ask it (--listen, --allowed-ips, its firewall)? `systemctl status spamd`"
+)
 _WHOLE: Final = "something answers PING there: is it spamd, and not overloaded? `systemctl status spamd`"
 _INSTALL: Final = (
     "copy deploy/spamassassin/mailguard.cf to /etc/spamassassin/ and restart spamd: see spamassassin-taint.md"

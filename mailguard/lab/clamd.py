@@ -35,7 +35,7 @@ LocalSocket {folder}/run/clamd.sock
 LocalSocketMode 666
 FixStaleSocket yes
 TCPSocket {port}
-TCPAddr 127.0.0.1
+TCPAddr {host}
 MaxThreads 8
 MaxQueue 50
 StreamMaxLength {stream_max}
@@ -59,6 +59,7 @@ class Clamd(Server):
         alert_exceeds_max: whether it says so where it did not look at all of a message.
         knows_eicar: whether it has the signatures; without them it has some other.
         dated: when its signatures were made, in seconds since the epoch; None for signatures without a date.
+        listen: address and port of its TCP socket; None for loopback and a free port.
     """
 
     program, package, user = "clamd", "clamav-daemon", "clamav"
@@ -72,9 +73,10 @@ class Clamd(Server):
         alert_exceeds_max: bool = True,
         knows_eicar: bool = True,
         dated: float | None = None,
+        listen: tuple[str, int] | None = None,
     ) -> None:
         super().__init__(folder)
-        self.port = free_port()
+        self.host, self.port = listen or ("127.0.0.1", free_port())
         for name in ("db", "tmp", "run"):
             make_folder(folder / name, self.run_as)
         make_folder(folder, self.run_as)
@@ -83,7 +85,7 @@ class Clamd(Server):
             self._write_dated(folder / "db", int(dated))
         alert = "yes" if alert_exceeds_max else "no"
         text = _CONFIGURATION.format(
-            folder=folder, port=self.port, stream_max=stream_max, scan_max=scan_max, alert=alert
+            folder=folder, host=self.host, port=self.port, stream_max=stream_max, scan_max=scan_max, alert=alert
         )
         (folder / "clamd.conf").write_text(text + (f"User {self.run_as}\n" if is_root() else ""))
 
@@ -95,7 +97,7 @@ class Clamd(Server):
     @property
     def tcp_address(self) -> str:
         """Where it listens besides."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @override
     def command(self) -> list[str]:
@@ -104,9 +106,11 @@ class Clamd(Server):
     @override
     def answers(self) -> bool:
         """Whether both sockets answer PING."""
-        return self._pong(socket.AF_UNIX, f"{self.folder}/run/clamd.sock") and self._pong(
-            socket.AF_INET, ("127.0.0.1", self.port)
-        )
+        return self.answers_on_this_host() and self._pong(socket.AF_INET, (self.host, self.port))
+
+    def answers_on_this_host(self) -> bool:
+        """Whether its Unix socket answers PING."""
+        return self._pong(socket.AF_UNIX, f"{self.folder}/run/clamd.sock")
 
     def _pong(self, family: int, address: str | tuple[str, int]) -> bool:
         with socket.socket(family, socket.SOCK_STREAM) as client:

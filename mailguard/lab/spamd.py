@@ -102,10 +102,17 @@ class Spamd(Server):
     @override
     def answers(self) -> bool:
         """Whether a child answers PING (spamd listens half a second before it has one)."""
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+        return self._pong(socket.AF_INET, ("127.0.0.1", self.port))
+
+    def answers_on_this_host(self) -> bool:
+        """The same by its Unix socket."""
+        return self._pong(socket.AF_UNIX, self.unix_address.removeprefix("unix:"))
+
+    def _pong(self, family: int, address: str | tuple[str, int]) -> bool:
+        with socket.socket(family, socket.SOCK_STREAM) as client:
             client.settimeout(5)
             try:
-                client.connect(("127.0.0.1", self.port))
+                client.connect(address)
                 client.sendall(b"PING SPAMC/1.5\r\n\r\n")
                 return b"PONG" in client.recv(64)
             except OSError:

@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from mailguard.lab.process import LabError, Process
-from tests.guest.layout import ADDRESS, ADMIN, BACKEND, BOOTED_WITHIN, CARDS, CLIENT, MONITOR
+from tests.guest.layout import ADDRESS, ADMIN, BACKEND, BOOTED_WITHIN, CARDS, CLIENT, MONITOR, SETTLED_WITHIN
 from tests.guest.machine import Machine
+from tests.guest.run import require
 from tests.ha.layout import ROOT
 
 _TRIED_EVERY = 0.5
@@ -27,10 +29,11 @@ class Guest:
         folder: for its files, and the mail that the backend takes.
         drives: QEMU's words for its disks.
         accelerator: ``tcg`` or ``kvm``.
+        cards: MAC addresses by bridge.
     """
 
-    def __init__(self, folder: Path, drives: list[str], accelerator: str) -> None:
-        self.machine = Machine(folder, "guest", drives, CARDS, accelerator=accelerator)
+    def __init__(self, folder: Path, drives: list[str], accelerator: str, cards: Mapping[str, str] = CARDS) -> None:
+        self.machine = Machine(folder, "guest", drives, cards, accelerator=accelerator)
         self.mails = folder / "mails"
         self.mails.touch()
         script = str(ROOT / "tests/packaging/backend.py")
@@ -58,6 +61,26 @@ class Guest:
                 raise LabError(f"no greeting within {BOOTED_WITHIN:g} s\n{self.machine.console_tail()}")
             time.sleep(_TRIED_EVERY)
         return time.monotonic() - began, line
+
+    def seeded(self) -> None:
+        """Wait until cloud-init is through.
+
+        Raises:
+            LabError: not in time, or it failed.
+        """
+        self.machine.shell("cloud-init status --wait >/dev/null", timeout=SETTLED_WITHIN)
+
+    def well(self) -> str:
+        """That it is as it must be after its first boot, in words.
+
+        Raises:
+            LabError: a unit failed, or cloud-init has remarks.
+        """
+        failed = self.machine.shell("systemctl --failed --plain --no-legend")
+        require(not failed, f"units that failed:\n{failed}")
+        warned = self.machine.shell("grep WARNING /var/log/cloud-init.log || :")
+        require(not warned, f"cloud-init has remarks:\n{warned}")
+        return "no unit failed, no warning of cloud-init"
 
     def send(self, subject: str, body: str) -> str:
         """One message from outside; the reply to it, good or bad."""
@@ -106,11 +129,21 @@ def silent(source: str, target: str, port: int) -> bool:
 
 
 def overlay(folder: Path, image: Path, size: str) -> Path:
-    """A disk that begins as the image, is larger, and leaves the image as it is."""
+    """A disk that begins as the image, is larger, and leaves the image as it is.
+
+    Raises:
+        LabError: there is no such image.
+    """
+    require(image.exists(), f"{image} is missing: make guest")
     made = folder / "guest.qcow2"
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image), "-F", "raw", str(made), size]
     subprocess.run(command, check=True, timeout=60)
     return made
+
+
+def drive(disk: Path) -> str:
+    """Such a disk, in QEMU's words."""
+    return f"file={disk},if=virtio,format=qcow2"
 
 
 def flat(disk: Path, made: Path) -> Path:

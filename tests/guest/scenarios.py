@@ -2,9 +2,10 @@
 
 ``defined``: libvirt takes the domain. ``promoted``: DRBD alone, a host's death and return. ``split``: both hosts write
 without each other, and are mended as ``docs/cluster/storage.md`` says. ``tended``: the rest of what that page tells to
-type. ``alone``: the image boots, serves, is walled
-in, knows the time, survives a hang and shuts down. ``moved``: its disk is on DRBD; the host that runs it dies, the
-other is promoted and boots it; the first comes back; then a planned move.
+type. ``neighbours``: the image without scanners, which stand beside it (:mod:`tests.guest.neighbours`). ``alone``: the
+image boots, serves, is walled in, knows the time, survives a hang and shuts down. ``moved``: its disk is on DRBD; the
+host that runs it dies, the other is promoted and boots it; the first comes back; then a planned move.
+``migrated``: it goes to the other host while it runs (:mod:`tests.guest.migrated`).
 """
 
 from __future__ import annotations
@@ -13,52 +14,31 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
-from mailguard.lab.process import LabError, wait_until
-from tests.guest.guest import Guest, flat, greeting, healthy, overlay, silent
-from tests.guest.layout import ADDRESS, ADMIN, ANSWERS_WITHIN, BOOTED_WITHIN, CLIENT, GUEST, IMAGE, MONITOR
+from mailguard.lab.process import wait_until
+from tests.guest.guest import Guest, drive, flat, greeting, healthy, overlay, silent
+from tests.guest.layout import (
+    ADDRESS,
+    ADMIN,
+    ANSWERS_WITHIN,
+    BOOTED_WITHIN,
+    CLIENT,
+    GROWN,
+    GUEST,
+    IMAGE,
+    MONITOR,
+    SETTLED_WITHIN,
+)
+from tests.guest.migrated import migrated
+from tests.guest.neighbours import neighbours
+from tests.guest.run import Run, require
 from tests.guest.seed import EICAR, make
+from tests.guest.steps import boots_from, replicated
 from tests.guest.storage import Hosts
 from tests.ha.layout import ROOT
 
-_GROWN = "5G"
 _ENLARGED = 5376 * 2**20
-_SETTLED_WITHIN = 600.0
-
-
-@dataclass
-class Run:
-    """A run: its folder, how machines are run, a disk that has booted, and what was seen so far."""
-
-    folder: Path
-    accelerator: str
-    disk: Path | None = None
-    said: Callable[[str], None] = print
-    steps: list[tuple[str, float, str]] = field(default_factory=list)
-    console: str = ""
-    scenarios: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def step(self, what: str) -> Iterator[list[str]]:
-        """One step; what it puts into the list is what was seen."""
-        began = time.monotonic()
-        seen: list[str] = []
-        yield seen
-        self.steps.append((what, time.monotonic() - began, "; ".join(seen)))
-        self.said(f"{what}: {self.steps[-1][1]:.1f} s: {self.steps[-1][2]}")
-
-
-def require(condition: bool, what: str) -> None:
-    """End the run where something is not as it must be.
-
-    Raises:
-        LabError: it is not.
-    """
-    if not condition:
-        raise LabError(what)
 
 
 # --- libvirt --------------------------------------------------------------------------------------------------------
@@ -87,10 +67,8 @@ def defined(run: Run) -> None:
 
 def alone(run: Run) -> None:
     """From the image to a mail server, and off again."""
-    image = IMAGE
-    require(image.exists(), f"{image} is missing: make guest")
-    disk = overlay(run.folder, image, _GROWN)
-    guest = Guest(run.folder, [f"file={disk},if=virtio,format=qcow2", _seed(run.folder)], run.accelerator)
+    disk = overlay(run.folder, IMAGE, GROWN)
+    guest = Guest(run.folder, [drive(disk), make(run.folder)], run.accelerator)
     try:
         _first_boot(run, guest)
         _inside(run, guest)
@@ -105,25 +83,17 @@ def alone(run: Run) -> None:
     run.disk = flat(disk, run.folder / "guest.disk")
 
 
-def _seed(folder: Path) -> str:
-    return f"file={make(folder)},if=ide,media=cdrom,format=raw,readonly=on"
-
-
 def _first_boot(run: Run, guest: Guest) -> None:
     with run.step("first boot, from power to the greeting") as seen:
         seen.append(f"`{guest.boot()[1]}`")
     with run.step("the seed is through, all units are up") as seen:
-        guest.machine.shell("cloud-init status --wait >/dev/null", timeout=_SETTLED_WITHIN)
+        guest.seeded()
         wait_until(
             lambda: guest.machine.shell("systemctl is-active clamav-daemon spamd | sort -u") == "active",
             "scanners",
             300,
         )
-        failed = guest.machine.shell("systemctl --failed --plain --no-legend")
-        require(not failed, f"units that failed:\n{failed}")
-        warned = guest.machine.shell("grep WARNING /var/log/cloud-init.log || :")
-        require(not warned, f"cloud-init has remarks:\n{warned}")
-        seen.append(f"no unit failed, no warning of cloud-init; longest: {_longest_units(guest)}")
+        seen.append(f"{guest.well()}; longest: {_longest_units(guest)}")
 
 
 def _longest_units(guest: Guest) -> str:
@@ -139,7 +109,7 @@ def _inside(run: Run, guest: Guest) -> None:
         require(people == "admin", f"users: {people}")
         size = int(guest.machine.shell("df --output=size -m / | tail -1"))
         require(size > 4600, f"/ has {size} MiB")
-        seen.append(f"/ has {size:,} MiB of a disk of {_GROWN}")
+        seen.append(f"/ has {size:,} MiB of a disk of {GROWN}")
     with run.step("time from the seed's server, by chrony") as seen:
         known = "timeout 90 chronyc waitsync 80 0 0 1 >/dev/null; chronyc -n sources"
         seen.append(guest.machine.shell(known).splitlines()[-1].split()[1])
@@ -221,37 +191,14 @@ def moved(run: Run) -> None:
     hosts = Hosts(run.folder, run.disk or IMAGE, run.accelerator)
     guest = Guest(run.folder, [], run.accelerator)
     try:
-        _replicated(run, hosts)
-        _boots_from(run, hosts, guest, "mx1", "the guest boots from its disk on mx1")
+        replicated(run, hosts)
+        boots_from(run, hosts, guest, "mx1", "the guest boots from its disk on mx1")
         _host_dies(run, hosts, guest)
         _host_returns(run, hosts)
         _planned(run, hosts, guest)
     finally:
         guest.close()
         hosts.close()
-
-
-def _replicated(run: Run, hosts: Hosts) -> None:
-    with run.step("two hosts, DRBD's own data made, both disks declared the same") as seen:
-        for name in hosts.machines:
-            hosts.start(name)
-            hosts.volume(name)
-            hosts.drbd(name, "create-md", "--force", "guest")
-            hosts.drbd(name, "up", "guest")
-        hosts.wait_state("mx1", "Connected Secondary/Secondary")
-        hosts.drbd("mx1", "--", "--clear-bitmap", "new-current-uuid", "guest")
-        hosts.wait_state("mx1", "Connected Secondary/Secondary UpToDate/UpToDate")
-        seen.append(hosts.machines["mx1"].shell("uname -r; head -1 /proc/drbd").replace("\n", ", DRBD "))
-
-
-def _boots_from(run: Run, hosts: Hosts, guest: Guest, name: str, what: str) -> None:
-    with run.step(what) as seen:
-        began = time.monotonic()
-        hosts.promote(name)
-        seen.append(f"primary after {time.monotonic() - began:.1f} s")
-        guest.machine.drives = [hosts.drive(name)]
-        seconds, line = guest.boot()
-        seen.append(f"greeting {seconds:.0f} s later: `{line}`")
 
 
 def _host_dies(run: Run, hosts: Hosts, guest: Guest) -> None:
@@ -264,7 +211,7 @@ def _host_dies(run: Run, hosts: Hosts, guest: Guest) -> None:
         seen.append(f"mx2: `{refusal}`")
     hosts.crash("mx1")
     guest.machine.kill()
-    _boots_from(run, hosts, guest, "mx2", "mx1 and the guest on it lose their power: mx2 is promoted and boots it")
+    boots_from(run, hosts, guest, "mx2", "mx1 and the guest on it lose their power: mx2 is promoted and boots it")
     with run.step("the disk is the same there") as seen:
         require(hosts.fenced == ["mx1"], f"fenced: {hosts.fenced}")
         wait_until(guest.machine.answers, "the agent", BOOTED_WITHIN)
@@ -297,7 +244,7 @@ def _planned(run: Run, hosts: Hosts, guest: Guest) -> None:
         hosts.demote("mx2")
     with run.step("both hosts' disks are compared from outside, as DRBD left them") as seen:
         seen.append(f"{hosts.same() // 2**20:,} MiB, 0 octets differ")
-    _boots_from(run, hosts, guest, "mx1", "mx1 is promoted and boots it")
+    boots_from(run, hosts, guest, "mx1", "mx1 is promoted and boots it")
 
 
 def _compared(run: Run, hosts: Hosts) -> None:
@@ -343,7 +290,7 @@ def _small(run: Run, name: str) -> Iterator[Hosts]:
     disk.write_bytes(bytes(64 * 2**20))
     hosts = Hosts(folder, disk, run.accelerator)
     try:
-        _replicated(run, hosts)
+        replicated(run, hosts)
         yield hosts
     finally:
         hosts.close()
@@ -424,7 +371,7 @@ def _snapshot(run: Run, hosts: Hosts) -> None:
         seen.append(_typed(hosts, "mx1", "lvconvert --merge vg0/guest-before").splitlines()[-1])
         _typed(hosts, "mx1", "drbdadm create-md --force guest", "drbdadm up guest", "drbdadm primary --force guest")
         _typed(hosts, "mx2", "drbdadm create-md --force guest", "drbdadm up guest")
-        hosts.wait_state("mx1", "Connected Primary/Secondary UpToDate/UpToDate", _SETTLED_WITHIN)
+        hosts.wait_state("mx1", "Connected Primary/Secondary UpToDate/UpToDate", SETTLED_WITHIN)
         _change_sides(hosts, "mx1", "mx2")
         require(_read(hosts, "mx2") == "old", f"mx2 has {_read(hosts, 'mx2')!r}")
         _change_sides(hosts, "mx2", "mx1")
@@ -448,7 +395,7 @@ def _disk_dies(run: Run, hosts: Hosts) -> None:
         _typed(hosts, "mx1", "drbdadm down guest", *hosts.NEW_DISK)
         _typed(hosts, "mx1", f"lvcreate -y --name guest --size {hosts.volume_size}b vg0")
         _typed(hosts, "mx1", "drbdadm create-md --force guest", "drbdadm up guest")
-        hosts.wait_state("mx2", "Connected Primary/Secondary UpToDate/UpToDate", _SETTLED_WITHIN)
+        hosts.wait_state("mx2", "Connected Primary/Secondary UpToDate/UpToDate", SETTLED_WITHIN)
         require(not hosts.fenced, f"fenced: {hosts.fenced}")
         seen.append(hosts.state("mx1"))
 
@@ -459,7 +406,7 @@ def _silent_error(run: Run, hosts: Hosts) -> None:
         seen.append(f"{_verified(hosts, 'mx2')} KiB differ")
         require(not seen[0].startswith("0 "), "verify saw nothing")
         _typed(hosts, "mx2", "drbdadm disconnect guest", "drbdadm connect guest")
-        hosts.wait_state("mx2", "Connected Primary/Secondary UpToDate/UpToDate", _SETTLED_WITHIN)
+        hosts.wait_state("mx2", "Connected Primary/Secondary UpToDate/UpToDate", SETTLED_WITHIN)
         after = _verified(hosts, "mx2")
         require(after == "0", f"{after} KiB differ still")
         seen.append("then 0")
@@ -468,7 +415,7 @@ def _silent_error(run: Run, hosts: Hosts) -> None:
 def _verified(hosts: Hosts, name: str) -> str:
     """KiB that differ, by a comparison that begins now."""
     hosts.drbd(name, "verify", "guest")
-    wait_until(lambda: hosts.state(name).startswith("Connected"), "the comparison ends", _SETTLED_WITHIN)
+    wait_until(lambda: hosts.state(name).startswith("Connected"), "the comparison ends", SETTLED_WITHIN)
     return hosts.machines[name].shell("sed -n 's/.* oos:\\([0-9]*\\).*/\\1/p' /proc/drbd")
 
 
@@ -479,7 +426,7 @@ def _larger(run: Run, hosts: Hosts) -> None:
         for name in hosts.machines:
             _typed(hosts, name, f"lvextend --size {hosts.volume_size + 32 * 2**20}b vg0/guest")
         _typed(hosts, "mx2", "drbdadm resize guest")
-        hosts.wait_state("mx2", "Connected Primary/Secondary UpToDate/UpToDate", _SETTLED_WITHIN)
+        hosts.wait_state("mx2", "Connected Primary/Secondary UpToDate/UpToDate", SETTLED_WITHIN)
         gained = int(_typed(hosts, "mx2", size)) - before
         require(gained == 32 * 2**20, f"{gained} octets more")
         require(_read(hosts, "mx2") == "without a disk", f"mx2 has {_read(hosts, 'mx2')!r}")
@@ -491,7 +438,10 @@ SCENARIOS: Final[dict[str, Callable[[Run], None]]] = {
     "promoted": promoted,
     "split": split,
     "tended": tended,
+    "neighbours": neighbours,
     "alone": alone,
     "moved": moved,
+    "migrated": migrated,
 }
-"""By name, in their order: ``moved`` goes on with the disk that ``alone`` booted."""
+"""By name, in their order: ``moved`` goes on with the disk that ``alone`` booted, ``migrated`` with that or a new one.
+"""

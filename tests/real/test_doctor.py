@@ -198,6 +198,12 @@ async def test_clamd_is_down(patient: Make) -> None:
     told(found["clamav unix:/nonexistent/clamd.ctl"], FAILED, "does not answer PING", "systemctl status clamav-daemon")
 
 
+async def test_clamd_of_another_host_is_down(patient: Make) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    found = await examined(patient(clamav={"address": address}), "clamav")
+    told(found[f"clamav {address}"], FAILED, "does not answer PING", "ListenStream", "firewall")
+
+
 async def test_clamd_without_the_signature(patient: Make, other: Callable[..., Any]) -> None:
     clamd = other(Clamd, knows_eicar=False)
     found = await examined(patient(clamav={"address": clamd.address}), "clamav")

@@ -20,7 +20,10 @@ import pytest
 import yaml
 
 from mailguard.lab.process import Process, wait_until
+from tests.guest.layout import CLAMD, NEIGHBOUR, SPAMD
+from tests.guest.seed import alternative
 from tests.ha.layout import ROOT
+from tests.support.box import Box, said
 
 pytestmark = [
     pytest.mark.real,
@@ -62,41 +65,6 @@ for _ in range(int(sys.argv[3])):
     one.connect_ex((sys.argv[2], 25))
     held.append(one)
 """
-
-
-def said(*command: str | Path) -> str:
-    """Standard output of a command that must succeed."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-class Box:
-    """A network namespace, with an address on each of its cables."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.process = Process(["unshare", "--net", "sleep", "600"], folder / f"{name}.log")
-        ours = Path("/proc/self/ns/net").readlink()
-        wait_until(lambda: Path(f"/proc/{self.process.pid}/ns/net").readlink() != ours, "a namespace")
-        self.run("sysctl", "-q", "net.ipv6.conf.default.accept_dad=0")  # a cable is ready when it is plugged
-        self.run("ip", "link", "set", "lo", "up")
-
-    def inside(self, *command: str | Path) -> list[str]:
-        """The command, to be run in there."""
-        return ["nsenter", "--target", str(self.process.pid), "--net", *map(str, command)]
-
-    def run(self, *command: str | Path) -> str:
-        """Run it there; standard output."""
-        return said(*self.inside(*command))
-
-    def plug(self, other: Box, name: str, ours: tuple[str, ...], theirs: tuple[str, ...]) -> None:
-        """A cable called ``name`` at both ends, with these addresses."""
-        ends = (str(self.process.pid), str(other.process.pid))
-        said("ip", "link", "add", name, "netns", ends[0], "type", "veth", "peer", "name", name, "netns", ends[1])
-        for box, addresses in ((self, ours), (other, theirs)):
-            for address in addresses:
-                box.run("ip", "address", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
-            box.run("ip", "link", "set", name, "up")
 
 
 class Walled:
@@ -160,6 +128,36 @@ def walled(tmp_path: Path) -> Iterator[Walled]:
     made = Walled(tmp_path)
     yield made
     made.close()
+
+
+def test_the_scanners_are_for_the_guests_alone(tmp_path: Path) -> None:
+    """By what ``deploy/guest/neighbour`` has: an address of their network by another card is forged."""
+    theirs, world = Box(tmp_path, "theirs"), Box(tmp_path, "world")
+    theirs.plug(world, "scanners", (f"{NEIGHBOUR}/24",), ("10.25.0.25/24", "10.25.0.66/24"))
+    theirs.plug(world, "outside", ("203.0.113.1/24",), ("203.0.113.7/24",))
+    servers = Process(theirs.inside(sys.executable, "-c", LISTEN, "22", "783", "3310"), tmp_path / "servers.log")
+    servers.wait_ready(lambda: "listening" in servers.log.read_text())
+    theirs.run("nft", "-f", GUEST / "neighbour/etc/nftables.d/scanners.nft")
+    theirs.run("nft", "-f", GUEST / "neighbour/etc/nftables.d/scanners.nft")  # once more, as by a reload
+    world.run("sysctl", "-q", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.outside.rp_filter=0")
+    met = {
+        (source, target, port): world.run(sys.executable, "-c", KNOCK, source, target, str(port)).strip()
+        for source, target in (("10.25.0.25", NEIGHBOUR), ("10.25.0.66", NEIGHBOUR), ("203.0.113.7", "203.0.113.1"))
+        for port in (22, 783, 3310)
+    }
+    for process in (servers, theirs.process, world.process):
+        process.kill()
+    expected = {key: "open" if key[0] == "10.25.0.25" or key[2] == 22 else "silence" for key in met}
+    assert met == expected
+
+
+def test_the_neighbour_and_the_seed_name_the_same_addresses() -> None:
+    shipped = GUEST / "neighbour/etc"
+    ours = of_the_seed("network-config", "neighbours")["ethernets"]["scanners"]["addresses"][0].split("/")[0]
+    assert f"elements = {{ {ours} }}" in (shipped / "nftables.d/scanners.nft").read_text()
+    assert f"--listen={NEIGHBOUR}:{SPAMD} --allowed-ips=127.0.0.1,{ours} " in (shipped / "default/spamd").read_text()
+    socket = (shipped / "systemd/system/clamav-daemon.socket.d/neighbour.conf").read_text()
+    assert f"ListenStream={NEIGHBOUR}:{CLAMD}\n" in socket
 
 
 FOREIGN, FOREIGN6, MANAGER, MANAGER6 = "203.0.113.7", "2001:db8:7::7", "198.51.100.1", "fd00:1::1"
@@ -229,21 +227,37 @@ def test_libvirt_takes_the_domain() -> None:
 
 def test_the_domain_has_the_cards_that_the_seed_names_and_the_cluster_the_domain() -> None:
     domain = (GUEST / "domain.xml").read_text()
-    cards = yaml.safe_load((GUEST / "seed/network-config").read_text())["ethernets"].values()
-    assert all(f'<mac address="{card["match"]["macaddress"]}"/>' in domain for card in cards)
+    cards = of_the_seed("network-config", "neighbours")["ethernets"]
+    assert all(f'<mac address="{card["match"]["macaddress"]}"/>' in domain for card in cards.values())
+    for name in cards:  # no addresses but the seed's
+        assert (GUEST / f"files/etc/systemd/network/10-cloud-init-{name}.network.d/static.conf").exists()
     cluster = (ROOT / "deploy/pacemaker/guest.crm").read_text()
     assert "/etc/libvirt/qemu/mailguard.xml" in cluster
     assert 'dev="/dev/drbd0"' in domain
     assert "device /dev/drbd0 " in (ROOT / "deploy/pacemaker/guest.res").read_text()
 
 
-def test_the_settings_of_the_seed_are_settings(tmp_path: Path) -> None:
-    seed = yaml.safe_load((GUEST / "seed/user-data").read_text())
+def of_the_seed(name: str, kind: str) -> Any:
+    """A file of the seed, for scanners that are inside, or neighbours."""
+    text = (GUEST / "seed" / name).read_text()
+    return yaml.safe_load(alternative(text) if kind == "neighbours" else text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "clamd", "spamd"),
+    [
+        ("inside", "unix:/run/clamav/clamd.ctl", "127.0.0.1:783"),
+        ("neighbours", f"{NEIGHBOUR}:{CLAMD}", f"{NEIGHBOUR}:{SPAMD}"),
+    ],
+)
+def test_the_settings_of_the_seed_are_settings(tmp_path: Path, kind: str, clamd: str, spamd: str) -> None:
+    seed = of_the_seed("user-data", kind)
     files = {each["path"]: each["content"] for each in seed["write_files"]}
     settings = yaml.safe_load(files["/etc/mailguard/mailguard.yaml"])
     assert settings["policy"] == "policy.yaml"  # beside it, by the package
     settings |= {"policy": str(ROOT / "policies/default.yaml"), "spool_dir": str(tmp_path), "user": "nobody"}
     settings["journal"] = {"directory": str(tmp_path)}
+    assert (settings["clamav"], settings["spamassassin"]) == ({"address": clamd}, {"address": spamd})
     (tmp_path / "mailguard.yaml").write_text(yaml.safe_dump(settings))
     said(sys.executable, "-m", "mailguard", "check", "--config", tmp_path / "mailguard.yaml")
 
