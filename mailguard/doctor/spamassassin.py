@@ -41,7 +41,8 @@ MAX_RELAYS: Final = 4
 """Networks of ``own_relays`` that are asked about, each by its first address."""
 GTUBE_POINTS: Final = 999
 _START: Final = (
-    "is spamd running, and may this host ask it (--listen, --allowed-ips, its firewall)? `systemctl status spamd`"
+    "is spamd running, and may this host ask it? `systemctl status spamd`; of another host: --listen, --allowed-ips, "
+    "and our name in /etc/hosts there"
 )
 _WHOLE: Final = "something answers PING there: is it spamd, and not overloaded? `systemctl status spamd`"
 _INSTALL: Final = (

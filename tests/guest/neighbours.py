@@ -18,6 +18,7 @@ from tests.guest.layout import (
     CLAMD,
     GROWN,
     NEIGHBOUR,
+    SCANNERS,
     SETTLED_WITHIN,
     SPAMD,
     STRANGER,
@@ -25,11 +26,12 @@ from tests.guest.layout import (
     WITHOUT_SCANNERS,
 )
 from tests.guest.run import Run, require
-from tests.guest.scanners import Neighbour
+from tests.guest.scanners import CABLE, Neighbour
 from tests.guest.seed import EICAR, make
+from tests.support.box import Box
 
 _RETRIED_EVERY = 5.0
-_ASKED = ("--only", "clamav", "--only", "spamassassin")
+_ASKED = ("--only", "clamav", "--only", "spamassassin", "--timeout", "200")
 _RESULTS = re.compile(r"^(X-Virus-Scanned|X-Spam-Score|X-Mailguard-Folder): (.*)\r$", re.MULTILINE)
 
 
@@ -37,7 +39,9 @@ def neighbours(run: Run) -> None:
     """clamd and spamd stand on a host beside the guest: asked, walled in, gone, and back."""
     folder = make_folder(run.folder / "neighbours")
     disk = overlay(folder, WITHOUT_SCANNERS, GROWN)
-    neighbour = Neighbour(folder)
+    box = Box(folder, "neighbour")
+    box.plug_into(SCANNERS, CABLE, f"{NEIGHBOUR}/24")
+    neighbour = Neighbour(folder, box)
     guest = Guest(folder, [drive(disk), make(folder, neighbours=True)], run.accelerator, CARDS | THIRD_CARD)
     try:
         _boots(run, guest)

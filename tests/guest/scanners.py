@@ -14,11 +14,12 @@ from typing_extensions import override
 
 from mailguard.lab.clamd import Clamd
 from mailguard.lab.spamd import Spamd
-from tests.guest.layout import CLAMD, GUEST, NEIGHBOUR, SCANNERS, SPAMD
+from tests.guest.layout import CLAMD, GUEST, NEIGHBOUR, SPAMD
 from tests.support.box import Box
 
 SHIPPED: Final = GUEST / "neighbour/etc"
-_CABLE = "scanners"
+_NAMED = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
+CABLE: Final = "scanners"
 
 
 class _TheirClamd(Clamd):
@@ -43,7 +44,7 @@ class _TheirClamd(Clamd):
 
 
 class _TheirSpamd(Spamd):
-    """spamd by the options that the neighbour's ``/etc/default/spamd`` has."""
+    """spamd by the options and the ``/etc/hosts`` that the neighbour has: there is no resolver here."""
 
     def __init__(self, folder: Path, box: Box) -> None:
         self._box = box
@@ -53,11 +54,13 @@ class _TheirSpamd(Spamd):
         self._shipped = [word for word in shlex.split(found[1]) if word != "--helper-home-dir"]
         assert f"--listen={NEIGHBOUR}:{SPAMD}" in self._shipped
         self.port = SPAMD
+        (folder / "hosts").write_text("127.0.0.1 localhost\n" + (GUEST / "neighbour/hosts").read_text())
 
     @override
     def command(self) -> list[str]:
         ours = [word for word in super().command() if word != f"--listen={self.address}"]
-        return self._box.inside(*ours, *self._shipped)
+        named = ["unshare", "--mount", "sh", "-c", _NAMED, "sh", str(self.folder / "hosts")]
+        return self._box.inside(*named, *ours, *self._shipped)
 
     @override
     def answers(self) -> bool:
@@ -65,28 +68,28 @@ class _TheirSpamd(Spamd):
 
 
 class Neighbour:
-    """Both, and their cable.
+    """Both.
 
     Args:
         folder: for their files.
+        box: a namespace in which :data:`CABLE` has their address.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._box = Box(folder, "neighbour")
-        self._box.plug_into(SCANNERS, _CABLE, f"{NEIGHBOUR}/24")
-        self._box.run("nft", "-f", SHIPPED / "nftables.d/scanners.nft")
-        self.clamd = _TheirClamd(folder / "clamd", self._box)
-        self.spamd = _TheirSpamd(folder / "spamd", self._box)
+    def __init__(self, folder: Path, box: Box) -> None:
+        self._box = box
+        box.run("nft", "-f", SHIPPED / "nftables.d/scanners.nft")
+        self.clamd = _TheirClamd(folder / "clamd", box)
+        self.spamd = _TheirSpamd(folder / "spamd", box)
         self.clamd.start()
         self.spamd.start()
 
     def cut(self) -> None:
         """The cable is out: whoever asks hears nothing, not even a refusal."""
-        self._box.run("ip", "link", "set", _CABLE, "down")
+        self._box.run("ip", "link", "set", CABLE, "down")
 
     def mend(self) -> None:
         """It is in again."""
-        self._box.run("ip", "link", "set", _CABLE, "up")
+        self._box.run("ip", "link", "set", CABLE, "up")
 
     def close(self) -> None:
         """End both."""

@@ -2,18 +2,17 @@
 
 ``defined``: libvirt takes the domain. ``promoted``: DRBD alone, a host's death and return. ``split``: both hosts write
 without each other, and are mended as ``docs/cluster/storage.md`` says. ``tended``: the rest of what that page tells to
-type. ``neighbours``: the image without scanners, which stand beside it (:mod:`tests.guest.neighbours`). ``alone``: the
-image boots, serves, is walled in, knows the time, survives a hang and shuts down. ``moved``: its disk is on DRBD; the
-host that runs it dies, the other is promoted and boots it; the first comes back; then a planned move.
-``migrated``: it goes to the other host while it runs (:mod:`tests.guest.migrated`).
+type. ``neighbours``: the image without scanners, which stand
+beside it (:mod:`tests.guest.neighbours`). ``alone``: the image boots, serves, is walled in, knows the time, survives a
+hang and shuts down. ``moved``: its disk is on DRBD; the host that runs it dies, the other is promoted and boots it; the
+first comes back; then a planned move.
 """
 
 from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 from mailguard.lab.process import wait_until
@@ -30,11 +29,10 @@ from tests.guest.layout import (
     MONITOR,
     SETTLED_WITHIN,
 )
-from tests.guest.migrated import migrated
 from tests.guest.neighbours import neighbours
 from tests.guest.run import Run, require
 from tests.guest.seed import EICAR, make
-from tests.guest.steps import boots_from, replicated
+from tests.guest.steps import boots_from, replicated, small
 from tests.guest.storage import Hosts
 from tests.ha.layout import ROOT
 
@@ -259,7 +257,7 @@ def _compared(run: Run, hosts: Hosts) -> None:
 
 def promoted(run: Run) -> None:
     """A host's death and return, on a small disk that no guest uses."""
-    with _small(run, "promoted") as hosts:
+    with small(run, "promoted") as hosts:
         with run.step("mx1 is primary and writes; mx2 may not be") as seen:
             hosts.drbd("mx1", "primary", "guest")
             _write(hosts, "mx1", "before")
@@ -281,27 +279,12 @@ def promoted(run: Run) -> None:
         _compared(run, hosts)
 
 
-@contextmanager
-def _small(run: Run, name: str) -> Iterator[Hosts]:
-    """Two hosts with a small disk that no guest uses, the same on both."""
-    folder = run.folder / name
-    folder.mkdir()
-    disk = folder / "disk"
-    disk.write_bytes(bytes(64 * 2**20))
-    hosts = Hosts(folder, disk, run.accelerator)
-    try:
-        replicated(run, hosts)
-        yield hosts
-    finally:
-        hosts.close()
-
-
 # --- split brain ----------------------------------------------------------------------------------------------------
 
 
 def split(run: Run) -> None:
     """Made by hand, as mistakes make it; mended as the page says."""
-    with _small(run, "split") as hosts:
+    with small(run, "split") as hosts:
         _both_write(run, hosts)
         _mended(run, hosts)
 
@@ -346,7 +329,7 @@ def _mended(run: Run, hosts: Hosts) -> None:
 
 def tended(run: Run) -> None:
     """Snapshot and return to it, a disk that dies and its successor, an error nobody saw, a larger volume."""
-    with _small(run, "tended") as hosts:
+    with small(run, "tended") as hosts:
         _snapshot(run, hosts)
         _disk_dies(run, hosts)
         _silent_error(run, hosts)
@@ -441,7 +424,5 @@ SCENARIOS: Final[dict[str, Callable[[Run], None]]] = {
     "neighbours": neighbours,
     "alone": alone,
     "moved": moved,
-    "migrated": migrated,
 }
-"""By name, in their order: ``moved`` goes on with the disk that ``alone`` booted, ``migrated`` with that or a new one.
-"""
+"""By name, in their order: ``moved`` goes on with the disk that ``alone`` booted."""

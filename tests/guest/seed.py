@@ -17,8 +17,13 @@ from tests.ha.layout import ROOT
 
 EICAR: Final = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 _SETTINGS = "/etc/mailguard/mailguard.yaml"
-_EMULATED = "[Service]\nTimeoutStartSec=infinity\nWatchdogSec=0\n"
-"""An emulated processor on a busy machine is slower than the unit's patience; the run has a bound of its own."""
+_PATIENT = """\
+cd /etc/systemd/system && mkdir -p mailguard.service.d
+printf '[Service]\\nTimeoutStartSec=infinity\\nWatchdogSec=0\\n' >mailguard.service.d/emulated.conf
+systemctl daemon-reload
+"""
+"""An emulated processor on a busy machine is slower than the unit's patience; the run has a bound of its own. Said at
+the beginning of the first boot: files of the seed come too late for systemd, which has read its own by then."""
 _WITHOUT_FRESHCLAM = "[Unit]\nConditionPathExistsGlob=\n"
 _ALTERNATIVE = re.compile(r"( +)#(\w+):(.*)")
 
@@ -39,14 +44,14 @@ def make(folder: Path, *, neighbours: bool = False) -> str:
     settings = yaml.safe_load(files[_SETTINGS])
     assert [*settings["backends"][0]] == ["address"]
     settings["backends"][0] |= {"client_identity": "none", "relay_probe": False}
-    settings["processes"] = {"start_timeout": 900}  # as _EMULATED
+    settings["processes"] = {"start_timeout": 900}  # as _PATIENT
     files |= {
         _SETTINGS: yaml.safe_dump(settings),
         "/etc/unbound/unbound.conf.d/no-internet.conf": 'server:\n  local-zone: "." static\n',
-        "/etc/systemd/system/mailguard.service.d/emulated.conf": _EMULATED,
         **({} if neighbours else _inside()),
     }
     user_data["write_files"] = [{"path": path, "content": content} for path, content in files.items()]
+    user_data["bootcmd"] = [["sh", "-c", _PATIENT]]
     user_data["runcmd"] += [
         ["systemctl", "daemon-reload"],
         ["systemctl", "reload-or-restart", "unbound.service"],

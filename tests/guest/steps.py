@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tests.guest.guest import Guest
 from tests.guest.run import Run
@@ -24,7 +25,7 @@ def replicated(run: Run, hosts: Hosts) -> None:
         seen.append(hosts.machines["mx1"].shell("uname -r; head -1 /proc/drbd").replace("\n", ", DRBD "))
 
 
-def boots_from(run: Run, hosts: Hosts, guest: Guest, name: str, what: str, seed: Sequence[str] = ()) -> None:
+def boots_from(run: Run, hosts: Hosts, guest: Guest, name: str, what: str) -> None:
     """The guest boots from its disk on that host.
 
     Args:
@@ -33,12 +34,26 @@ def boots_from(run: Run, hosts: Hosts, guest: Guest, name: str, what: str, seed:
         guest: it is off.
         name: of the host.
         what: the step's name.
-        seed: for its first boot.
     """
     with run.step(what) as seen:
         began = time.monotonic()
         hosts.promote(name)
         seen.append(f"primary after {time.monotonic() - began:.1f} s")
-        guest.machine.drives = [hosts.drive(name), *seed]
+        guest.machine.drives = [hosts.drive(name)]
         seconds, line = guest.boot()
         seen.append(f"greeting {seconds:.0f} s later: `{line}`")
+
+
+@contextmanager
+def small(run: Run, name: str) -> Iterator[Hosts]:
+    """Two hosts with a small disk that no guest uses, the same on both."""
+    folder = run.folder / name
+    folder.mkdir()
+    disk = folder / "disk"
+    disk.write_bytes(bytes(64 * 2**20))
+    hosts = Hosts(folder, disk, run.accelerator)
+    try:
+        replicated(run, hosts)
+        yield hosts
+    finally:
+        hosts.close()

@@ -93,6 +93,8 @@ class Hosts:
         self.volume_size = -(-self._size // _EXTENT) * _EXTENT + _EXTENT
         kernel = next((part("kernel") / "boot").glob("vmlinuz-*"))
         memory = self._initial_memory(kernel.name.removeprefix("vmlinuz-"))
+        self._booted = ["-kernel", str(kernel), "-initrd", str(memory), "-append"]
+        self._accelerator = accelerator
         self.machines: dict[str, Machine] = {}
         for name, address in ADDRESSES.items():
             disk = self._disk(name)
@@ -102,20 +104,27 @@ class Hosts:
             spare = folder / f"{name}.spare"
             spare.touch()
             os.truncate(spare, _FIRST + self.volume_size + _ROOM)
-            words = f"console=ttyS0 quiet panic=1 node={name} address={address}"
-            self.machines[name] = Machine(
-                folder,
-                name,
-                [f"file={file},if=virtio,format=raw,cache=writeback" for file in (disk, spare)],
-                {MANAGEMENT: _CARDS[name]},
-                accelerator=accelerator,
-                memory=320,
-                boot=["-kernel", str(kernel), "-initrd", str(memory), "-append", words],
-            )
+            machine = self.small(name, name, address, _CARDS[name])
+            machine.drives = [f"file={file},if=virtio,format=raw,cache=writeback" for file in (disk, spare)]
+            self.machines[name] = machine
         self.fenced: list[str] = []  # whom DRBD found gone, and the test's cluster confirmed to be off
         self.kept: list[str] = []  # who was well, and was kept from being primary
         self._power = socket.create_server((MONITOR, 7))
         threading.Thread(target=self._fence_for_ever, daemon=True).start()
+
+    def small(self, name: str, node: str, address: str, card: str) -> Machine:
+        """A machine without disks, of the kernel and the files that hosts have.
+
+        Args:
+            name: of the machine.
+            node: what it calls itself.
+            address: in the management network.
+            card: MAC address.
+        """
+        words = f"console=ttyS0 quiet panic=1 node={node} address={address}"
+        boot = [*self._booted, words]
+        cards = {MANAGEMENT: card}
+        return Machine(self._folder, name, [], cards, accelerator=self._accelerator, memory=320, boot=boot)
 
     def _disk(self, name: str) -> Path:
         return self._folder / f"{name}.disk"

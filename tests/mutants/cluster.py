@@ -9,6 +9,7 @@ from tests.mutants.mutant import CLUSTER, Mutant
 
 _AGENT = "deploy/pacemaker/mailguard"
 _FIREWALL = "deploy/guest/files/etc/nftables.conf"
+_SCANNERS = "deploy/guest/neighbour/etc/nftables.d/scanners.nft"
 _ACTIONS = "tests/real/test_pacemaker.py"
 _GUEST = "tests/real/test_guest.py"
 
@@ -86,6 +87,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "meta nfproto ipv4 fib saddr . iif oif missing counter drop",
         "meta nfproto ipv4 fib saddr . iif oif missing counter",
         (f"{_GUEST}::test_an_address_of_the_management_network_is_forged_where_it_comes_from_the_other_side",),
+    ),
+    Mutant(
+        CLUSTER,
+        "scanners-are-for-everybody",
+        _SCANNERS,
+        "        tcp dport { 3310, 783 } counter drop\n",
+        "        tcp dport { 3310, 783 } counter\n",
+        (f"{_GUEST}::test_the_scanners_are_for_the_guests_alone",),
+    ),
+    Mutant(
+        CLUSTER,
+        "scanners-believe-a-forged-guest",
+        _SCANNERS,
+        "fib saddr . iif oif missing counter drop",
+        "fib saddr . iif oif missing counter",
+        (f"{_GUEST}::test_the_scanners_are_for_the_guests_alone",),
     ),
     Mutant(
         CLUSTER,

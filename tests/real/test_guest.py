@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 import yaml
 
+from mailguard.lab import Lab
 from mailguard.lab.process import Process, wait_until
 from tests.guest.layout import CLAMD, NEIGHBOUR, SPAMD
+from tests.guest.scanners import CABLE, Neighbour
 from tests.guest.seed import alternative
 from tests.ha.layout import ROOT
 from tests.support.box import Box, said
@@ -130,25 +132,59 @@ def walled(tmp_path: Path) -> Iterator[Walled]:
     made.close()
 
 
+OUTSIDE = "203.0.113.1"
+
+
 def test_the_scanners_are_for_the_guests_alone(tmp_path: Path) -> None:
-    """By what ``deploy/guest/neighbour`` has: an address of their network by another card is forged."""
+    """By what ``deploy/guest/neighbour`` has, which leaves 22 to others. The guest's address by another card is forged,
+    though answers find their way."""
     theirs, world = Box(tmp_path, "theirs"), Box(tmp_path, "world")
     theirs.plug(world, "scanners", (f"{NEIGHBOUR}/24",), ("10.25.0.25/24", "10.25.0.66/24"))
-    theirs.plug(world, "outside", ("203.0.113.1/24",), ("203.0.113.7/24",))
-    servers = Process(theirs.inside(sys.executable, "-c", LISTEN, "22", "783", "3310"), tmp_path / "servers.log")
+    theirs.plug(world, "outside", (f"{OUTSIDE}/24",), ("203.0.113.7/24",))
+    servers = Process(
+        theirs.inside(sys.executable, "-c", LISTEN, "22", str(SPAMD), str(CLAMD)), tmp_path / "servers.log"
+    )
     servers.wait_ready(lambda: "listening" in servers.log.read_text())
     theirs.run("nft", "-f", GUEST / "neighbour/etc/nftables.d/scanners.nft")
     theirs.run("nft", "-f", GUEST / "neighbour/etc/nftables.d/scanners.nft")  # once more, as by a reload
-    world.run("sysctl", "-q", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.outside.rp_filter=0")
+    ways = (("10.25.0.25", NEIGHBOUR), ("10.25.0.66", NEIGHBOUR), ("203.0.113.7", OUTSIDE), ("10.25.0.25", OUTSIDE))
     met = {
         (source, target, port): world.run(sys.executable, "-c", KNOCK, source, target, str(port)).strip()
-        for source, target in (("10.25.0.25", NEIGHBOUR), ("10.25.0.66", NEIGHBOUR), ("203.0.113.7", "203.0.113.1"))
-        for port in (22, 783, 3310)
+        for source, target in ways
+        for port in (22, SPAMD, CLAMD)
     }
     for process in (servers, theirs.process, world.process):
         process.kill()
-    expected = {key: "open" if key[0] == "10.25.0.25" or key[2] == 22 else "silence" for key in met}
-    assert met == expected
+    assert met == {way: "open" if way[:2] == ways[0] or way[2] == 22 else "silence" for way in met}
+
+
+def test_the_scanners_answer_a_guest_as_doctor_wants_them(tmp_path: Path) -> None:
+    """By what ``deploy/guest`` has for their host: options, limits, names, firewall. No resolver answers there."""
+    theirs, guest = Box(tmp_path, "theirs"), Box(tmp_path, "guest")
+    theirs.plug(guest, CABLE, (f"{NEIGHBOUR}/24",), ("10.25.0.25/24",))
+    lab = Lab()  # its folder, which the scanners' own users can reach
+    neighbour = Neighbour(lab.scratch, theirs)
+    settings = {
+        "hostname": "mx.example.com",
+        "relay_domains": ["example.com"],
+        "backends": [{"address": "192.0.2.40:10026"}],
+        "policy": str(ROOT / "policies/default.yaml"),
+        "spool_dir": str(tmp_path),
+        "listen": [{"address": "127.0.0.1:2525"}],
+        "dns": {"servers": ["127.0.0.1:53"]},
+        "clamav": {"address": f"{NEIGHBOUR}:{CLAMD}"},
+        "spamassassin": {"address": f"{NEIGHBOUR}:{SPAMD}"},
+    }
+    (tmp_path / "mailguard.yaml").write_text(yaml.safe_dump(settings))
+    doctor = [sys.executable, "-m", "mailguard", "doctor", "--config", str(tmp_path / "mailguard.yaml"), "--json"]
+    try:
+        found = json.loads(guest.run(*doctor, "--only", "clamav", "--only", "spamassassin"))["findings"]
+    finally:
+        neighbour.close()
+        lab.close()
+        guest.process.kill()
+    assert {each["part"] for each in found} == {"clamav", "spamassassin"}
+    assert [each for each in found if each["status"] != "ok"] == []
 
 
 def test_the_neighbour_and_the_seed_name_the_same_addresses() -> None:
