@@ -10,6 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate, make_msgid
 from pathlib import Path
 
 from mailguard.lab.process import LabError, Process
@@ -88,7 +91,7 @@ class Guest:
             client.ehlo()
             client.mail("a@client.example")
             client.rcpt("b@example.com")
-            code, said = client.data(f"From: a@client.example\r\nSubject: {subject}\r\n\r\n{body}\r\n")
+            code, said = client.data(_letter(subject, body))
         return f"{code} {said.decode(errors='replace')}"
 
     def arrived(self, subject: str) -> bool:
@@ -99,6 +102,15 @@ class Guest:
         """Power off, and no backend."""
         self.machine.kill()
         self._backend.kill()
+
+
+def _letter(subject: str, body: str) -> bytes:
+    """A message with all that a good one has: spamd finds nothing in it but the client, who has no name."""
+    letter = EmailMessage()
+    letter["From"], letter["To"], letter["Subject"] = "a@client.example", "b@example.com", subject
+    letter["Date"], letter["Message-ID"] = formatdate(), make_msgid(domain="client.example")
+    letter.set_content(body)
+    return letter.as_bytes(policy=SMTP)
 
 
 def greeting() -> str:

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mailguard.lab.process import LabError, Process
 from tests.guest import agent
@@ -58,9 +59,14 @@ class Machine:
         self._accelerator, self._memory, self._processors, self._boot = accelerator, memory, processors, boot
         self._process: Process | None = None
 
-    def start(self) -> None:
-        """Power on. What it did before stays on its console."""
-        self._process = Process(self._command(), self._folder / f"{self.name}.log")
+    def start(self, awaited: str = "") -> None:
+        """Power on. What it did before stays on its console.
+
+        Args:
+            awaited: where another machine's state is to come in by :meth:`migrate`, which then goes on here.
+        """
+        command = [*self._command(), *(("-incoming", awaited) if awaited else ())]
+        self._process = Process(command, self._folder / f"{self.name}.log")
 
     def _command(self) -> list[str]:
         base = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"]
@@ -125,8 +131,38 @@ class Machine:
         """Its first disk is larger from now on, as by ``virsh blockresize``."""
         self._order("block_resize", device="virtio0", size=octets)
 
-    def _order(self, what: str, **arguments: str | int) -> None:
-        """One command of QEMU's own."""
+    def awaits(self) -> bool:
+        """Whether it waits for another one's state to come in."""
+        try:
+            return self._order("query-status")["status"] == "inmigrate"
+        except OSError:  # it has no monitor yet
+            return False
+
+    def migrate(self, where: str, pause: float, timeout: float) -> dict[str, Any]:
+        """Send its state there while it runs; what QEMU says of it at the end, times in milliseconds.
+
+        Args:
+            where: the address that the other one awaits it at.
+            pause: seconds that it may stand still at the end.
+            timeout: seconds for all of it.
+
+        Raises:
+            LabError: it failed, or was not done in time; then it is called off, and goes on here.
+        """
+        limits = {"downtime-limit": round(pause * 1000), "max-bandwidth": 2**30}
+        self._order("migrate-set-parameters", **limits)
+        self._order("migrate", uri=where)
+        deadline = time.monotonic() + timeout
+        while (state := self._order("query-migrate"))["status"] != "completed":
+            if state["status"] == "failed" or time.monotonic() > deadline:
+                self._order("migrate_cancel")
+                raise LabError(f"{self.name}: {state}")
+            time.sleep(_POLL)
+        answer: dict[str, Any] = state
+        return answer
+
+    def _order(self, what: str, **arguments: str | int) -> Any:
+        """One command of QEMU's own, and what it returns."""
         with socket.socket(socket.AF_UNIX) as monitor:
             monitor.settimeout(10.0)
             monitor.connect(str(self._socket("qmp")))
@@ -137,6 +173,7 @@ class Machine:
                     if not line or b'"error"' in line:
                         raise LabError(f"{self.name}: {what}: {line.decode() or 'QEMU is gone'}")
             lines.close()
+        return json.loads(line)["return"]
 
     def wait_off(self, timeout: float) -> None:
         """Until it has switched itself off.

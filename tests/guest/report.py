@@ -30,7 +30,7 @@ _SECTION = """\
 
 {about}
 
-{date}, mailguard {version}, the image of `make guest`, QEMU without KVM ({accelerator}), one processor each; {machine},
+{date}, mailguard {version}, QEMU without KVM ({accelerator}), one processor each; {machine},
 load average {load:.0f}
 
 """
@@ -50,7 +50,8 @@ _FOOT = f"""\
   DRBD and nothing else; what Pacemaker would order is ordered by the test, and the peer is fenced through the handler
   that DRBD calls.
 * QEMU opening /dev/drbd0: it reaches the primary's device by NBD, a machine in an emulated one being too slow.
-{{left}}* KVM, live migration, DRBD 9, real disks, management boards.
+* A live move of the guest itself, and by libvirt: what moved is a small machine, by QEMU's own order.
+{{left}}* KVM, DRBD 9, real disks, management boards.
 """
 _WORTH_SHOWING = re.compile(
     r"GNU GRUB|Welcome to|nftables|cloud-init\.service|systemd-networkd\.service"

@@ -2,7 +2,7 @@
 
 ``defined``: libvirt takes the domain. ``promoted``: DRBD alone, a host's death and return. ``split``: both hosts write
 without each other, and are mended as ``docs/cluster/storage.md`` says. ``tended``: the rest of what that page tells to
-type. ``neighbours``: the image without scanners, which stand
+type. ``migrated``: a live move (:mod:`tests.guest.migrated`). ``neighbours``: the image without scanners, which stand
 beside it (:mod:`tests.guest.neighbours`). ``alone``: the image boots, serves, is walled in, knows the time, survives a
 hang and shuts down. ``moved``: its disk is on DRBD; the host that runs it dies, the other is promoted and boots it; the
 first comes back; then a planned move.
@@ -29,6 +29,7 @@ from tests.guest.layout import (
     MONITOR,
     SETTLED_WITHIN,
 )
+from tests.guest.migrated import migrated
 from tests.guest.neighbours import neighbours
 from tests.guest.run import Run, require
 from tests.guest.seed import EICAR, make
@@ -421,6 +422,7 @@ SCENARIOS: Final[dict[str, Callable[[Run], None]]] = {
     "promoted": promoted,
     "split": split,
     "tended": tended,
+    "migrated": migrated,
     "neighbours": neighbours,
     "alone": alone,
     "moved": moved,

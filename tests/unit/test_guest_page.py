@@ -35,7 +35,7 @@ def test_a_scenario_is_written_in_its_place_and_the_others_stay() -> None:
     assert headings == ["## split", "## tended", "## moved", "## What was not tried here"]
     for kept in ("a step of split", "a step of moved", "2026-01-02", "a step of tended", "2026-02-03"):
         assert kept in second
-    assert "* On this page: `defined`, `promoted`, `neighbours`, `alone`\n" in second
+    assert "* On this page: `defined`, `promoted`, `migrated`, `neighbours`, `alone`\n" in second
 
 
 def test_a_scenario_played_again_is_there_once() -> None:
