@@ -89,7 +89,7 @@ def _asked(run: Run, guest: Guest) -> None:
         )
         seen += [f"`{reply[:40]}`", *(f"`{name}: {said}`" for name, said in results.items())]
     with run.step("spam is filed by the points of the neighbour's spamd") as seen:
-        reply, results = _delivered(guest, "spam", GTUBE.decode())
+        reply, results = _delivered(guest, "spam", GTUBE)
         require(reply.startswith("250 ") and results.get("X-Mailguard-Folder") == "Junk", f"{reply} {results}")
         seen.append(f"`X-Spam-Score: {results['X-Spam-Score']}`, `X-Mailguard-Folder: Junk`")
     with run.step("EICAR is refused by the neighbour's clamd") as seen:
