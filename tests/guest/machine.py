@@ -134,9 +134,10 @@ class Machine:
     def awaits(self) -> bool:
         """Whether it waits for another one's state to come in."""
         try:
-            return self._order("query-status")["status"] == "inmigrate"
+            state: str = self._order("query-status")["status"]
         except OSError:  # it has no monitor yet
             return False
+        return state == "inmigrate"
 
     def migrate(self, where: str, pause: float, timeout: float) -> dict[str, Any]:
         """Send its state there while it runs; what QEMU says of it at the end, times in milliseconds.
