@@ -1,8 +1,8 @@
 """mailguard with clamd and spamd: what it costs beside them, and whether it keeps spamd busy.
 
 spamd is driven in turn by mailguard, which is given two messages a child at a time, and directly by as many connections
-as it has children, with the same messages. Clients are new at each message and no list knows them; the policy is the
-shipped one, whole.
+as it has children, with the same messages. Clients are new at each message, for spamd asks lists about them, too; the
+policy is the shipped one, whole.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 from mailguard.lab import Lab
@@ -29,7 +30,7 @@ TIMEOUT = 60.0
 SCANNING = Shape("mailguard, scanning", POOLED.workers, POOLED.client_identity)
 LOAD = Load("relay 4 KB, scanned", connections=MESSAGES, at_once=2 * CHILDREN, clients=0)
 _TRACE = b"""\
-Received: from mail.example.org (unknown [198.19.1.1])\r
+Received: from mail.example.org (unknown [%b])\r
 \tby mx.test.invalid with ESMTP id 1; Sat, 21 Nov 2026 10:00:03 +0000\r
 """
 
@@ -86,23 +87,23 @@ def scanning(lab: Lab, bench: Bench) -> Scanning:
         for found, end, begin in zip((done.mailguard, done.clamd, done.spamd), after, before, strict=True):
             found.append((end - begin) / LOAD.work)
         done.through.append(LOAD.work / seen.seconds)
-        seconds = _directly(spamd.port)
+        seconds = _directly(spamd.port, LOAD.addresses(next(turns)))
         done.direct_spamd.append((cpu_seconds(spamd.process.pid) - after[2]) / LOAD.work)
         done.direct.append(LOAD.work / seconds)
     return done
 
 
-def _directly(port: int) -> float:
-    """Have spamd score as many messages, by as many connections as it has children; how long it took, in seconds."""
+def _directly(port: int, clients: list[str]) -> float:
+    """Have spamd score a message of each client, by as many connections as it has children; seconds that it took."""
     began = time.perf_counter()
     with ThreadPoolExecutor(CHILDREN) as pool:
-        list(pool.map(_score, [port] * LOAD.work))
+        list(pool.map(partial(_score, port), clients))
     return time.perf_counter() - began
 
 
-def _score(port: int) -> None:
-    """Ask spamd about one message, as mailguard does."""
-    octets = _TRACE + message(LOAD.size)
+def _score(port: int, client: str) -> None:
+    """Ask spamd about one message of ``client``, as mailguard does."""
+    octets = _TRACE % client.encode() + message(LOAD.size)
     with socket.create_connection(("127.0.0.1", port), TIMEOUT) as client, client.makefile("rb") as answer:
         client.sendall(b"HEADERS SPAMC/1.5\r\nContent-length: %d\r\n\r\n%b" % (len(octets), octets))
         client.shutdown(socket.SHUT_WR)
