@@ -111,7 +111,7 @@ async def test_a_generation_that_does_not_start_changes_nothing(running: Running
     running.sink.on("RCPT", b"250 2.1.5 anybody")
     running.change(hostname="new.example.com")
     status, said = await running.ask("reload")
-    assert status == os.EX_CONFIG
+    assert status == os.EX_CONFIG, said
     assert "the new generation does not start: " in said
     assert "is an open relay" in said
     async with await running.place.client() as client:
