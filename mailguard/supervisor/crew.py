@@ -200,14 +200,18 @@ class Crew:
             seat.worker = self._employer.hire(self)
 
     def fail(self, status: int, why: str) -> None:
-        """The crew never gets ready: end its workers."""
+        """The crew never gets ready: end its workers.
+
+        The employer is told first: one of them may have ended by itself, and then it is noticed here and now that the
+        last one has gone, which must not be told before why.
+        """
         if self.draining:
             return
         self.draining = True
         self._call_off()
+        self._employer.crew_failed(self, status, why)
         for worker in self.workers:
             worker.kill("its generation does not start")
-        self._employer.crew_failed(self, status, why)
 
     def _gone(self) -> None:
         if self.draining and not self.workers:

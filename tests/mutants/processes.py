@@ -67,6 +67,20 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         NO_LOSS,
+        "workers-that-fail-together-end-the-service",
+        "mailguard/supervisor/crew.py",
+        """        self._employer.crew_failed(self, status, why)
+        for worker in self.workers:
+            worker.kill("its generation does not start")
+""",
+        """        for worker in self.workers:
+            worker.kill("its generation does not start")
+        self._employer.crew_failed(self, status, why)
+""",
+        (f"{_ALL_OR_NONE}::test_a_generation_whose_workers_fail_together_changes_nothing",),
+    ),
+    Mutant(
+        NO_LOSS,
         "who-waits-in-the-kernel-is-reset",
         "mailguard/smtp/listener.py",
         "        if last:\n",

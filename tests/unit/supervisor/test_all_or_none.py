@@ -22,6 +22,7 @@ from mailguard.snapshot import Snapshot
 from mailguard.supervisor import child, reload, supervisor
 from mailguard.supervisor.child import Child, Role, State
 from mailguard.supervisor.crew import Policy
+from mailguard.supervisor.failures import StartFailed
 from mailguard.supervisor.reactor import Reactor
 from mailguard.supervisor.reload import Outcome
 from mailguard.supervisor.supervisor import Resources, Supervisor
@@ -55,7 +56,7 @@ class Actor:
         self.state = State.STARTING
         self.started = self.last_heard = 0.0
         self.said: dict[str, Any] = {}
-        self.failure = None
+        self.failure: tuple[int, str] | None = None
         self.killed = ""
         self.pid = 1
         self.sent: list[tuple[Kind, dict[str, Any]]] = []
@@ -114,10 +115,10 @@ class Cast:
     def workers(self) -> list[Actor]:
         return [each for each in self.children if each.role is Role.WORKER and each.state is not State.ENDED]
 
-    def reload(self) -> tuple[Actor, list[Outcome]]:
+    def reload(self, *, force: bool = False) -> tuple[Actor, list[Outcome]]:
         """Ask for one; its loader, and what is answered."""
         answers: list[Outcome] = []
-        self.supervisor.reload(force=False, done=answers.append)
+        self.supervisor.reload(force=force, done=answers.append)
         return self.children[-1], answers
 
     def loaded(self, loader: Actor, name: str) -> None:
@@ -213,6 +214,34 @@ def test_a_worker_that_cannot_have_what_the_others_run_is_replaced(stage: Cast) 
     first, _ = stage.workers
     first.says(Kind.REFUSED, number=1, why="no memory")
     assert first.killed == "it could not compile the policy that the others run: no memory"
+
+
+def test_a_generation_whose_workers_fail_together_changes_nothing(stage: Cast) -> None:
+    """The one that is killed for the other's failure has ended already: so it is noticed in the midst of the first."""
+    serving = stage.workers
+    loader, answers = stage.reload(force=True)
+    stage.loaded(loader, "new")
+    new = [worker for worker in stage.workers if worker not in serving]
+    for worker in new:
+        worker.failure = (os.EX_CONFIG, "the backend is an open relay")
+    new[0].ends()
+    assert [answer.status for answer in answers] == [os.EX_CONFIG]
+    assert "the backend is an open relay" in answers[0].lines[0]
+    assert (stage.workers, stage.supervisor.policy.path) == (serving, "first")
+    loader, answers = stage.reload(force=True)
+    stage.loaded(loader, "next")
+    assert len(stage.workers) == 4, answers
+
+
+def test_a_start_whose_workers_fail_together_is_told_with_its_reason(stage: Cast) -> None:
+    stage.supervisor.crew.serving = False  # as before they were ready
+    first, second = stage.workers
+    first.failure = second.failure = (os.EX_CONFIG, "the backend is an open relay")
+    first.ends()
+    stage.children[-1].ends()  # the admin process
+    with pytest.raises(StartFailed, match="open relay") as failed:
+        stage.supervisor.run()
+    assert failed.value.status == os.EX_CONFIG
 
 
 def test_no_reload_begins_in_a_drain(stage: Cast) -> None:
