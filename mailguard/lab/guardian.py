@@ -23,13 +23,16 @@ ROUNDS = 50
 def session_members(session: int) -> list[int]:
     """The living processes of the session ``session``, zombies left out (proc(5), /proc/pid/stat)."""
     members = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for process in Path("/proc").iterdir():  # no glob: it raises where a process ends meanwhile
+        if not process.name.isdecimal():
+            continue
         try:
-            state, _parent, _group, sid = stat.read_text(errors="replace").rpartition(")")[2].split()[:4]
+            stat = (process / "stat").read_text(errors="replace")
+            state, _parent, _group, sid = stat.rpartition(")")[2].split()[:4]
         except (OSError, ValueError):
             continue  # it ended while we looked
         if int(sid) == session and state not in "ZX":
-            members.append(int(stat.parent.name))
+            members.append(int(process.name))
     return members
 
 
