@@ -7,7 +7,6 @@ each, and a new one is started where a test has ended or harmed it. So they shar
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -23,8 +22,8 @@ import aiohttp
 import pytest_asyncio
 import yaml
 
-from mailguard.supervisor.run_dir import connect
 from tests.support.client import Client
+from tests.support.control import asked
 from tests.support.mail import mail, transaction
 from tests.support.sink import Sink
 from tests.unit.session.conftest import POLICY
@@ -94,14 +93,7 @@ class Running:
 
     async def say(self, command: str, **more: Any) -> dict[str, Any]:
         """Send a command to the control socket; the answer. No interpreter is started for it."""
-
-        def spoken() -> dict[str, Any]:
-            with connect(self.place.folder / "run", 3 * BOUND) as asking, asking.makefile("rb") as answer:
-                asking.sendall(json.dumps({"command": command, **more}).encode() + b"\n")
-                found: dict[str, Any] = json.loads(answer.readline())
-                return found
-
-        return await asyncio.to_thread(spoken)
+        return await asyncio.to_thread(asked, self.place.folder / "run", 3 * BOUND, command=command, **more)
 
     async def status(self) -> dict[str, Any]:
         found: dict[str, Any] = (await self.say("status"))["report"]
