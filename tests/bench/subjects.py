@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from typing_extensions import override
 
+from mailguard.config import Limits
 from mailguard.lab import world
 from mailguard.lab.folders import free_port, shipped
 from mailguard.lab.server import Server
@@ -177,7 +178,12 @@ class Mailguard(Subject):
 
     def _settings(self, policy: Path, dns: str, backend: str) -> dict[str, Any]:
         trusted = ["127.0.0.0/8"] if self.proxied else []
-        sink = {"address": backend, "relay_probe": False, "client_identity": self._shape.client_identity}
+        sink = {
+            "address": backend,
+            "relay_probe": False,
+            "client_identity": self._shape.client_identity,
+            "connections": Limits().max_connections,
+        }
         return {
             "hostname": world.MAILGUARD_NAME,
             "relay_domains": list(world.DOMAINS),
