@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import compileall
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import mailguard as package
+from mailguard.lab.guardian import session_members
 from tests.bench.idle import COUNT, of_one_connection
 from tests.bench.loads import CLEAN, LOADS, Load
+from tests.bench.quota import NoQuota, limited
 from tests.bench.rounds import Figures, cpu_seconds, one_round, shared_memory
 from tests.bench.subjects import ONE_POOLED, ONE_WORKER, POOLED, Mailguard
 from tests.bench.world import Bench
@@ -18,6 +21,9 @@ STARTS = 5
 IDLE_SECONDS = 20.0
 PAIRS = 3
 SETTLED = 2.0
+SHARE = 0.2
+"""Of a core, for a worker; what both take then is less than half of what two cores have."""
+_ONE, _TWENTY = (next(load for load in LOADS if not load.refused and load.messages == many) for many in (1, 20))
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,8 @@ class Life:
     memory: of all its processes, idle, what they share counted once, in octets.
     connection: of an idle one, in octets.
     second_worker: work by two workers to work by one, of each pair of rounds: a second of time, a second of CPU.
+    apart: the same a second of time where each worker has :data:`SHARE` of a core at the most; empty where that
+        cannot be had.
     """
 
     start: list[float]
@@ -37,6 +45,7 @@ class Life:
     memory: int
     connection: float
     second_worker: list[tuple[float, float]]
+    apart: list[float]
 
 
 def life(bench: Bench) -> Life:
@@ -55,7 +64,8 @@ def life(bench: Bench) -> Life:
     memory = shared_memory(mailguard.process.pid)
     clients = [str(CLEAN[256 + number]) for number in range(COUNT)]
     connection = of_one_connection(bench.mailguard(ONE_WORKER), clients)
-    return Life([s for s, _ in starts], [cpu for _, cpu in starts], idle, memory, connection, _second_worker(bench))
+    by_time, by_cpu = [s for s, _ in starts], [cpu for _, cpu in starts]
+    return Life(by_time, by_cpu, idle, memory, connection, _second_worker(bench), _apart(bench))
 
 
 def _compile() -> None:
@@ -72,9 +82,25 @@ def _start(mailguard: Mailguard) -> tuple[float, float]:
 
 
 def _second_worker(bench: Bench) -> list[tuple[float, float]]:
-    load = next(load for load in LOADS if load.messages > 1)
     one, two = bench.mailguard(ONE_POOLED), bench.mailguard(POOLED)
-    return [_pair(bench, load.scaled(0.15), one, two) for _ in range(PAIRS)]
+    return [_pair(bench, _TWENTY.scaled(0.15), one, two) for _ in range(PAIRS)]
+
+
+def _apart(bench: Bench) -> list[float]:
+    """Two workers by one, each with so little of a core that nothing else is short of time."""
+    load = _ONE.scaled(0.4)  # many connections, of which the kernel gives each worker about the half
+    one, two = bench.mailguard(ONE_POOLED), bench.mailguard(POOLED)
+    try:
+        with limited([*_workers(one), *_workers(two)], SHARE):
+            return [_pair(bench, load, one, two)[0] for _ in range(PAIRS)]
+    except NoQuota as error:
+        print(f"bench: workers are not limited: {error}", file=sys.stderr)
+        return []
+
+
+def _workers(mailguard: Mailguard) -> list[int]:
+    pids = session_members(mailguard.process.pid)
+    return [pid for pid in pids if b"\0worker\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def _pair(bench: Bench, load: Load, one: Mailguard, two: Mailguard) -> tuple[float, float]:

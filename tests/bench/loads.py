@@ -11,7 +11,7 @@ LISTED: Final = IPv4Network("198.18.128.0/17")
 CLEAN: Final = IPv4Network("198.19.0.0/16")
 """Clients on no list."""
 
-NEW_CLIENTS: Final = 700
+NEW_CLIENTS: Final = 550
 """New addresses of one round at the most."""
 
 SENDER: Final = b"sender@example.org"
@@ -126,5 +126,5 @@ LOADS: Final = (
     Load("relay 4 KB, a connection each", connections=1200),
     Load("relay 4 KB, 20 a connection", connections=120, messages=20),
     Load("relay 5 MB", connections=40, at_once=6, size=5_000_000),
-    Load("relay 4 KB, a new client each, all questions", connections=600, clients=0, alone=True),
+    Load("relay 4 KB, a new client each, all questions", connections=550, clients=0, alone=True),
 )

@@ -4,9 +4,9 @@
     sh tests/in_namespace.sh .venv/bin/python -m tests.bench.memory --write    # and into docs/performance.md
     sh tests/in_namespace.sh .venv/bin/python -m tests.bench.memory --few      # without the hundreds
 
-The figure is the sum of the high-water marks of resident memory (VmHWM) of mailguard's processes while a load was done,
-set back before each (:func:`tests.bench.rounds.forget_peak`): of the same processes, one worker among them, the smallest
-load first. Two mailguards, before a backend that takes messages by DATA and before one that takes them by BDAT.
+The figure is the sum of the high-water marks of resident memory (VmHWM) of mailguard's processes while a load was
+done, set back before each (:func:`tests.bench.rounds.forget_peak`): of the same processes, one worker among them, the
+smallest load first. Two mailguards, before a backend that takes messages by DATA and one that takes them by BDAT.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ Written by `sh tests/in_namespace.sh .venv/bin/python -m tests.bench.memory --wr
 {rows}
 
 The high-water marks (VmHWM) of all processes while a load was done, added up, so that what they share counts in each;
-one worker, from line to line the same; 1 MB = 10^6 octets. Every message goes the whole way: spooled, stripped, judged, handed on; no scanner runs. A message of more than
-`max_message_memory`, {memory} KiB, leaves memory for a file without a name in `spool_dir`; what its connections take
-besides are buffers. So what many messages at once can take is `max_connections` times that bound, and long ones take
-less of it.
+one worker, from line to line the same; 1 MB = 10^6 octets. Every message goes the whole way: spooled, stripped, judged,
+handed on; no scanner runs. A message of more than `max_message_memory`, {memory} KiB, leaves memory for a file without
+a name in `spool_dir`; what its connections take besides are buffers. So what many messages at once can take is
+`max_connections` times that bound, and long ones take less of it.
 """
 
 

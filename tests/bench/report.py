@@ -20,7 +20,7 @@ from rich.table import Table
 import mailguard
 from mailguard.lab.postfix import LIBRARIES, UNPACKED
 from tests.bench.half_load import Added
-from tests.bench.life import Life
+from tests.bench.life import SHARE, Life
 from tests.bench.loads import Load
 from tests.bench.micro import ROUNDS as MICRO_ROUNDS
 from tests.bench.micro import Micro
@@ -213,6 +213,16 @@ def _life(life: Life) -> str:
         connection=life.connection / 1024,
         wall=wall,
         per_cpu=cpu,
+        apart=_apart(life.apart),
+    )
+
+
+def _apart(ratios: list[float]) -> str:
+    if not ratios:
+        return "With a share of a core for each worker it was not measured: no control groups here."
+    return (
+        f"With {SHARE:.0%} of a core for each worker, so that the rest is short of nothing: "
+        f"{statistics.median(ratios):.2f} times ({min(ratios):.2f}-{max(ratios):.2f})."
     )
 
 
@@ -313,7 +323,9 @@ backend while its client waits: Postfix' smtpd with `smtpd_proxy_filter`, Haraka
 processes, Exim with dnslists and `cutthrough_delivery`. Their configurations are in
 [tests/bench/peers](../tests/bench/peers). *stock Python* is [tests/bench/peer.py](../tests/bench/peer.py), one process:
 stock aiosmtpd on uvloop, dnspython with its cache, a relay of asyncio streams: what one gets by putting stock parts
-together the obvious way. All of them do less: no rules beyond the lists, no header surgery, no journal.
+together the obvious way. All of them do less: no rules beyond the lists, no header surgery, no journal. *bare Python*,
+[tests/bench/bare.py](../tests/bench/bare.py), does next to nothing, not even log: it is no filter, and shows what
+Python, uvloop and the kernel leave to be had.
 
 Clients come {clients}, say one command at a time, and do not pipeline.
 The lists are a local rbldnsd behind a local unbound. The backend is a process that takes every message and keeps none.
@@ -356,4 +368,5 @@ _LIFE: Final = """\
 * An idle connection: {connection:.1f} KiB.
 * Two workers by one, relaying 20 messages a connection: {wall:.2f} times the messages a second, {per_cpu:.2f} times the
   messages a second of CPU. Clients, backend and two workers share the two cores here, so the first cannot come to two.
+  {apart}
 """

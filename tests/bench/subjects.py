@@ -1,4 +1,4 @@
-"""The processes that speak SMTP in a run: the sink, mailguard in several shapes, the stock filter.
+"""The processes that speak SMTP in a run: the sink, mailguard in several shapes, the stock and the bare filter.
 
 Those that others wrote are in :mod:`tests.bench.real_peers`; :mod:`tests.bench.world` starts all. mailguard is
 ``mailguard serve`` with a configuration file, everything at its default but what is said here, and with the policy that
@@ -112,6 +112,20 @@ class Peer(Subject):
     def command(self) -> list[str]:
         proxied = ["--proxied"] if self.proxied else []
         return [self.binary, "-m", "tests.bench.peer", "--port", str(self.port), *proxied, *self._options]
+
+
+class Bare(Subject):
+    """The filter with nothing in it, of :mod:`tests.bench.bare`."""
+
+    name = "bare Python"
+
+    def __init__(self, folder: Path, dns: str, backend: str) -> None:
+        super().__init__(folder)
+        self._options = ["--dns", dns, "--backend", backend, "--zones", *LISTS]
+
+    @override
+    def command(self) -> list[str]:
+        return [self.binary, "-m", "tests.bench.bare", "--port", str(self.port), *self._options]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,18 @@ from mailguard.lab.rbldnsd import Rbldnsd
 from mailguard.lab.unbound import Unbound
 from tests.bench.loads import CLEAN
 from tests.bench.real_peers import DNS_PORT, REAL_PEERS, cannot_run
-from tests.bench.subjects import LISTS, NAMING, POOLED, Mailguard, Peer, Shape, SinkProcess, Subject, can_come_from
+from tests.bench.subjects import (
+    LISTS,
+    NAMING,
+    POOLED,
+    Bare,
+    Mailguard,
+    Peer,
+    Shape,
+    SinkProcess,
+    Subject,
+    can_come_from,
+)
 
 NAMES = Shape("mailguard, all questions", POOLED.workers, POOLED.client_identity)
 
@@ -48,7 +59,7 @@ class Bench:
         return [self.mailguard(POOLED), self.mailguard(NAMING), *self.peers()]
 
     def peers(self) -> list[Subject]:
-        """Every peer that can run here, that of stock parts included."""
+        """Every peer that can run here, those of stock parts and of next to none included."""
         kinds = [kind for kind in REAL_PEERS if kind.name not in self.left_out]
         real = [
             self._lab.server(kind.name, kind, lambda at, kind=kind: kind(at, self.sink.address))  # type: ignore[misc]
@@ -57,4 +68,6 @@ class Bench:
         stock = self._lab.server(
             Peer.name, Peer, lambda at: Peer(at, self.dns, self.sink.address, proxied=self.proxied)
         )
-        return [*real, stock]
+        if self.proxied:
+            return [*real, stock]
+        return [*real, stock, self._lab.server(Bare.name, Bare, lambda at: Bare(at, self.dns, self.sink.address))]

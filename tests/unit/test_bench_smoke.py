@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mailguard.policy_files import load, load_settings
-from tests.bench import curves, peer
+from tests.bench import bare, curves, peer
 from tests.bench.generator import Job, UnexpectedReply, content, run, script
 from tests.bench.half_load import LEAST, SECONDS, Added, half
 from tests.bench.life import Life
@@ -23,6 +23,7 @@ from tests.bench.memory import LOADS as MEMORY
 from tests.bench.memory import Peak, section
 from tests.bench.micro import everything
 from tests.bench.profile import Share, profile, table
+from tests.bench.quota import NoQuota, limited
 from tests.bench.real_peers import CONFIGURATIONS, REAL_PEERS, RealPeer, cannot_run, write
 from tests.bench.report import LOAD_COLUMNS, Run, markdown, tables
 from tests.bench.rounds import ROUND_SECONDS, ROUNDS, Figures, Sampler, cpu_seconds, enough, peak_memory
@@ -33,8 +34,8 @@ from tests.bench.subjects import Mailguard
 
 pytestmark = pytest.mark.slow
 
-SERVERS = len(REAL_PEERS) + 3
-"""In turn: two shapes of mailguard, and the peer of stock parts, besides the real ones."""
+SERVERS = len(REAL_PEERS) + 4
+"""In turn: two shapes of mailguard, the peers of stock parts and of next to none, besides the real ones."""
 SMALL = Load("small", connections=6, at_once=3, messages=2, size=4096)
 LARGE = Load("large", connections=3, at_once=3, size=300_000)
 CHUNKS = Load("chunks", connections=3, at_once=3, messages=2, size=100_000, chunk=33_000)
@@ -115,6 +116,35 @@ async def test_the_peer_asks_about_the_client_and_relays_or_refuses(load_: Load)
     assert taken.octets >= taken.messages * load_.octets
 
 
+@pytest.mark.parametrize("load_", [SMALL, LARGE, REFUSED], ids=lambda load_: load_.name)
+async def test_the_bare_filter_asks_once_and_relays_or_refuses(load_: Load) -> None:
+    class Resolver(asyncio.DatagramProtocol):
+        """Says of every name that there is one record."""
+
+        def connection_made(self, transport: Any) -> None:
+            self.transport, self.asked = transport, 0
+
+        def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+            self.asked += 1
+            self.transport.sendto(data[:6] + bytes((0, load_.refused)) + data[8:], addr)
+
+    loop, taken = asyncio.get_running_loop(), Taken()
+    where, resolver = await loop.create_datagram_endpoint(Resolver, ("127.0.0.1", 0))
+    resolves = where.get_extra_info("sockname")
+    way, lists = await loop.create_datagram_endpoint(lambda: bare.Lists(["a.test", "b.test"]), remote_addr=resolves)
+    async with await listen(taken) as sink:
+        pool = bare.Pool(f"127.0.0.1:{port(sink)}")
+        async with await loop.create_server(lambda: bare.Client(lists, pool), "127.0.0.1", 0) as server:
+            await run(Job(load_, port(server), ["127.0.0.1"]))
+            asked = resolver.asked
+            await run(Job(load_, port(server), ["127.0.0.1"]))
+        pool.close()
+    way.close()
+    where.close()
+    assert resolver.asked == asked > 0
+    assert taken.messages == (0 if load_.refused else 2 * load_.work)
+
+
 def test_a_job_survives_its_journey() -> None:
     job = Job(SMALL, 25, ["198.18.1.10"], proxied=True)
     assert Job.from_json(job.to_json()) == job
@@ -162,6 +192,29 @@ def test_cpu_time_and_memory_of_another_process() -> None:
     assert 1e6 < memory < 1e9
 
 
+def groups(pid: int) -> str:
+    return Path(f"/proc/{pid}/cgroup").read_text()
+
+
+def test_a_limited_process_is_in_a_group_of_its_own_for_so_long() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        before = within = groups(process.pid)
+        try:
+            with limited([process.pid], 0.5):
+                within = groups(process.pid)
+        except NoQuota as error:
+            assert re.search("no cpu controller|Read-only|denied|permitted", str(error))
+        else:
+            assert "mailguard-bench-" in within
+        assert groups(process.pid) == before
+        process.kill()
+
+
+def test_no_quota_where_there_is_no_controller(tmp_path: Path) -> None:
+    with pytest.raises(NoQuota, match="no cpu controller"), limited([1], 0.5, tmp_path):
+        pass
+
+
 def figures(*rates: float, peak: int = 50_000_000) -> Figures:
     return Figures(list(rates), [rate / 2 for rate in rates], [0.001 * n for n in range(1, 101)], peak)
 
@@ -170,7 +223,15 @@ def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
     row = {"mailguard": figures(300.0, 100.0, 200.0), "Postfix": figures(90.0, 100.0, 110.0, peak=60_000_000)}
     row["Exim"] = Figures(void="small, Exim: b'421 busy' came where 250 was expected")
     added = {"mailguard": Added(50.0, 0.002, 0.0125, 0.004)}
-    life = Life([0.5, 0.7, 0.6], [1.0, 1.2, 1.1], 0.004, 150_000_000, 14336.0, [(1.5, 0.9), (1.6, 1.0), (1.7, 1.1)])
+    life = Life(
+        [0.5, 0.7, 0.6],
+        [1.0, 1.2, 1.1],
+        0.004,
+        150_000_000,
+        14336.0,
+        [(1.5, 0.9), (1.6, 1.0), (1.7, 1.1)],
+        [1.8, 2.0, 1.9],
+    )
     scanning = Scanning([0.004], [0.001], [0.1], [18.0], [20.0], [0.09])
     run_ = Run(
         [(SMALL, row)],
@@ -194,6 +255,7 @@ def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
     assert "20.0 by spamd driven directly: 0.90 of it" in page
     assert "two workers: 0.60 s, at best 0.50 s" in page
     assert "1.60 times the messages a second, 1.00 times" in page
+    assert "1.90 times (1.80-2.00)." in page
     assert [table.row_count for table in tables(run_)] == [3, 1, len(run_.micros)]
     assert all(micro.best > 0 for micro in run_.micros)
 
