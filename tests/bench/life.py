@@ -1,4 +1,4 @@
-"""What mailguard takes beside mail: to start, when idle, an idle connection, and what a second worker brings."""
+"""What mailguard takes beside mail: to start, to reload, idle, an idle connection, and what a second worker brings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from mailguard.lab.guardian import session_members
 from tests.bench.idle import COUNT, of_one_connection
 from tests.bench.loads import CLEAN, LOADS, Load
 from tests.bench.quota import NoQuota, limited
-from tests.bench.rounds import Figures, cpu_seconds, one_round, shared_memory
+from tests.bench.rounds import Figures, RunFailed, cpu_seconds, one_round, shared_memory
 from tests.bench.subjects import ONE_POOLED, ONE_WORKER, POOLED, Mailguard
 from tests.bench.world import Bench
+from tests.support.control import asked
 
 STARTS = 5
+RELOADS = 5
+RELOAD_TIMEOUT = 60.0
 IDLE_SECONDS = 20.0
 PAIRS = 3
 SETTLED = 2.0
@@ -37,6 +40,8 @@ class Life:
     second_worker: work by two workers to work by one, of each pair of rounds: a second of time, a second of CPU.
     apart: the same a second of time where each worker has :data:`SHARE` of a core at the most; empty where that
         cannot be had.
+    reload: of settings and policy, until they are in force: seconds of time, and of CPU of all processes.
+    renewal: the same of one that makes new workers.
     """
 
     start: list[float]
@@ -46,6 +51,8 @@ class Life:
     connection: float
     second_worker: list[tuple[float, float]]
     apart: list[float]
+    reload: list[tuple[float, float]]
+    renewal: list[tuple[float, float]]
 
 
 def life(bench: Bench) -> Life:
@@ -65,7 +72,9 @@ def life(bench: Bench) -> Life:
     clients = [str(CLEAN[256 + number]) for number in range(COUNT)]
     connection = of_one_connection(bench.mailguard(ONE_WORKER), clients)
     by_time, by_cpu = [s for s, _ in starts], [cpu for _, cpu in starts]
-    return Life(by_time, by_cpu, idle, memory, connection, _second_worker(bench), _apart(bench))
+    reloads, renewals = ([_reload(mailguard, everything=all_) for _ in range(RELOADS)] for all_ in (False, True))
+    second, apart = _second_worker(bench), _apart(bench)
+    return Life(by_time, by_cpu, idle, memory, connection, second, apart, reloads, renewals)
 
 
 def _compile() -> None:
@@ -79,6 +88,17 @@ def _start(mailguard: Mailguard) -> tuple[float, float]:
     began = time.perf_counter()
     mailguard.start()
     return time.perf_counter() - began, cpu_seconds(mailguard.process.pid)
+
+
+def _reload(mailguard: Mailguard, *, everything: bool) -> tuple[float, float]:
+    """Reload; of the CPU time, what is used until a little after it was told to be done."""
+    began, before = time.perf_counter(), cpu_seconds(mailguard.process.pid)
+    answer = asked(mailguard.run_dir, RELOAD_TIMEOUT, command="reload", all=everything)
+    took = time.perf_counter() - began
+    if answer["status"]:
+        raise RunFailed(f"a reload was refused: {answer}")
+    time.sleep(SETTLED)
+    return took, cpu_seconds(mailguard.process.pid) - before
 
 
 def _second_worker(bench: Bench) -> list[tuple[float, float]]:

@@ -214,7 +214,14 @@ def _life(life: Life) -> str:
         wall=wall,
         per_cpu=cpu,
         apart=_apart(life.apart),
+        reload=_taken(life.reload),
+        renewal=_taken(life.renewal),
     )
+
+
+def _taken(times: Sequence[tuple[float, float]]) -> str:
+    wall, cpu = (statistics.median(values) for values in zip(*times, strict=True))
+    return f"{wall:.2f} s, {cpu:.2f} s of CPU time"
 
 
 def _apart(ratios: list[float]) -> str:
@@ -333,8 +340,8 @@ The lists are a local rbldnsd behind a local unbound. The backend is a process t
 {beside}
 ## What is not measured
 
-* Thousands of connections at once, slow clients.
-* TLS. IPv6 clients. Several recipients. Messages that are not plain ASCII text.
+* Thousands of busy connections at once, slow clients.
+* TLS. IPv6 clients. Messages that are not plain ASCII text.
 * A real backend's own time, and a resolver's to lists on the Internet.
 * Anything over hours: growth of memory, full caches.
 
@@ -364,6 +371,7 @@ _LIFE: Final = """\
 
 * From `mailguard serve` to the first greeting, two workers: {start:.2f} s, at best {best:.2f} s, in which all its
   processes use {cpu:.2f} s of CPU time.
+* A reload of settings and policy, until it is in force: {reload}; one that makes new workers: {renewal}.
 * Idle, without a client: {idle:.1f} ms of CPU time a second, {memory:.0f} MB of all processes together (PSS).
 * An idle connection: {connection:.1f} KiB.
 * Two workers by one, relaying 20 messages a connection: {wall:.2f} times the messages a second, {per_cpu:.2f} times the

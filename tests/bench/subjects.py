@@ -190,6 +190,11 @@ class Mailguard(Subject):
     def command(self) -> list[str]:
         return [self.binary, "-m", "mailguard", "serve", "--config", str(self._configuration)]
 
+    @property
+    def run_dir(self) -> Path:
+        """Where it is asked to reload."""
+        return self.folder / "run"
+
     def _settings(self, policy: Path, dns: str, backend: str) -> dict[str, Any]:
         trusted = ["127.0.0.0/8"] if self.proxied else []
         sink = {
@@ -207,7 +212,7 @@ class Mailguard(Subject):
             "dns": {"servers": [dns]},
             "admin": {"address": "127.0.0.1:0"},
             "log": {"format": "json"},
-            "run_dir": str(self._configuration.parent / "run"),
+            "run_dir": str(self.run_dir),
             "journal": {"directory": str(self.folder / "journal")},
             "workers": self._shape.workers,
         }

@@ -225,13 +225,15 @@ def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
     row["Exim"] = Figures(void="small, Exim: b'421 busy' came where 250 was expected")
     added = {"mailguard": Added(50.0, 0.002, 0.0125, 0.004)}
     life = Life(
-        [0.5, 0.7, 0.6],
-        [1.0, 1.2, 1.1],
-        0.004,
-        150_000_000,
-        14336.0,
-        [(1.5, 0.9), (1.6, 1.0), (1.7, 1.1)],
-        [1.8, 2.0, 1.9],
+        start=[0.5, 0.7, 0.6],
+        start_cpu=[1.0, 1.2, 1.1],
+        idle_cpu=0.004,
+        memory=150_000_000,
+        connection=14336.0,
+        second_worker=[(1.5, 0.9), (1.6, 1.0), (1.7, 1.1)],
+        apart=[1.8, 2.0, 1.9],
+        reload=[(0.02, 0.03)] * 3,
+        renewal=[(1.0, 2.0)],
     )
     scanning = Scanning([0.004], [0.001], [0.1], [18.0], [20.0], [0.09])
     run_ = Run(
@@ -257,6 +259,7 @@ def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
     assert "two workers: 0.60 s, at best 0.50 s" in page
     assert "1.60 times the messages a second, 1.00 times" in page
     assert "1.90 times (1.80-2.00)." in page
+    assert "in force: 0.02 s, 0.03 s of CPU time; one that makes new workers: 1.00 s, 2.00 s of CPU time." in page
     assert [table.row_count for table in tables(run_)] == [3, 1, len(run_.micros)]
     assert all(micro.best > 0 for micro in run_.micros)
 
