@@ -22,8 +22,11 @@ MAX_LINE: Final = 2048
 MAX_LINES: Final = 100
 _MAX_LINES_PASSED_ON: Final = 10
 
-_LINE: Final = re.compile(rb"([2-5][0-5][0-9])(?:([ -])([^\n]*?))?\r?\n")
-"""A reply line: code, ``-`` where another follows, text."""
+_CODES: Final = {b"%d" % code: code for code in range(200, 600) if code // 10 % 10 < 6}
+"""RFC 5321 4.2.1: the first digit is 2 to 5, the second 0 to 5."""
+_MORE: Final = b"-"
+_MARKS: Final = frozenset((b"", b" ", _MORE))
+"""What may follow a code: :data:`_MORE` where another line does."""
 _ENHANCED: Final = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?= |$)")
 
 OK: Final = frozenset((250, 251, 252))
@@ -97,34 +100,26 @@ class Replies:
         Raises:
             NoReply: this will be none.
         """
-        while (octets := self._octets) and (match := _LINE.match(octets, 0, MAX_LINE)) is not None:
-            code, mark, text = match.groups(b"")
+        while True:
+            line, end, rest = self._octets.partition(b"\n")
+            if len(line) >= MAX_LINE:
+                raise NoReply(f"a line of over {MAX_LINE} octets")
+            if not end:
+                return None
+            line = line.removesuffix(b"\r")
+            code, mark, text = line[:3], line[3:4], line[4:]
+            if code not in _CODES or mark not in _MARKS:
+                raise NoReply(f"no reply line: {line[:80]!r}")
             before = self._lines
             if before and code != self._code:
-                raise NoReply(f"lines of different codes: {self._code!r}, {match[0][:80]!r}")
-            self._octets = octets[match.end() :]
-            if mark != b"-":
+                raise NoReply(f"lines of different codes: {self._code!r}, {line[:80]!r}")
+            self._octets = rest
+            if mark != _MORE:
                 self._lines = ()
-                return Answer(int(code), (*before, text))
-            self._lines = *before, text
+                return Answer(_CODES[code], (*before, text))
+            self._code, self._lines = code, (*before, text)
             if len(self._lines) == MAX_LINES:
                 raise NoReply(f"a reply of over {MAX_LINES} lines")
-            self._code = code
-        if octets:
-            self._check()
-        return None
-
-    def _check(self) -> None:
-        """What is here may become a line.
-
-        Raises:
-            NoReply: it is one already, but none of a reply; or it is too long.
-        """
-        line, end, _ = self._octets[:MAX_LINE].partition(b"\n")
-        if end:
-            raise NoReply(f"no reply line: {line[:80]!r}")
-        if len(line) == MAX_LINE:
-            raise NoReply(f"a line of over {MAX_LINE} octets")
 
 
 @lru_cache(maxsize=64)
