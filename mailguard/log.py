@@ -472,6 +472,10 @@ class _Logger:
         """Tell what happened."""
         self._tell("info", event, fields)
 
+    def tell(self, event: str, fields: dict[str, Any]) -> None:
+        """As :meth:`info` does, of ``fields`` that are given away."""
+        self._tell("info", event, fields)
+
     def warning(self, event: str, **fields: Any) -> None:
         """Tell what somebody should look at."""
         self._tell("warning", event, fields)

@@ -1,4 +1,4 @@
-"""A time as log and journal write it: RFC 3339 5.6, in UTC, always with all six digits of its microseconds. Pure."""
+"""Times as log and journal write them: RFC 3339 5.6, in UTC, always with all six digits of its microseconds. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ def stamp(microseconds: int) -> str:
     """``2026-11-21T10:00:00.000001Z`` for ``microseconds`` since 1970."""
     seconds, fraction = divmod(microseconds, 1_000_000)
     return f"{_second(seconds)}.{fraction:06}Z"
+
+
+def milliseconds(seconds: float) -> float:
+    """A duration to the millisecond: ``round(seconds, 3)``, which would make decimal digits of it and read them."""
+    return round(seconds * 1000) / 1000
 
 
 @lru_cache(maxsize=1)

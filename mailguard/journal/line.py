@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from mailguard.journal.form import Record
@@ -18,6 +19,7 @@ MAX_SPAM_RULES: Final = 40
 MAX_VALUE: Final = 200
 """Characters of one fact's value or one rule's name."""
 
+_quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
 _AS_THEY_ARE: Final = ("sender", "recipient", "recipients", "size", "backend", "message_id", "digest")
 
 
@@ -27,7 +29,9 @@ def log_line(record: Record, client: Mapping[str, object] | None = None) -> dict
     ``client``: what :func:`client_fields` says of this client, where somebody has asked already.
     """
     line: dict[str, object] = {"ref": record["ref"], **(client or client_fields(record))}
-    line |= {name: record[name] for name in filter(record.__contains__, _AS_THEY_ARE)}
+    for name in _AS_THEY_ARE:
+        if name in record:
+            line[name] = record[name]
     if "envelope" in record:
         line |= _decision(record["envelope"], record.get("content"))
     if record.get("others"):
@@ -85,10 +89,16 @@ def _decision(envelope: Mapping[str, Any], content: Mapping[str, Any] | None) ->
         "action": last["action"],
         "rule": last["rule"],
         "folder": last["folder"],
-        "weights": [f"{name}={weight:g}" for name, weight in (observed or last)["weights"].items()],
+        "weights": [_weighed(*each) for each in (observed or last)["weights"].items()],
         "facts": _facts(envelope, content),
         "observed": f"{observed['action']} {observed['rule']}" if observed else "",
     }
+
+
+@lru_cache(maxsize=1024)
+def _weighed(name: str, weight: float) -> str:
+    """A policy has few weights, and writes each of them many times."""
+    return f"{name}={weight:g}"
 
 
 def _others(record: Record) -> dict[str, object]:
@@ -120,7 +130,7 @@ def _one_word(value: str | None) -> str:
     if value is None:
         return "unknown"
     value = value[:MAX_VALUE]
-    return json.dumps(value, ensure_ascii=False) if "," in value or '"' in value else value
+    return _quoted(value) if "," in value or '"' in value else value
 
 
 def _scans(record: Record) -> dict[str, object]:

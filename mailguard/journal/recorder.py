@@ -55,7 +55,7 @@ class Recorder:
     def note(self, record: Record, client: Mapping[str, object] | None = None) -> None:
         """Tell of ``record``, which is without version and time; ``client``: of the line, where that is made."""
         try:
-            logger.info(record["event"], **log_line(record, client))
+            logger.tell(record["event"], log_line(record, client))
         except Exception:  # noqa: BLE001  told of as any bug is, but for the journal
             self._failed(record["ref"])
         self._write(record)

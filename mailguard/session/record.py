@@ -35,6 +35,7 @@ from mailguard.journal.recorder import Recorder, became, reply_fields
 from mailguard.log import logger
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.replies import Reply
+from mailguard.rfc3339 import milliseconds
 from mailguard.session.judge import Judgement, Party
 from mailguard.session.transaction import Transaction
 from mailguard.smtp.story import ConnectionEnd
@@ -89,7 +90,7 @@ class Who:
                 "reverse": _answer(client.reverse_dns, _name),
                 "dnsbl": {name: _answer(answer, _codes) for name, answer in asked.items()},
                 "zones": {each.name: each.zone for each in lists if each.name in asked},
-                "dnsbl_seconds": {name: round(seconds, 3) for name, seconds in dnsbl_seconds.items()},
+                "dnsbl_seconds": {name: milliseconds(seconds) for name, seconds in dnsbl_seconds.items()},
             },
             "helo": {"name": helo.name, "is_address": helo.is_address, "resolves": _answer(helo.resolves, bool)},
             "tls": {"version": tls.version, "cipher": tls.cipher, "bits": tls.bits} if tls else None,
@@ -299,13 +300,15 @@ def connection(policy: CompiledPolicy, reference: str, who: Who, end: Connection
     """Log the end of a connection; count codes that no table knows: they weigh nothing, but somebody should look."""
     for name, _code in policy.unmatched(who.client):
         metrics.DNSBL_UNMATCHED.labels(name).inc()
-    logger.info(
+    logger.tell(
         "connection",
-        ref=reference,
-        **who.line,
-        end=end.how,
-        messages=messages,
-        commands=end.commands,
-        errors=end.errors,
-        seconds=round(end.seconds, 3),
+        {
+            "ref": reference,
+            **who.line,
+            "end": end.how,
+            "messages": messages,
+            "commands": end.commands,
+            "errors": end.errors,
+            "seconds": milliseconds(end.seconds),
+        },
     )

@@ -10,6 +10,7 @@ from mailguard import relay
 from mailguard.commands import MailFrom
 from mailguard.facts import Client, Envelope, Mailbox
 from mailguard.policy.treatment import Difference, Treatment
+from mailguard.rfc3339 import milliseconds
 from mailguard.spool import Spool, SpoolError
 from mailguard.value import value
 from mailguard.verdict import Verdict
@@ -79,9 +80,9 @@ class Transaction:
 
     def durations(self) -> dict[str, float]:
         """Seconds of each part, and since the message was here whole (``message``), to the millisecond."""
-        took = {part: round(seconds, 3) for part, seconds in self.took.items()}
+        took = {part: milliseconds(seconds) for part, seconds in self.took.items()}
         if self.arrived is not None:
-            took["message"] = round(self.now() - self.arrived, 3)
+            took["message"] = milliseconds(self.now() - self.arrived)
         return took
 
     async def end(self) -> None:
