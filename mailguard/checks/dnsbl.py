@@ -14,46 +14,72 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 from prometheus_client import Counter, Histogram
 
 from mailguard import config, metrics
 from mailguard.checks.dnsbl_answers import Outcome, read
 from mailguard.checks.dnsbl_health import Finding, Health, probe
-from mailguard.checks.dnsbl_names import is_asked_about, labels
+from mailguard.checks.dnsbl_names import is_asked_about
 from mailguard.dns.answers import Failed, Found, NotFound
 from mailguard.dns.inquiry import Inquiry, Steps
+from mailguard.dns.question import Question, about, backwards
 from mailguard.dns.resolver import Resolver
 from mailguard.facts import NOT_LISTED, Answer, ClientAddress, Codes, DnsblZone, Unknown
 from mailguard.log import logger
 from mailguard.net.together import together
 
-_A: Final[Literal["A"]] = "A"
 JITTER: Final = 0.1
 """Share by which the time to the next probe differs, so that workers started together do not probe together."""
 
 
 @dataclass
 class _List:
-    """One list and how it stands: ``ill`` says why it is set aside, ``due`` when it is probed next (clock)."""
+    """One list and how it stands: ``ill`` says why it is set aside, ``due`` when it is probed next (clock).
+
+    ``question`` is what is asked, but for the labels of the client before it.
+    """
 
     zone: DnsblZone
     due: float
     ill: str = ""
+    question: Question = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.question = about(self.zone.asked, "A")
 
     @cached_property
     def seconds(self) -> Histogram:
         """How long a question to it takes."""
         return metrics.DNSBL_SECONDS.labels(self.zone.name)
 
-    def outcomes(self, outcome: Outcome) -> Counter:
+    @cached_property
+    def outcomes(self) -> dict[Outcome, Counter]:
         """How many questions to it came out so."""
-        return metrics.DNSBL_QUERIES.labels(self.zone.name, outcome)
+        return {outcome: metrics.DNSBL_QUERIES.labels(self.zone.name, outcome) for outcome in Outcome}
+
+
+class _Standing:
+    """How the lists stand, for clients of one IP version.
+
+    Attributes:
+        asked: those that are asked.
+        answers: what the others say of whoever it is, and what those that are asked do until they have answered.
+        ill: that they are, of each that is set aside.
+    """
+
+    def __init__(self, lists: Collection[_List], version: int) -> None:
+        holding = [item for item in lists if version == 4 or item.zone.ipv6]
+        self.asked: Final = [item for item in holding if not item.ill]
+        ill = [item for item in holding if item.ill]
+        self.answers: Final[dict[str, Answer[Codes]]] = {item.zone.name: NOT_LISTED for item in lists}
+        self.answers.update({item.zone.name: Unknown(f"ill: {item.ill}") for item in ill})
+        self.ill: Final = [item.outcomes[Outcome.ILL] for item in ill]
 
 
 @dataclass(slots=True)
@@ -62,22 +88,21 @@ class Said:
 
     Attributes:
         answers: by the list's name.
-        asked: the name of each that was asked, and the metric of how long that took.
+        asked: those that were asked.
         outcomes: the metric of how it came out, of each; of one that is set aside, that it is.
     """
 
-    answers: dict[str, Answer[Codes]] = field(default_factory=dict)
-    asked: list[tuple[str, Histogram]] = field(default_factory=list)
-    outcomes: list[Counter] = field(default_factory=list)
+    answers: dict[str, Answer[Codes]]
+    asked: Sequence[_List] = ()
+    outcomes: Sequence[Counter] = ()
 
-
-def _count_again(said: Said, timed: Callable[[str, float], None]) -> None:
-    """Count what was known: to whoever looks at the numbers it is a question as any other, with an answer at once."""
-    for name, seconds in said.asked:
-        timed(name, 0.0)
-        seconds.observe(0.0)
-    for outcome in said.outcomes:
-        outcome.inc()
+    def count(self, timed: Callable[[str, float], None]) -> None:
+        """Count what was known: to whoever looks at the numbers it is a question as any other, answered at once."""
+        for item in self.asked:
+            timed(item.zone.name, 0.0)
+            item.seconds.observe(0.0)
+        for outcome in self.outcomes:
+            outcome.inc()
 
 
 class Dnsbl:
@@ -91,7 +116,7 @@ class Dnsbl:
         jitter: a number from 0 to 1 each time it is called.
 
     Raises:
-        ValueError: two lists have one name.
+        ValueError: two lists have one name, or the zone of one is no name.
     """
 
     def __init__(
@@ -107,8 +132,6 @@ class Dnsbl:
         self._clock = clock
         self._jitter = jitter
         self._lists: dict[str, _List] = {}
-        self._standing = object()
-        """Another one whenever one of the lists is: what they say is known again only while all stand as they did."""
         self._changed = asyncio.Event()
         self.reconfigure(lists)
 
@@ -123,7 +146,7 @@ class Dnsbl:
         before, now = self._lists, self._clock()
         known = {item.zone: item for item in before.values()}
         self._lists = {zone.name: known.get(zone) or _List(zone, due=now) for zone in lists}
-        self._standing = object()
+        self._stand()
         for name in before.keys() | self._lists.keys():
             item = self._lists.get(name)
             # A list that is asked no more is no alarm; multiprocess metrics cannot be taken back.
@@ -132,6 +155,10 @@ class Dnsbl:
             metrics.from_the_start(metrics.DNSBL_QUERIES, *((name, outcome) for outcome in Outcome))
             metrics.from_the_start(metrics.DNSBL_UNMATCHED, (name,))
         self._changed.set()
+
+    def _stand(self) -> None:
+        """One of the lists is another, or stands otherwise: what they said is known again only while all do as then."""
+        self._standing = {version: _Standing(self._lists.values(), version) for version in (4, 6)}
 
     def ask(
         self,
@@ -146,39 +173,29 @@ class Dnsbl:
             deadline: loop time at which all that is missing is unknown.
             timed: told of each list that was asked indeed how many seconds that took; of a cached answer hardly any.
         """
-        key = ("lists", self._standing, address.text)
+        standing = self._standing[address.ip.version]
         return self._resolver.inquire(
-            key, lambda: self._steps(address, timed), deadline, lambda said: _count_again(said, timed)
+            ("lists", standing, address.text),
+            lambda: self._steps(standing, address, timed),
+            deadline,
+            lambda said: said.count(timed),
         )
 
-    def _steps(self, address: ClientAddress, timed: Callable[[str, float], None]) -> Steps[Said]:
-        said = Said()
-        lists = list(self._lists.values())
+    def _steps(self, standing: _Standing, address: ClientAddress, timed: Callable[[str, float], None]) -> Steps[Said]:
         if not self._settings.ask_about_private_clients and not is_asked_about(address):
-            said.answers.update((item.zone.name, NOT_LISTED) for item in lists)
-            return said
-        asked = []
-        for item in lists:
-            said.answers[item.zone.name] = NOT_LISTED  # of IPv6, where the list has none
-            if address.ip.version == 6 and not item.zone.ipv6:
-                continue
-            if item.ill:
-                said.answers[item.zone.name] = Unknown(f"ill: {item.ill}")
-                said.outcomes.append(item.outcomes(Outcome.ILL))
-            else:
-                asked.append(item)
-        beginning = labels(address.ip)
-        replies = yield [(f"{beginning}.{item.zone.asked}", _A) for item in asked]
+            return Said(dict.fromkeys(standing.answers, NOT_LISTED))
+        answers, asked, outcomes = standing.answers.copy(), standing.asked, standing.ill.copy()
+        client = backwards(address.ip)
+        replies = yield [client + item.question for item in asked]
         for item, (reply, seconds) in zip(asked, replies, strict=True):
             name = item.zone.name
-            outcome, said.answers[name] = read(cast("Found[IPv4Address] | NotFound | Failed", reply))
-            said.asked.append((name, item.seconds))
-            said.outcomes.append(item.outcomes(outcome))
+            outcome, answers[name] = read(cast("Found[IPv4Address] | NotFound | Failed", reply))
+            outcomes.append(item.outcomes[outcome])
             timed(name, seconds)
             item.seconds.observe(seconds)
-        for counted in said.outcomes:
+        for counted in outcomes:
             counted.inc()
-        return said
+        return Said(answers, asked, outcomes)
 
     async def watch(self) -> None:
         """Probe each list now and whenever it is due, until cancelled. A bug in here is logged and does not end it."""
@@ -221,7 +238,7 @@ class Dnsbl:
             case Health.UNDECIDED:
                 logger.info("dnsbl undecided", zone=name, error=finding.why)
         if item.ill != ill:
-            self._standing = object()
+            self._stand()
         if self._lists.get(name) is item:
             metrics.DNSBL_HEALTHY.labels(zone=name).set(0 if item.ill else 1)
 

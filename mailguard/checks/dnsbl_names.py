@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Final
 
@@ -45,24 +46,21 @@ their clients from there.
 """
 
 
-_RANGES: Final = {
-    version: tuple(
-        (int(network.network_address), int(network.broadcast_address))
+_ENDS: Final = {
+    version: sorted(
+        end
         for network, _ in UNASKED
         if network.version == version
+        for end in (int(network.network_address), int(network.broadcast_address) + 1)
     )
     for version in (4, 6)
 }
-"""The same as numbers: whether an address lies between two is asked of every client."""
+"""The same as numbers in their order: the first address of each network, and the first behind it."""
 
 
 def is_asked_about(address: ClientAddress) -> bool:
     """Whether a list can know something about ``address``."""
-    number = int(address.ip)
-    for first, last in _RANGES[address.ip.version]:  # noqa: SIM110 - asked of every client: no generator
-        if first <= number <= last:
-            return False
-    return True
+    return bisect_right(_ENDS[address.ip.version], int(address.ip)) % 2 == 0
 
 
 def query_name(ip: IPv4Address | IPv6Address, zone: str) -> str:
@@ -70,10 +68,5 @@ def query_name(ip: IPv4Address | IPv6Address, zone: str) -> str:
 
     ``ip`` is taken as it is: the IPv6 test points are IPv4-mapped addresses, and stay IPv6.
     """
-    return f"{labels(ip)}.{zone}"
-
-
-def labels(ip: IPv4Address | IPv6Address) -> str:
-    """What every list's name for ``ip`` begins with: its octets or, for IPv6, its nibbles in reverse."""
     parts = str(ip).split(".") if isinstance(ip, IPv4Address) else list(f"{int(ip):032x}")
-    return ".".join(reversed(parts))
+    return ".".join([*reversed(parts), zone])

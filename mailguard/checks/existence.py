@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mailguard.dns.answers import AnyAnswer, Failed, Found, RecordType
+from mailguard.dns.answers import AnyAnswer, Failed, Found
 from mailguard.dns.inquiry import Steps
 from mailguard.dns.names import DoubtfulNameError, ImpossibleNameError, host_name
+from mailguard.dns.question import RecordType, about
 from mailguard.facts import Answer, Known, Unknown
 
 
@@ -25,7 +26,7 @@ def host_to_ask(text: str) -> str | Known[bool] | Unknown:
 
 def ask_all(name: str, *types: RecordType) -> Steps[list[AnyAnswer]]:
     """The answers for all ``types`` of ``name``, asked at once."""
-    return [timed.answer for timed in (yield [(name, rdtype) for rdtype in types])]
+    return [answer for answer, _ in (yield [about(name, rdtype) for rdtype in types])]
 
 
 def existence(answers: Iterable[AnyAnswer]) -> Answer[bool]:

@@ -10,17 +10,22 @@ failed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address
 from typing import Final, cast
 
 from mailguard.checks.existence import unknown
-from mailguard.dns.answers import AnyAnswer, Failed, Found, NotFound, RecordType
+from mailguard.dns.answers import AnyAnswer, Failed, Found, NotFound
 from mailguard.dns.inquiry import Inquiry, Steps
 from mailguard.dns.names import DoubtfulNameError, ImpossibleNameError, host_name
+from mailguard.dns.question import RecordType, about, backwards
 from mailguard.dns.resolver import Resolver
 from mailguard.facts import Answer, ClientAddress, Known, ReverseDns
 
 MAX_NAMES: Final = 10
 """Names of one client that are followed, as many as SPF follows (RFC 7208 4.6.4); the rest are as if not there."""
+_OF_IPV4: Final = about("in-addr.arpa", "PTR")
+_OF_IPV6: Final = about("ip6.arpa", "PTR")
+_NAMELESS: Final = Known(ReverseDns("", confirmed=False))
 
 
 def reverse_dns(resolver: Resolver, address: ClientAddress, deadline: float) -> Inquiry[Answer[ReverseDns]]:
@@ -29,16 +34,17 @@ def reverse_dns(resolver: Resolver, address: ClientAddress, deadline: float) -> 
 
 
 def _steps(address: ClientAddress) -> Steps[Answer[ReverseDns]]:
-    [(pointers, _)] = yield [(address.ip.reverse_pointer, "PTR")]
+    ipv4 = isinstance(address.ip, IPv4Address)
+    [(pointers, _)] = yield [backwards(address.ip) + (_OF_IPV4 if ipv4 else _OF_IPV6)]
     match cast("Found[str] | NotFound | Failed", pointers):
         case Failed() as failure:
             return unknown(failure)
         case NotFound():
-            return Known(ReverseDns("", confirmed=False))
+            return _NAMELESS
         case Found(records):
             names = list(_host_names(records[:MAX_NAMES]))
-            rdtype: RecordType = "A" if address.ip.version == 4 else "AAAA"
-            forward = yield [(name, rdtype) for name in names]
+            rdtype: RecordType = "A" if ipv4 else "AAAA"
+            forward = yield [about(name, rdtype) for name in names]
             return judge(address, [(name, answer) for name, (answer, _) in zip(names, forward, strict=True)])
 
 

@@ -8,33 +8,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
-from mailguard.dns.names import canonical
 from mailguard.value import value
-
-RecordType: TypeAlias = Literal["A", "AAAA", "PTR", "MX", "TXT", "SOA"]
-
-TYPE_CODES: Final[dict[RecordType, int]] = {"A": 1, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28}
-"""The types that can be asked for, and their numbers (RFC 1035 3.2.2, RFC 3596 2.1)."""
-
-
-class Question(NamedTuple):
-    """One question in class IN: ``name`` in lower case, ASCII, without the final dot."""
-
-    name: str
-    type: RecordType
-
-    @classmethod
-    def about(cls, name: str, rdtype: RecordType) -> Question:
-        """The question for ``name``.
-
-        Raises:
-            ValueError: ``name`` cannot stand in a question (RFC 1035 2.3.4), or ``rdtype`` is none of ``TYPE_CODES``.
-        """
-        if rdtype not in TYPE_CODES:
-            raise ValueError(f"{rdtype!r} is no record type that is asked for")
-        return cls(canonical(name), rdtype)
 
 
 @value(frozen=True, slots=True)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mailguard import config
 from mailguard.dns import wire
-from mailguard.dns.answers import AnyAnswer, Failed, Failure, Question
+from mailguard.dns.answers import AnyAnswer, Failed, Failure
 from mailguard.dns.deadlines import Deadlines
 from mailguard.dns.ids import Ids
+from mailguard.dns.question import Question
 from mailguard.dns.servers import Server, Servers
-from mailguard.dns.transport import Transport
+from mailguard.dns.transport import Line, Transport
 
 if TYPE_CHECKING:
     from mailguard.dns.inquiry import Inquiry
@@ -47,19 +48,36 @@ def _each_try(servers: Sequence[Server], attempts: int, silent: list[Server]) ->
         servers = tuple(silent)
 
 
+class _Trouble:
+    """The tries of one question that failed, and whom to ask after them; most questions have none.
+
+    Attributes:
+        failures: what came of each.
+        silent: the servers among them that said nothing.
+        tries: whom to ask next.
+    """
+
+    def __init__(self, servers: Sequence[Server], attempts: int) -> None:
+        self.failures: Final[list[tuple[Server, Failed]]] = []
+        self.silent: Final[list[Server]] = []
+        self.tries: Final = _each_try(servers, attempts, self.silent)
+        next(self.tries)  # the first was asked
+
+
 class Flight:
     """``question`` under way from :meth:`start` on, until it has landed or :meth:`call_off`.
 
     Attributes:
         question: what is asked.
+        query: as it was sent last.
         fresh: the answer is neither to be kept nor shared.
         askers: who waits for the answer, each with its place among those that he wants.
         started: when it was sent, by the resolver's clock; None: not yet, or it is over.
     """
 
     __slots__ = (
-        "_airport", "_call_off", "_failures", "_query", "_server", "_silent", "_task", "_tries", "askers", "fresh",
-        "question", "started",
+        "_airport", "_line", "_server", "_servers", "_task", "_trouble", "askers", "fresh", "query", "question",
+        "started",
     )  # fmt: skip
 
     def __init__(self, question: Question, airport: Airport, fresh: bool) -> None:
@@ -68,16 +86,16 @@ class Flight:
         self.askers: list[tuple[Inquiry[Any], int]] = []
         self.started: float | None = None
         self._airport = airport
-        self._silent: list[Server] = []
-        self._tries = _each_try(airport.servers.in_order(), airport.settings.attempts, self._silent)
-        self._failures: list[tuple[Server, Failed]] = []
-        self._call_off: Callable[[], None] | None = None
+        self._trouble: _Trouble | None = None
+        self._line: Line | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self, now: float) -> None:
         """Ask the first server; it is ``now`` by the resolver's clock."""
         self.started = now
-        self._next()
+        self._servers = self._airport.servers.in_order()
+        if not self._under_way_to(self._servers[0]):
+            self._next()
 
     def call_off(self) -> None:
         """Nobody waits any more: what is under way ends, and nobody is told."""
@@ -89,45 +107,49 @@ class Flight:
 
     def _next(self) -> None:
         """Ask the next server; where none is left the question has failed."""
-        for server in self._tries:
-            self._server = server
-            try:
-                self._ask(server)
-            except OSError as error:
-                self._note_failure(error)
-            except Exception as bug:  # noqa: BLE001  whoever waits is told, and defers
-                self._land(bug)
+        trouble = self._so_far()
+        for server in trouble.tries:
+            if self._under_way_to(server):
                 return
-            else:
-                return
-        whys = dict.fromkeys(f"{server} {failure.why}" for server, failure in self._failures)
-        self._land(Failed(self._failures[-1][1].kind, "; ".join(whys)))
+        whys = dict.fromkeys(f"{server} {failure.why}" for server, failure in trouble.failures)
+        self._land(Failed(trouble.failures[-1][1].kind, "; ".join(whys)))
 
-    def _ask(self, server: Server) -> None:
+    def _under_way_to(self, server: Server) -> bool:
+        """Ask ``server``; false where the network refuses at once, so that it is the next one's turn."""
         airport = self._airport
-        self._query = wire.encode(self.question, airport.ids.draw())
-        self._call_off = airport.transport.ask(server, self._query, self._replied)
-        airport.deadlines.set(self, asyncio.get_running_loop().time() + airport.settings.timeout)
+        self._server = server
+        try:
+            self.query = wire.encode(self.question, airport.ids.draw())
+            self._line = airport.transport.ask(server, self)
+            airport.deadlines.set(self, asyncio.get_running_loop().time() + airport.settings.timeout)
+        except OSError as error:
+            self._note_failure(error)
+            return False
+        except Exception as bug:  # noqa: BLE001  whoever waits is told, and defers
+            self._land(bug)
+        return True
 
-    def _replied(self, reply: bytes | Exception) -> None:
-        """A datagram is here, or the network's refusal."""
-        self._call_off = None
-        if not isinstance(reply, bytes):
-            self._broken(reply)
-            return
+    def refused(self, error: Exception) -> None:
+        """See :class:`Asker`."""
+        self._line = None
+        self._broken(error)
+
+    def replied(self, reply: bytes) -> None:
+        """See :class:`Asker`."""
+        self._line = None
         try:
             if wire.truncated(reply):
                 self._task = asyncio.get_running_loop().create_task(self._by_tcp())
             else:
                 self._answered(reply)
-        except Exception as bug:  # noqa: BLE001  see _next
+        except Exception as bug:  # noqa: BLE001  see _under_way_to
             self._land(bug)
 
     async def _by_tcp(self) -> None:
         """Ask the same server again by TCP, for UDP could not hold the reply."""
         try:
-            reply = await self._airport.transport.tcp(self._server, self._query)
-            if not wire.echoes(self._query, reply) or wire.truncated(reply):
+            reply = await self._airport.transport.tcp(self._server, self.query)
+            if not wire.echoes(self.query, reply) or wire.truncated(reply):
                 raise ConnectionError("the reply by TCP does not fit the question")
         except Exception as error:  # noqa: BLE001  the network's, or a bug: _broken tells them apart
             self._task = None
@@ -144,7 +166,7 @@ class Flight:
             self._land(answer)
             return
         self._end_try()
-        self._failures.append((self._server, answer))
+        self._so_far().failures.append((self._server, answer))
         self._next()
 
     def _broken(self, error: Exception) -> None:
@@ -157,22 +179,28 @@ class Flight:
             self._land(error)
 
     def _note_failure(self, error: OSError | EOFError) -> None:
-        server = self._server
+        server, trouble = self._server, self._so_far()
         if isinstance(error, TimeoutError):
-            self._silent.append(server)
+            trouble.silent.append(server)
             self._airport.servers.silent(server)
             failed = Failed(Failure.TIMEOUT, f"silent for {self._airport.settings.timeout:g} s")
         else:
             self._airport.servers.unreachable(server)
             failed = Failed(Failure.ERROR, str(error) or type(error).__name__)
-        self._failures.append((server, failed))
+        trouble.failures.append((server, failed))
+
+    def _so_far(self) -> _Trouble:
+        """What went wrong so far."""
+        if self._trouble is None:
+            self._trouble = _Trouble(self._servers, self._airport.settings.attempts)
+        return self._trouble
 
     def _end_try(self) -> None:
         """Nothing of the present try goes on."""
         self._airport.deadlines.clear(self)
-        if self._call_off is not None:
-            self._call_off()
-            self._call_off = None
+        if self._line is not None:
+            self._line.call_off(self)
+            self._line = None
         if self._task is not None:
             self._task.cancel()
             self._task = None

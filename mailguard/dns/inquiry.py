@@ -12,25 +12,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Hashable, Sequence
-from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, Self, TypeAlias, TypeVar, cast
 
-from mailguard.dns.answers import AnyAnswer, Failed, Failure, RecordType
+from mailguard.dns.answers import AnyAnswer, Failed, Failure
 from mailguard.dns.deadlines import Deadlines
 from mailguard.dns.flight import Flight, Landed
+from mailguard.dns.question import Question
 
 T = TypeVar("T")
 TOO_LATE: Final = Failed(Failure.TIMEOUT, "no answer by the deadline")
 _EVER: Final = float("inf")
 
 
-class Timed(NamedTuple):
-    """An answer, and the seconds that it took to come."""
-
-    answer: AnyAnswer
-    seconds: float
-
-
-Asked: TypeAlias = Sequence[tuple[str, RecordType]]
+Timed: TypeAlias = tuple[AnyAnswer, float]
+"""An answer, and the seconds that it took to come."""
+Asked: TypeAlias = Sequence[Question]
 Steps: TypeAlias = Generator[Asked, Sequence[Timed], T]
 
 
@@ -44,8 +40,8 @@ class Desk(Protocol):
     def take(self, inquiry: Inquiry[Any], asked: Asked) -> None:
         """See that ``inquiry`` is told the answers: at once, as far as they are known."""
 
-    def abandon(self, question: Flight) -> None:
-        """Nobody waits for ``question`` any more."""
+    def abandon(self, flight: Flight) -> None:
+        """Nobody waits for ``flight`` any more."""
 
     def keep(self, inquiry: Inquiry[Any]) -> None:
         """``inquiry`` is done, and what it rests on is good for a while."""
@@ -65,11 +61,12 @@ class Inquiry(Generic[T]):
         done: nothing more comes.
         expires: by the desk's clock, when the first of the answers is no longer good.
         questions: how many were asked.
+        started: by the desk's clock, when the last of them were.
     """
 
     __slots__ = (
-        "_answers", "_asking", "_bug", "_conclusion", "_desk", "_missing", "_started", "_steps", "_waiter",
-        "deadline", "done", "expires", "fresh", "key", "questions",
+        "_answers", "_bug", "_conclusion", "_desk", "_flights", "_missing", "_steps", "_waiter", "deadline", "done",
+        "expires", "fresh", "key", "questions", "started",
     )  # fmt: skip
 
     _conclusion: T
@@ -79,10 +76,7 @@ class Inquiry(Generic[T]):
         self.done, self.expires, self.questions = False, _EVER, 0
         self._desk = desk
         self._steps = steps
-        self._answers: list[Timed | None] = []
-        self._missing: dict[int, Flight] = {}
-        self._asking = False
-        self._started = 0.0
+        self._flights: list[Flight] = []
         self._bug: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -121,37 +115,44 @@ class Inquiry(Generic[T]):
             self._leave()
             self._end()
 
-    def expect(self, place: int, question: Flight) -> None:
-        """The answer at ``place`` is to be that of ``question``."""
-        self._missing[place] = question
-        question.askers.append((self, place))
+    def expect(self, place: int, flight: Flight) -> None:
+        """The answer at ``place`` is to be that of ``flight``."""
+        self._missing += 1
+        self._flights.append(flight)
+        flight.askers.append((self, place))
 
-    def told(self, place: int, how: Landed, expires: float, *, at_once: bool = False) -> None:
-        """One question ended, with an answer that is good until ``expires``; ``at_once``: it was known before."""
+    def known(self, place: int, answer: AnyAnswer, expires: float) -> None:
+        """The answer at ``place`` was known before; it is good until ``expires``."""
+        self._answers[place] = answer, 0.0
+        if expires < self.expires:
+            self.expires = expires
+
+    def told(self, place: int, how: Landed, now: float, expires: float) -> None:
+        """What was expected at ``place`` is here; it is ``now`` by the desk's clock."""
         if self.done:
             return
-        self._missing.pop(place, None)
         if isinstance(how, Exception):
             self._fail(how)
             return
-        self._answers[place] = Timed(how, 0.0 if at_once else self._desk.clock() - self._started)
+        self._answers[place] = how, now - self.started
         if expires < self.expires:
             self.expires = expires
-        if not self._missing and not self._asking:
+        self._missing -= 1
+        if not self._missing:
             self._answered()
 
     def _answered(self) -> None:
         answers = self._answers
         if None in answers:
             self.expires = -_EVER
-            late = Timed(TOO_LATE, self._desk.clock() - self._started)
+            late = TOO_LATE, self._desk.clock() - self.started
             answers = [timed or late for timed in answers]
         self._go_on(cast("list[Timed]", answers))
 
     def _go_on(self, answers: list[Timed] | None) -> None:
         """Take the next step with ``answers`` to the one before, if any: it asks for more, or is the last."""
         try:
-            asked = next(self._steps) if answers is None else self._steps.send(answers)
+            asked = self._steps.send(answers)  # type: ignore[arg-type]  # to begin a generator is to send it None
         except StopIteration as end:
             self._conclude(end.value)
         except Exception as bug:  # noqa: BLE001  whoever wants the conclusion is told, and defers
@@ -160,18 +161,19 @@ class Inquiry(Generic[T]):
             self._ask(asked)
 
     def _ask(self, asked: Asked) -> None:
-        self._answers = [None] * len(asked)
+        desk = self._desk
+        self._answers: list[Timed | None] = [None] * len(asked)
+        self._missing = 1  # until all are asked for: the last of them may be known, or fail, at once
         self.questions += len(asked)
-        self._started = self._desk.clock()
-        self._asking = True
-        self._desk.take(self, asked)
-        self._asking = False
+        self.started = desk.clock()
+        desk.take(self, asked)
         if self.done:
             return
-        if not self._missing:
-            self._answered()
+        self._missing -= 1
+        if self._missing:
+            desk.deadlines.set(self, self.deadline)
         else:
-            self._desk.deadlines.set(self, self.deadline)
+            self._answered()
 
     def late(self) -> None:
         """What is missing comes too late, and so will be all that is asked from now on."""
@@ -181,12 +183,12 @@ class Inquiry(Generic[T]):
 
     def _leave(self) -> None:
         """Wait no more for what is missing."""
-        missing, self._missing = self._missing, {}
-        for place, question in missing.items():
-            question.askers.remove((self, place))
-        for question in dict.fromkeys(missing.values()):  # not before: it lets another go, which may fail at once
-            if not question.askers:
-                self._desk.abandon(question)
+        flights, self._flights = self._flights, []
+        for flight in flights:
+            flight.askers = [asker for asker in flight.askers if asker[0] is not self]
+        for flight in flights:  # not before: it lets another go, which may fail at once
+            if not flight.askers:
+                self._desk.abandon(flight)
 
     def _conclude(self, conclusion: T) -> None:
         self._conclusion = conclusion
@@ -201,7 +203,7 @@ class Inquiry(Generic[T]):
 
     def _end(self) -> None:
         self.done = True
-        self._answers = []
+        self._answers, self._flights = [], []
         self._steps.close()
         self._desk.deadlines.clear(self)
         if self._waiter is not None and not self._waiter.done():

@@ -15,7 +15,8 @@ from ipaddress import IPv4Address
 from struct import Struct
 from typing import Final
 
-from mailguard.dns.answers import Absence, Found, NotFound, Question
+from mailguard.dns.answers import Absence, Found, NotFound
+from mailguard.dns.question import Question, type_of
 
 _HEADER: Final = Struct("!6H")
 _RECORD: Final = Struct("!HHIH")
@@ -28,8 +29,6 @@ _PTR, _SOA, _IN = 12, 6, 1
 _NAME_ASKED: Final = 0xC000 | _HEADER.size
 _POINTER: Final = _NAME_ASKED.to_bytes(2)
 _A_OF_NAME_ASKED: Final = b"\xc0\x0c\0\1\0\1"
-_BESIDE_NAME: Final = _HEADER.size + 6
-"""Octets up to the answers beside those of the name's text: the header, a length, the root, type and class."""
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9_-]{1,63}\.){0,126}[A-Za-z0-9_-]{1,63}")
 """What a label of a name holds that is shown as it is written, and in what lengths (RFC 1035 2.3.4)."""
 _MAX_NAME: Final = 255
@@ -44,7 +43,7 @@ def read(question: Question, reply: bytes) -> Found[IPv4Address] | Found[str] | 
     _, flags, questions, answers, authorities, additional = _HEADER.unpack_from(reply)
     if questions != 1 or flags & _ERROR_OR_CUT not in (0, _NXDOMAIN):
         return None
-    start = _BESIDE_NAME + len(question.name)
+    start = _HEADER.size + len(question)
     if answers:
         return None if flags & _NXDOMAIN else _found(question, reply, start, answers)
     absence = Absence.NXDOMAIN if flags & _NXDOMAIN else Absence.NODATA
@@ -54,9 +53,10 @@ def read(question: Question, reply: bytes) -> Found[IPv4Address] | Found[str] | 
 
 
 def _found(question: Question, reply: bytes, start: int, count: int) -> Found[IPv4Address] | Found[str] | None:
-    if question.type == "A":
+    rdtype = type_of(question)
+    if rdtype == "A":
         return _addresses(reply, start, count)
-    return _host(reply, start) if question.type == "PTR" and count == 1 else None
+    return _host(reply, start) if rdtype == "PTR" and count == 1 else None
 
 
 def _addresses(reply: bytes, start: int, count: int) -> Found[IPv4Address] | None:
@@ -110,7 +110,7 @@ def _plain_name(octets: bytes) -> str:
 
 
 def _with_soa(question: Question, reply: bytes, start: int, absence: Absence) -> NotFound | None:
-    zone = _zone_octets(question.name, reply[start : start + 2])
+    zone = _zone_octets(question, reply[start : start + 2])
     record = _record(reply, start + zone, _SOA) if zone else None
     if record is None:
         return None
@@ -120,17 +120,16 @@ def _with_soa(question: Question, reply: bytes, start: int, absence: Absence) ->
     return NotFound(absence, min(ttl, int.from_bytes(octets[-4:])))
 
 
-def _zone_octets(name: str, octets: bytes) -> int:
-    """How many of ``octets`` name a zone that ``name`` is in: one is the root, two a pointer; 0 where they do not."""
+def _zone_octets(question: Question, octets: bytes) -> int:
+    """How many of ``octets`` name a zone that its name is in: one is the root, two a pointer; 0 where they do not."""
     if octets[:1] == b"\0":
         return 1
-    return 2 if len(octets) == 2 and _starts_label(name, int.from_bytes(octets)) else 0
+    return 2 if len(octets) == 2 and _starts_label(question, int.from_bytes(octets) - _NAME_ASKED) else 0
 
 
-def _starts_label(name: str, pointer: int) -> bool:
-    """Whether ``pointer`` leads to a label of ``name``, the question's: what stands there is a suffix of it.
-
-    A label's length stands in the reply as far from the start of the name as its first letter does in the text.
-    """
-    place = pointer - _NAME_ASKED
-    return place == 0 or (0 < place < len(name) and name[place - 1] == ".")
+def _starts_label(question: Question, place: int) -> bool:
+    """Whether a label of the question's name stands at ``place``: from there on it is a suffix of the name."""
+    at = 0
+    while at < place and (size := question[at]):
+        at += 1 + size
+    return at == place and question[at] != 0

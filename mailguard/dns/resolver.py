@@ -24,15 +24,12 @@ from typing import Any, Literal, TypeVar, overload
 
 from mailguard import config, metrics
 from mailguard.dns.answers import (
-    TYPE_CODES,
     AnyAnswer,
     Failed,
     Failure,
     Found,
     MailExchange,
     NotFound,
-    Question,
-    RecordType,
     StartOfAuthority,
 )
 from mailguard.dns.cache import TtlCache
@@ -40,6 +37,7 @@ from mailguard.dns.deadlines import Deadlines
 from mailguard.dns.flight import Airport, Flight, Landed
 from mailguard.dns.ids import Ids
 from mailguard.dns.inquiry import Asked, Inquiry, Steps, Timed
+from mailguard.dns.question import TYPE_CODES, Question, RecordType, about, type_of
 from mailguard.dns.servers import Server, Servers, system_servers
 from mailguard.dns.transport import NetworkTransport, Transport
 
@@ -120,7 +118,12 @@ class Resolver:
             deadline: loop time at which to give up.
             fresh: ask the servers anew: neither take from the cache and from a question under way, nor give to them.
         """
-        return (await self.resolve_all([(name, rdtype)], deadline, fresh=fresh))[0].answer
+        try:
+            question = about(name, rdtype)
+        except ValueError as error:
+            return Failed(Failure.ERROR, str(error))
+        [(answer, _)] = await self.resolve_all([question], deadline, fresh=fresh)
+        return answer
 
     def resolve_all(self, asked: Asked, deadline: float, *, fresh: bool = False) -> Inquiry[Sequence[Timed]]:
         """Ask for several records at once, as :meth:`resolve` for one; the answers in the order of ``asked``."""
@@ -154,23 +157,14 @@ class Resolver:
     def take(self, inquiry: Inquiry[Any], asked: Asked) -> None:
         """See :class:`Desk`."""
         in_time = inquiry.deadline > asyncio.get_running_loop().time()
-        for place, (name, rdtype) in enumerate(asked):
-            self._ask_for(inquiry, place, name, rdtype, in_time)
+        for place, question in enumerate(asked):
+            if not inquiry.fresh and (cached := self._cache.entry(question)) is not None:
+                _HIT.inc()
+                expires, answer = cached
+                inquiry.known(place, answer, expires)
+            elif in_time:
+                self._join(inquiry, place, question)
         self._start_waiting()  # not before all are expected: a question may fail at once
-
-    def _ask_for(self, inquiry: Inquiry[Any], place: int, name: str, rdtype: RecordType, in_time: bool) -> None:
-        """See that ``inquiry`` gets this answer: at once, or where a server needs to be asked and it is ``in_time``."""
-        try:
-            question = Question.about(name, rdtype)
-        except ValueError as error:
-            inquiry.told(place, Failed(Failure.ERROR, str(error)), float("inf"), at_once=True)
-            return
-        if not inquiry.fresh and (cached := self._cache.entry(question)) is not None:
-            _HIT.inc()
-            expires, answer = cached
-            inquiry.told(place, answer, expires, at_once=True)
-        elif in_time:
-            self._join(inquiry, place, question)
 
     def _join(self, inquiry: Inquiry[Any], place: int, question: Question) -> None:
         """Have ``inquiry`` wait for ``question``, that under way or a new one."""
@@ -189,32 +183,33 @@ class Resolver:
 
     def _start_waiting(self) -> None:
         """Send those that wait for their turn, as many as may be under way."""
-        while self._waiting and self._sent < self._settings.max_questions:
-            flight = self._waiting.popleft()
+        waiting, now = self._waiting, self.clock()
+        while waiting and self._sent < self._settings.max_questions:
+            flight = waiting.popleft()
             if flight.askers:
                 self._sent += 1
-                flight.start(self.clock())
+                flight.start(now)
 
     def _landed(self, flight: Flight, how: Landed) -> None:
         """A question ended: keep the answer, tell all who wait for it, and let the next one go."""
-        question, expires = flight.question, 0.0
+        question, now, expires = flight.question, self.clock(), 0.0
         if not isinstance(how, Exception):
-            _SECONDS[question.type].observe(self.clock() - (flight.started or 0.0))
+            _SECONDS[type_of(question)].observe(now - (flight.started or 0.0))
             if not flight.fresh:
                 ttl = self._settings.failure_ttl if isinstance(how, Failed) else how.ttl
                 expires = self._cache.put(question, how, ttl)
         self._forget(flight)
         askers, flight.askers = flight.askers, []
         for inquiry, place in askers:
-            inquiry.told(place, how, expires)
+            inquiry.told(place, how, now, expires)
         if self._waiting:
             self._start_waiting()
 
-    def abandon(self, question: Flight) -> None:
+    def abandon(self, flight: Flight) -> None:
         """See :class:`Desk`."""
-        if question.started is not None:
-            question.call_off()
-        self._forget(question)
+        if flight.started is not None:
+            flight.call_off()
+        self._forget(flight)
         self._start_waiting()
 
     def _forget(self, flight: Flight) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from mailguard.dns import wire
@@ -23,27 +22,40 @@ MAX_QUESTIONS: Final = 64
 """Questions that one socket is for, one after the other or at the same time: their replies fit its receive buffer."""
 _ID: Final = 2
 """Octets of a query's id, its first."""
-_NOBODY: Final = (b"", None)
+
+
+class Asker(Protocol):
+    """Who has a query under way, and is told once what came of it."""
+
+    query: bytes
+
+    def replied(self, reply: bytes) -> None:
+        """``reply`` echoes the query."""
+
+    def refused(self, error: Exception) -> None:
+        """The network refused."""
+
+
+class Line(Protocol):
+    """What a query went by."""
+
+    def call_off(self, asker: Asker) -> None:
+        """``asker`` is not to be told; where it was told, or is not known here, this does nothing."""
 
 
 class Transport(Protocol):
     """The way to the resolvers; tests put tables of faults in its place."""
 
-    def ask(
-        self,
-        server: Server,
-        query: bytes,
-        done: Callable[[bytes | Exception], None],
-    ) -> Callable[[], None]:
-        """Send ``query``, and later tell ``done`` the reply of ``server`` to it, or an error, once.
+    def ask(self, server: Server, asker: Asker) -> Line:
+        """Send the query of ``asker``, and later tell it the reply of ``server``, or an error, once.
 
         A datagram that does not echo the query is passed over (RFC 5452 9.1).
 
         Returns:
-            Calls the question off: ``done`` will not be told. To be called once it was told, too, it does nothing.
+            Where to call the query off.
 
         Raises:
-            OSError: the network refused at once; ``done`` will not be told.
+            OSError: the network refused at once; ``asker`` will not be told.
         """
         ...
 
@@ -61,19 +73,16 @@ class NetworkTransport:
     """The real network. It belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._lines: dict[Server, _Line] = {}
+        self._lines: dict[Server, _Socket] = {}
 
-    def ask(
-        self,
-        server: Server,
-        query: bytes,
-        done: Callable[[bytes | Exception], None],
-    ) -> Callable[[], None]:
+    def ask(self, server: Server, asker: Asker) -> Line:
         """See :meth:`Transport.ask`."""
+        key = asker.query[:_ID]
         line = self._lines.get(server)
-        if line is None or not line.takes(query):
-            line = self._lines[server] = _Line(server)
-        return line.ask(query, done)
+        if line is None or not line.takes(key):
+            line = self._lines[server] = _Socket(server)
+        line.ask(key, asker)
+        return line
 
     async def tcp(self, server: Server, query: bytes) -> bytes:
         """See :meth:`Transport.tcp`."""
@@ -84,7 +93,7 @@ class NetworkTransport:
             return await _read(sock, int.from_bytes(await _read(sock, 2)))
 
 
-class _Line:
+class _Socket:
     """One connected socket and the questions under way on it, by their ids; closed as soon as there is none.
 
     Raises:
@@ -96,7 +105,7 @@ class _Line:
     def __init__(self, server: Server) -> None:
         self._left = MAX_QUESTIONS
         self._loop = asyncio.get_running_loop()
-        self._under_way: dict[bytes, tuple[bytes, Callable[[bytes | Exception], None]]] = {}
+        self._under_way: dict[bytes, Asker] = {}
         self._sock = socket.socket(server.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             self._sock.connect(server.address)
@@ -105,25 +114,25 @@ class _Line:
             raise
         self._loop.add_reader(self._sock, self._readable)
 
-    def takes(self, query: bytes) -> bool:
-        """Whether ``query`` can go this way: no other of its id may be under way."""
-        return bool(self._under_way) and self._left > 0 and query[:_ID] not in self._under_way
+    def takes(self, key: bytes) -> bool:
+        """Whether a query with the id ``key`` can go this way: no other of its id may be under way."""
+        return bool(self._under_way) and self._left > 0 and key not in self._under_way
 
-    def ask(self, query: bytes, done: Callable[[bytes | Exception], None]) -> Callable[[], None]:
-        """See :meth:`Transport.ask`."""
-        key = query[:_ID]
+    def ask(self, key: bytes, asker: Asker) -> None:
+        """See :meth:`Transport.ask`; ``key`` is the id of the query."""
         self._left -= 1
-        self._under_way[key] = query, done
+        self._under_way[key] = asker
         try:
-            self._sock.send(query)
+            self._sock.send(asker.query)
         except OSError as error:  # it may be about a question before this one: they all went the same way
             del self._under_way[key]
             self._fail(error)
             raise
-        return lambda: self._call_off(key, done)
 
-    def _call_off(self, key: bytes, done: Callable[[bytes | Exception], None]) -> None:
-        if (asked := self._under_way.get(key)) is not None and asked[1] is done:
+    def call_off(self, asker: Asker) -> None:
+        """See :class:`Line`."""
+        key = asker.query[:_ID]
+        if self._under_way.get(key) is asker:
             del self._under_way[key]
             self._close_if_idle()
 
@@ -135,19 +144,20 @@ class _Line:
         except OSError as error:
             self._fail(error)
             return
-        key = datagram[:_ID]
-        query, done = self._under_way.get(key, _NOBODY)
-        if done is None or not wire.echoes(query, datagram):
+        under_way, key = self._under_way, datagram[:_ID]
+        asker = under_way.get(key)
+        if asker is None or not wire.echoes(asker.query, datagram):
             return
-        del self._under_way[key]
-        self._close_if_idle()
-        done(datagram)
+        del under_way[key]
+        if not under_way:
+            self._close_if_idle()
+        asker.replied(datagram)
 
     def _fail(self, error: OSError) -> None:
         under_way, self._under_way = self._under_way, {}
         self._close_if_idle()
-        for _, done in under_way.values():
-            done(error)
+        for asker in under_way.values():
+            asker.refused(error)
 
     def _close_if_idle(self) -> None:
         if not self._under_way and self._sock.fileno() >= 0:

@@ -19,9 +19,8 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 
-from mailguard.dns import names, quick
+from mailguard.dns import quick
 from mailguard.dns.answers import (
-    TYPE_CODES,
     Absence,
     AnyAnswer,
     AnyRecord,
@@ -30,10 +29,9 @@ from mailguard.dns.answers import (
     Found,
     MailExchange,
     NotFound,
-    Question,
-    RecordType,
     StartOfAuthority,
 )
+from mailguard.dns.question import Question, RecordType, type_of
 
 HEADER: Final = Struct("!6H")
 _HEADER_SIZE: Final = HEADER.size
@@ -45,16 +43,13 @@ _TRUNCATED: Final = 0x02
 _RCODE: Final = 0x0F
 _QUESTIONS: Final = slice(4, 6)
 _NO_QUESTION, _ONE_QUESTION = b"\0\0", b"\0\1"
-_TYPE_AND_CLASS: Final = {rdtype: code.to_bytes(2) + b"\0\1" for rdtype, code in TYPE_CODES.items()}
-"""The end of a question, class IN."""
 _WITHOUT_QUESTION: Final = frozenset({1, 2, 4, 5})
 """FORMERR, SERVFAIL, NOTIMP, REFUSED: some servers send these without the question."""
 
 
 def encode(question: Question, query_id: int) -> bytes:
     """A query with recursion desired, class IN, without EDNS: what is longer than 512 octets comes by TCP."""
-    header = HEADER.pack(query_id, _RECURSION_DESIRED, 1, 0, 0, 0)
-    return header + names.encode(question.name) + _TYPE_AND_CLASS[question.type]
+    return HEADER.pack(query_id, _RECURSION_DESIRED, 1, 0, 0, 0) + question
 
 
 def echoes(query: bytes, reply: bytes) -> bool:
@@ -62,10 +57,11 @@ def echoes(query: bytes, reply: bytes) -> bool:
     if len(reply) < _HEADER_SIZE or reply[:2] != query[:2] or reply[_FLAGS] & _RESPONSE_OR_OPCODE != _RESPONSE:
         return False
     questions = reply[_QUESTIONS]
-    if questions == _NO_QUESTION:
-        return reply[_MORE_FLAGS] & _RCODE in _WITHOUT_QUESTION
-    # The octets of type and class hold no letters here, and a label's length is below "A": lower() touches names alone.
-    return questions == _ONE_QUESTION and reply[_HEADER_SIZE : len(query)].lower() == query[_HEADER_SIZE:].lower()
+    if questions == _ONE_QUESTION:
+        question = query[_HEADER_SIZE:]
+        # The octets of type and class hold no letters, and a label's length is below "A": lower() touches names alone.
+        return reply.startswith(question, _HEADER_SIZE) or reply[_HEADER_SIZE : len(query)].lower() == question
+    return questions == _NO_QUESTION and reply[_MORE_FLAGS] & _RCODE in _WITHOUT_QUESTION
 
 
 def truncated(reply: bytes) -> bool:
@@ -100,7 +96,7 @@ def _answer(question: Question, message: dns.message.Message) -> AnyAnswer:
         return Failed(Failure.ERROR, "the reply is no answer to a query")
     chain = message.resolve_chaining()
     if chain.answer is not None:
-        to_record = _RECORDS[question.type]
+        to_record = _RECORDS[type_of(question)]
         return Found(tuple(to_record(rdata) for rdata in chain.answer), chain.minimum_ttl)
     soa_ttl = _negative_ttl(message, chain.canonical_name)
     if message.rcode() == dns.rcode.NXDOMAIN:

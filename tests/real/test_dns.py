@@ -12,7 +12,8 @@ from mailguard.checks.helo import helo_resolves
 from mailguard.checks.reverse_dns import reverse_dns
 from mailguard.checks.sender import sender_resolves
 from mailguard.config import Dns
-from mailguard.dns.answers import Absence, Failed, Found, MailExchange, NotFound, RecordType
+from mailguard.dns.answers import Absence, Failed, Found, MailExchange, NotFound
+from mailguard.dns.question import RecordType
 from mailguard.dns.resolver import Resolver
 from mailguard.facts import ClientAddress, Known, ReverseDns, Unknown
 from mailguard.lab import world

@@ -17,6 +17,7 @@ from mailguard.config import Dns
 from mailguard.dns import wire
 from mailguard.dns.resolver import Resolver
 from mailguard.dns.servers import Server
+from mailguard.dns.transport import Asker, Line
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class FakeTransport:
         self.tcp_table: dict[tuple[str, str], Answerer] = {}
         self.servers = dict(servers or {})
         self.asked: list[tuple[str, str, str]] = []
+        self.tasks: dict[Asker, asyncio.Task[None]] = {}
         self.under_way = 0
         self.most_under_way = 0
         self.gate: asyncio.Event | None = None
@@ -93,36 +95,33 @@ class FakeTransport:
         """The names asked by UDP so far, in order."""
         return [name for way, name, _ in self.asked if way != "tcp"]
 
-    def ask(self, server: Server, query: bytes, done: Callable[[bytes | Exception], None]) -> Callable[[], None]:
+    def ask(self, server: Server, asker: Asker) -> Line:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
-        over = False
+        self.tasks[asker] = asyncio.create_task(self._udp(server, asker))
+        return self
 
-        def call_off() -> None:
-            nonlocal over
-            self.under_way -= not over
-            over = True
+    def call_off(self, asker: Asker) -> None:
+        if (task := self.tasks.pop(asker, None)) is not None:
+            self.under_way -= 1
             task.cancel()
 
-        def told(how: bytes | Exception) -> None:
-            nonlocal over
-            self.under_way -= not over
-            over = True
-            done(how)
-
-        task = asyncio.create_task(self._udp(server, query, told))
-        return call_off
-
-    async def _udp(self, server: Server, query: bytes, told: Callable[[bytes | Exception], None]) -> None:
+    async def _udp(self, server: Server, asker: Asker) -> None:
         try:
-            said = await self._say(str(server), self.servers.get(str(server), self.table), query)
+            said = await self._say(str(server), self.servers.get(str(server), self.table), asker.query)
         except Exception as error:  # noqa: BLE001  a table of faults
-            told(error)
+            self._over(asker)
+            asker.refused(error)
             return
         for datagram in said:
-            if wire.echoes(query, datagram):
-                told(datagram)
+            if wire.echoes(asker.query, datagram):
+                self._over(asker)
+                asker.replied(datagram)
                 return
+
+    def _over(self, asker: Asker) -> None:
+        self.under_way -= 1
+        del self.tasks[asker]
 
     async def tcp(self, server: Server, query: bytes) -> bytes:
         return (await self._say("tcp", self.tcp_table, query))[0]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mailguard.dns.answers import AnyAnswer, Found
 from mailguard.dns.inquiry import TOO_LATE, Steps
+from mailguard.dns.question import about
 from mailguard.dns.resolver import Resolver
 from tests.support.loops import alone, at
 from tests.unit.dns.fakes import HANGING, NXDOMAIN, SILENT, Answerer, Clock, FakeTransport, Say, dns_settings
@@ -28,7 +29,7 @@ def both(*names: str) -> Callable[[], Steps[tuple[AnyAnswer, ...]]]:
     def steps() -> Steps[tuple[AnyAnswer, ...]]:
         found = []
         for name in names:
-            [(answer, _)] = yield [(name, "A")]
+            [(answer, _)] = yield [about(name, "A")]
             found.append(answer)
         return tuple(found)
 
@@ -119,7 +120,7 @@ async def test_who_is_cancelled_has_called_it_off_and_who_only_waits_has_not() -
 
 async def test_a_bug_in_a_step_is_given_to_who_asks() -> None:
     def steps() -> Steps[None]:
-        yield [(HOST, "A")]
+        yield [about(HOST, "A")]
         raise RuntimeError("a bug")
 
     world = World({HOST: NXDOMAIN})

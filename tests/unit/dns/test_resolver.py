@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
 
 import dns.message
 import pytest
 
 from mailguard import metrics
 from mailguard.dns.answers import Absence, Failed, Failure, Found, MailExchange, NotFound, StartOfAuthority
+from mailguard.dns.question import about
 from mailguard.dns.resolver import Resolver
 from mailguard.dns.servers import Server
+from mailguard.dns.transport import Asker, Line
 from tests.support.loops import at, cancelled_after
 from tests.unit.dns.fakes import (
     HANGING,
@@ -212,7 +213,7 @@ async def test_many_askers_are_one_question() -> None:
 
 
 async def test_many_questions_of_one_asker() -> None:
-    """In their order: found, from the cache, no name at all, refused at once, the same twice, and one too late."""
+    """In their order: found, from the cache, refused at once, the same twice, and one too late."""
     table: dict[tuple[str, str], Answerer] = {
         ("host.example", "A"): A,
         ("bad.example", "A"): REFUSED,
@@ -221,10 +222,10 @@ async def test_many_questions_of_one_asker() -> None:
     transport = FakeTransport(table)
     asking = resolver(transport)
     await ask(asking)
-    names = ["host.example", "none.example", "a..b", "bad.example", "none.example", "slow.example"]
-    answers = [timed.answer for timed in await asking.resolve_all([(name, "A") for name in names], at(0.05))]
-    assert [type(answer) for answer in answers] == [Found, NotFound, Failed, Failed, NotFound, Failed]
-    assert answers[5] == Failed(Failure.TIMEOUT, "no answer by the deadline")
+    names = ["host.example", "none.example", "bad.example", "none.example", "slow.example"]
+    answers = [answer for answer, _ in await asking.resolve_all([about(name, "A") for name in names], at(0.05))]
+    assert [type(answer) for answer in answers] == [Found, NotFound, Failed, NotFound, Failed]
+    assert answers[4] == Failed(Failure.TIMEOUT, "no answer by the deadline")
     assert transport.names == ["host.example", "none.example", "bad.example", "slow.example"]
     await until(lambda: transport.under_way == 0)
 
@@ -232,16 +233,17 @@ async def test_many_questions_of_one_asker() -> None:
 class Refusing(FakeTransport):
     """The network says no before it has sent anything, to one name."""
 
-    def ask(self, server: Server, query: bytes, *more: Any) -> Callable[[], None]:
-        if b"bad" in query:
+    def ask(self, server: Server, asker: Asker) -> Line:
+        if b"bad" in asker.query:
             raise OSError("no route")
-        return super().ask(server, query, *more)
+        return super().ask(server, asker)
 
 
 async def test_a_question_that_fails_at_once_does_not_cut_those_beside_it_short() -> None:
     asking = resolver(Refusing({("host.example", "A"): A}))
-    answers = await asking.resolve_all([("bad.example", "A"), ("host.example", "A"), ("bad.example", "A")], at())
-    assert [type(timed.answer) for timed in answers] == [Failed, Found, Failed]
+    names = ["bad.example", "host.example", "bad.example"]
+    answers = await asking.resolve_all([about(name, "A") for name in names], at())
+    assert [type(answer) for answer, _ in answers] == [Failed, Found, Failed]
 
 
 @pytest.mark.parametrize("goes", [True, False])
@@ -249,12 +251,12 @@ async def test_who_goes_waits_for_none_that_has_its_turn_then_and_fails_at_once(
     transport = Refusing({("slow.example", "A"): HANGING})
     asking = resolver(transport, max_questions=1)
     names = ["slow.example", "bad.example", "bad.example"]
-    gone = asking.resolve_all([(name, "A") for name in names], at(1000.0 if goes else 0.02))
+    gone = asking.resolve_all([about(name, "A") for name in names], at(1000.0 if goes else 0.02))
     if goes:
         gone.call_off()
     await gone.settled()
     assert gone.done
-    assert goes or {timed.answer for timed in gone.result()} == {Failed(Failure.TIMEOUT, "no answer by the deadline")}
+    assert goes or {answer for answer, _ in gone.result()} == {Failed(Failure.TIMEOUT, "no answer by the deadline")}
     assert isinstance(await ask(asking, "none.example"), NotFound), "its turns are free again"
 
 

@@ -11,22 +11,21 @@ from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv4Address
 from itertools import count
 from pathlib import Path
-from typing import Final
 
 import pytest
 
 from mailguard.config import Dns
 from mailguard.dns import wire
-from mailguard.dns.answers import Failed, Failure, Found, NotFound, Question, RecordType
+from mailguard.dns.answers import Failed, Failure, Found, NotFound
 from mailguard.dns.flight import Flight
 from mailguard.dns.ids import Ids
 from mailguard.dns.inquiry import Inquiry
+from mailguard.dns.question import about
 from mailguard.dns.resolver import Resolver
 from mailguard.dns.servers import Server, system_servers
 from mailguard.dns.transport import MAX_QUESTIONS, NetworkTransport
 from tests.unit.dns.fakes import Clock, Say
 
-RDTYPE: Final[RecordType] = "A"
 ANSWER = Say(("host.example. 60 A 198.18.1.10",))
 CUT = Say(truncated=True)
 LONG = Say(tuple(f"host.example. 60 A 198.18.{i}.{j}" for i in range(8) for j in range(250)))
@@ -89,6 +88,20 @@ async def serving(
         transport.close()
 
 
+class Asking:
+    """Asks ``query``, and keeps the replies that it is told."""
+
+    def __init__(self, query: bytes) -> None:
+        self.query = query
+        self.told: list[bytes] = []
+
+    def replied(self, reply: bytes) -> None:
+        self.told.append(reply)
+
+    def refused(self, error: Exception) -> None:
+        raise error
+
+
 def framed(say: Say) -> Callable[[bytes], bytes]:
     return lambda query: len(say.to(query)).to_bytes(2) + say.to(query)
 
@@ -137,43 +150,42 @@ async def test_one_socket_is_not_for_more_questions_than_its_bound(monkeypatch: 
     async with serving(ANSWER) as (address, server):
         before = descriptors()
         asking = resolver(address)
-        questions = [(f"h{number}.example", RDTYPE) for number in range(3 * MAX_QUESTIONS)]
+        questions = [about(f"h{number}.example", "A") for number in range(3 * MAX_QUESTIONS)]
         answers = await asking.resolve_all(questions, asyncio.get_running_loop().time() + 30)
-        assert {type(timed.answer) for timed in answers} == {NotFound}
+        assert {type(answer) for answer, _ in answers} == {NotFound}
         assert [server.ports.count(port) for port in dict.fromkeys(server.ports)] == [MAX_QUESTIONS] * 3
         assert descriptors() == before
 
 
 async def test_questions_of_one_id_go_by_two_sockets() -> None:
     """An id tells whose reply it is, on one socket."""
-    told: list[bytes | Exception] = []
     async with serving(ANSWER) as (address, server):
         before, transport = descriptors(), NetworkTransport()
-        queries = [b"\7\7" + wire.encode(Question(name, "A"), 0)[2:] for name in ("a.example", "b.example")]
-        for query in queries:
-            transport.ask(Server.parse(address), query, told.append)
-        while len(told) < 2:  # noqa: ASYNC110 - callbacks alone
+        askers = [Asking(wire.encode(about(name, "A"), 0x0707)) for name in ("a.example", "b.example")]
+        for asker in askers:
+            transport.ask(Server.parse(address), asker)
+        while not all(asker.told for asker in askers):  # noqa: ASYNC110 - callbacks alone
             await asyncio.sleep(0.001)
         assert len(set(server.ports)) == 2
         assert descriptors() == before
-    assert all(isinstance(reply, bytes) for reply in told)
+    assert [[wire.echoes(asker.query, reply) for reply in asker.told] for asker in askers] == [[True], [True]]
 
 
 async def test_a_question_called_off_leaves_those_beside_it_and_its_late_reply_is_passed_over() -> None:
-    told: list[bytes | Exception] = []
     async with serving(ANSWER) as (address, server):
         before, transport = descriptors(), NetworkTransport()
-        off, query = (
-            wire.encode(Question(name, "A"), number) for number, name in enumerate(("a.example", "b.example"))
+        gone, waits = (
+            Asking(wire.encode(about(name, "A"), number)) for number, name in enumerate(("a.example", "b.example"))
         )
-        call_off = transport.ask(Server.parse(address), off, told.append)
-        transport.ask(Server.parse(address), query, told.append)
-        call_off()
-        call_off()
-        while len(server.ports) < 2 or not told:  # noqa: ASYNC110 - callbacks alone
+        line = transport.ask(Server.parse(address), gone)
+        transport.ask(Server.parse(address), waits)
+        line.call_off(gone)
+        line.call_off(gone)
+        while len(server.ports) < 2 or not waits.told:  # noqa: ASYNC110 - callbacks alone
             await asyncio.sleep(0.001)
         assert descriptors() == before
-    assert [wire.echoes(query, reply) for reply in told if isinstance(reply, bytes)] == [True]
+    assert [wire.echoes(waits.query, reply) for reply in waits.told] == [True]
+    assert gone.told == []
 
 
 @contextmanager

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailguard.dns import quick, wire
-from mailguard.dns.answers import TYPE_CODES, Absence, Failed, Found, NotFound, Question
+from mailguard.dns.answers import Absence, Failed, Found, NotFound
+from mailguard.dns.question import TYPE_CODES, about
 from tests.unit.dns.fakes import NODATA, NXDOMAIN, REFUSED, SERVFAIL, Say
 
-QUESTION = Question.about("7.7.18.198.bl.example", "A")
+CLIENT = "7.7.18.198.bl.example"
+QUESTION = about(CLIENT, "A")
 QUERY = wire.encode(QUESTION, 0x1234)
 LISTED = Say(("7.7.18.198.bl.example. 60 A 127.0.0.2", "7.7.18.198.bl.example. 60 A 127.0.0.4"))
 
@@ -22,7 +24,7 @@ _TTLS = st.integers(0, 2**31 - 1)
 
 def test_a_query_is_what_dnspython_reads() -> None:
     for rdtype in TYPE_CODES:
-        message = dns.message.from_wire(wire.encode(Question.about("Host.Example", rdtype), 77))
+        message = dns.message.from_wire(wire.encode(about("Host.Example", rdtype), 77))
         assert message.to_text().splitlines()[:5] == ["id 77", "opcode QUERY", "rcode NOERROR", "flags RD", ";QUESTION"]
         assert message.question[0].to_text() == f"host.example. IN {rdtype}"
 
@@ -31,7 +33,7 @@ def test_a_query_is_what_dnspython_reads() -> None:
 def test_the_short_way_says_what_dnspython_says(
     addresses: list[str], ttl: int, owner: str | None, soa_ttl: int, minimum: int, rcode: str
 ) -> None:
-    records = tuple(f"{QUESTION.name}. {ttl} A {address}" for address in addresses)
+    records = tuple(f"{CLIENT}. {ttl} A {address}" for address in addresses)
     soa = (
         ()
         if addresses or owner is None
@@ -42,7 +44,8 @@ def test_the_short_way_says_what_dnspython_says(
     assert known is None or known == wire.read(QUESTION, reply)
 
 
-HOST = Question.about("7.7.18.198.in-addr.arpa", "PTR")
+REVERSE = "7.7.18.198.in-addr.arpa"
+HOST = about(REVERSE, "PTR")
 HOST_QUERY = wire.encode(HOST, 0x1234)
 NAMED = Say(("7.7.18.198.in-addr.arpa. 60 PTR Mail-7.example.net.",))
 _LABELS = st.lists(st.text("aZ9-_", min_size=1, max_size=63), min_size=1, max_size=3).map(
@@ -53,7 +56,7 @@ _NAMES = st.sampled_from([".", "a\\.b.example.", "a\\032b.example.", "7.7.18.198
 
 @given(_LABELS | _NAMES, _TTLS, st.integers(1, 2), st.sampled_from(["NOERROR", "NXDOMAIN"]))
 def test_the_short_way_reads_the_host_names_that_dnspython_reads(name: str, ttl: int, count: int, rcode: str) -> None:
-    records = tuple(f"{HOST.name}. {ttl} PTR {each}" for each in (name, "other.example.")[:count])
+    records = tuple(f"{REVERSE}. {ttl} PTR {each}" for each in (name, "other.example.")[:count])
     reply = Say(records, rcode=rcode).to(HOST_QUERY)
     known = quick.read(HOST, reply)
     assert known is None or known == wire.read(HOST, reply)
@@ -62,7 +65,7 @@ def test_the_short_way_reads_the_host_names_that_dnspython_reads(name: str, ttl:
 def test_the_short_way_reads_one_plain_host_name_alone() -> None:
     assert quick.read(HOST, NAMED.to(HOST_QUERY)) == Found(("mail-7.example.net",), 60)
     for odd in ("a\\.b.example.", "a/b.example.", "x.7.7.18.198.in-addr.arpa.", "."):
-        assert quick.read(HOST, Say((f"{HOST.name}. 60 PTR {odd}",)).to(HOST_QUERY)) is None
+        assert quick.read(HOST, Say((f"{REVERSE}. 60 PTR {odd}",)).to(HOST_QUERY)) is None
 
 
 def test_a_host_name_cut_or_spoiled_anywhere_is_what_dnspython_says_it_is() -> None:
@@ -113,7 +116,7 @@ def test_spoiled_octets_never_raise(said: Say, data: st.DataObject) -> None:
 
 @given(st.binary(max_size=200), st.sampled_from(sorted(TYPE_CODES)))
 def test_any_octets_after_the_echo_never_raise(tail: bytes, rdtype: str) -> None:
-    question = Question.about("host.example", rdtype)  # type: ignore[arg-type]
+    question = about("host.example", rdtype)  # type: ignore[arg-type]
     query = wire.encode(question, 7)
     header = b"\0\7\x81\x80\0\1" + tail[:6].ljust(6, b"\0")
     reply = header + query[12:] + tail[6:]
