@@ -123,9 +123,8 @@ class Inquiry(Generic[T]):
 
     def known(self, place: int, answer: AnyAnswer, expires: float) -> None:
         """The answer at ``place`` was known before; it is good until ``expires``."""
-        self._answers[place] = answer, 0.0
-        if expires < self.expires:
-            self.expires = expires
+        self._missing += 1
+        self.told(place, answer, self.started, expires)
 
     def told(self, place: int, how: Landed, now: float, expires: float) -> None:
         """What was expected at ``place`` is here; it is ``now`` by the desk's clock."""
