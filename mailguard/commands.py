@@ -91,7 +91,7 @@ class MailFrom(_Addressed):
 
     def encode(self) -> bytes:
         """The command line without CR LF."""
-        return b" ".join((b"MAIL FROM:" + self.path.encode(), *(p.encode() for p in self.parameters)))
+        return b" ".join((b"MAIL FROM:" + self.path.encode(), *[p.encode() for p in self.parameters]))
 
 
 @value(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class RcptTo(_Addressed):
 
     def encode(self) -> bytes:
         """The command line without CR LF."""
-        return b" ".join((b"RCPT TO:" + self.path.encode(), *(p.encode() for p in self.parameters)))
+        return b" ".join((b"RCPT TO:" + self.path.encode(), *[p.encode() for p in self.parameters]))
 
 
 @value(frozen=True, slots=True)

@@ -209,20 +209,21 @@ class Stream:
         wire.shaking_hands = False
         wire.decrypt(encryption)
 
-    async def receive(self, deadline: float) -> bytes:
-        """What has come and was not read yet, at least one octet.
+    def take(self) -> bytes:
+        """What has come and was not read yet; none where nothing has.
 
         Raises:
-            StreamTimeout: nothing came before ``deadline``.
             StreamClosed: the peer closed, and all that it said was read.
         """
         wire = self._wire
-        while not (wire.buffer or wire.ended):
-            await wire.change(deadline)
-        if not wire.buffer:
-            raise StreamClosed(wire.ended)
         octets, wire.buffer = wire.buffer, b""
+        if not octets and wire.ended:
+            raise StreamClosed(wire.ended)
         return octets
+
+    def change(self, deadline: float) -> asyncio.Future[None]:
+        """Done when there may be more to :meth:`take`, which must be looked at then; StreamTimeout at ``deadline``."""
+        return self._wire.change(deadline)
 
     def write(self, octets: bytes) -> None:
         """Queue ``octets`` for sending; :meth:`drain` keeps the queue short.

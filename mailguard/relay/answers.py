@@ -123,7 +123,7 @@ class Replies:
 
 
 @lru_cache(maxsize=64)
-def passed_on(answer: Answer, *, silent: str) -> Reply:
+def passed_on(answer: Answer, silent: str) -> Reply:
     """``answer`` as our own reply; one that was taken without a word gets the text of our reply ``silent``.
 
     What a backend says of recipients it says again and again, so that much is kept.

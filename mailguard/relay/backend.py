@@ -221,7 +221,9 @@ class Dialogue:
             self._write(octets)
         try:
             while (answer := talk.next_answer()) is None:
-                talk.receive(await stream.receive(began + seconds))
+                while not (octets := stream.take()):
+                    await stream.change(began + seconds)
+                talk.receive(octets)
         except StreamError as error:
             silent = isinstance(error, StreamTimeout)
             _counter(self.address, command, "timeout" if silent else "lost").inc()

@@ -64,6 +64,7 @@ class Member:
         reused = backend.client_identity == "none" and limits.backend_reuse_timeout > 0
         self._pool = Pool(limits.backend_reuse_timeout) if reused else None
         self._connections = 0
+        self._reused = metrics.BACKEND_CONNECTIONS.labels(self.address, "reused")
         self._gauge = metrics.BACKEND_UP.labels(self.address)
         self._gauge.set(1)
 
@@ -78,15 +79,19 @@ class Member:
 
     # -- connections for mail
 
+    def waiting(self) -> Dialogue | None:
+        """A dialogue that waits for another transaction; to be given back as one of :meth:`open`."""
+        dialogue = self._pool.take() if self._pool is not None else None
+        if dialogue is not None:
+            self._reused.inc()
+        return dialogue
+
     async def open(self, identity: Identity) -> Dialogue:
-        """A dialogue for the client ``identity``, past EHLO; to be given back by :meth:`leave`, or aborted.
+        """A new dialogue for the client ``identity``, past EHLO; to be given back by :meth:`leave`, or aborted.
 
         Raises:
             BackendFailed: there is none.
         """
-        if self._pool is not None and (waiting := self._pool.take()) is not None:
-            metrics.BACKEND_CONNECTIONS.labels(self.address, "reused").inc()
-            return waiting
         if self._connections >= self._backend.connections:
             raise BackendFailed("all the connections that it may have are in use")
         self._connections += 1

@@ -21,7 +21,7 @@ Never a 250 that no backend gave. Never an exception for a failing backend: that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from mailguard import config, metrics
@@ -106,7 +106,7 @@ class Transaction:
             return self._none_left()
         if self._mail_refused is None and answer.taken:
             self._taken.append(command)
-        return self._mail_refused or passed_on(answer, silent="rcpt_ok")
+        return self._mail_refused or passed_on(answer, "rcpt_ok")
 
     def _begin_call(self) -> None:
         self._busy = True
@@ -126,7 +126,9 @@ class Transaction:
                 return await dialogue.rcpt(command)
             except BackendFailed as failure:
                 self._lost(failure)
-        for member in self._admitted():
+        for member in self._members:
+            if not self._admits(member):
+                continue
             try:
                 return self._begun(*await self._speak(member, [*self._taken, command]))
             except BackendFailed as failure:
@@ -136,7 +138,7 @@ class Transaction:
     def _begun(self, first: Answer, answers: Sequence[Answer]) -> Answer:
         """What a new dialogue answered last, where all before that was taken; or the refusal of the very first MAIL."""
         if not first.taken and not self._taken:
-            self._mail_refused = passed_on(first, silent="mail_ok")
+            self._mail_refused = passed_on(first, "mail_ok")
             self._leave()
             return first
         self._require(first, answers[:-1])
@@ -187,8 +189,8 @@ class Transaction:
             self._check(gone)
             if answer := await self._send(dialogue, content, gone):
                 return answer
-        for member in self._admitted():
-            if (dialogue := await self._replay(member)) is not None:
+        for member in self._members:
+            if self._admits(member) and (dialogue := await self._replay(member)) is not None:
                 self._check(gone)
                 if answer := await self._send(dialogue, content, gone):
                     return answer
@@ -219,7 +221,7 @@ class Transaction:
         if answer is None:
             return await self._final(dialogue)
         self._leave()
-        return passed_on(answer, silent="data_ok")
+        return passed_on(answer, "data_ok")
 
     async def _final(self, dialogue: Dialogue) -> Reply:
         """The reply to the content, or what stands for it where the backend is lost now: nothing is sent again."""
@@ -230,7 +232,7 @@ class Transaction:
             self.doubtful = failure.fault != "closing"  # a 421 says that nothing was taken
             return self._none_left()
         self._leave()
-        return passed_on(answer, silent="data_ok")
+        return passed_on(answer, "data_ok")
 
     def _hear_out(self) -> None:
         """Nobody waits for the final reply any more: a task of its own does."""
@@ -269,29 +271,21 @@ class Transaction:
             self._lost(BackendFailed("closed while we were not speaking"))
         return self._dialogue
 
-    def _admitted(self) -> Iterator[Member]:
-        """The backends that may be asked, in order; none once the transaction was given up."""
-        for member in self._members:
-            if self._aborted:
-                return
-            if member.admit():
-                yield member
-            else:
-                self._causes.append(f"{member.address}: left alone after failures")
-
-    async def _open(self, member: Member) -> Dialogue:
-        if not self._share and not self._shares.take(self._identity.address):
-            raise _Deferred(reply("too_many_transactions").because("the client holds all connections that it may"))
-        self._share = True
-        self.backend = member.address
-        self._member = member
-        self._dialogue = await member.open(self._identity)
-        return self._dialogue
+    def _admits(self, member: Member) -> bool:
+        """Whether ``member`` may be asked; none may once the transaction was given up."""
+        if self._aborted:
+            return False
+        if not member.admit():
+            self._causes.append(f"{member.address}: left alone after failures")
+            return False
+        return True
 
     async def _speak(self, member: Member, recipients: Sequence[RcptTo]) -> tuple[Answer, list[Answer]]:
         """The envelope to ``member``; where a connection that had waited turns out dead, on another one."""
+        self._take_share()
+        self.backend, self._member = member.address, member
         while True:
-            dialogue = await self._open(member)
+            self._dialogue = dialogue = member.waiting() or await member.open(self._identity)
             waited = dialogue.transactions > 0
             try:
                 return await dialogue.envelope(self._mail, recipients)
@@ -299,6 +293,11 @@ class Transaction:
                 if not waited or failure.fault == "silent" or self._aborted:
                     raise
                 dialogue.abort()
+
+    def _take_share(self) -> None:
+        if not self._share and not self._shares.take(self._identity.address):
+            raise _Deferred(reply("too_many_transactions").because("the client holds all connections that it may"))
+        self._share = True
 
     def _require(self, first: Answer, answers: Sequence[Answer]) -> None:
         """In a replay all must be taken again."""

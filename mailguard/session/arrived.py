@@ -71,7 +71,11 @@ def origin(
 async def read(content: Content, settings: Settings) -> Arrived | Reply:
     """``content`` as a message, or what it is refused with for the form of its header section."""
     limits = settings.limits
-    head = await _head(content, limits.max_header_size)
+    beginning = content.prefix(limits.max_header_size + 2)
+    if len(beginning) <= _LONG_HEAD or b"\r\n\r\n" in beginning[:_LONG_HEAD]:
+        head = message.parse_head(beginning)
+    else:
+        head = await asyncio.to_thread(message.parse_head, beginning)
     if head.size > limits.max_header_size:
         return reply("header_too_large", limit=limits.max_header_size)
     received = head.named(message.RECEIVED)
@@ -79,14 +83,6 @@ async def read(content: Content, settings: Settings) -> Arrived | Reply:
         return reply("loop", limit=limits.max_received)
     stripped = message.strip_forged(head, settings.hostname)
     return Arrived(content, stripped, head.size, content.size - len(b"".join(received)), head.message_id)
-
-
-async def _head(content: Content, limit: int) -> message.Head:
-    """The header section of ``content``; its ``size`` is over ``limit`` where it does not end within so many octets."""
-    beginning = content.prefix(limit + 2)
-    if len(beginning) <= _LONG_HEAD or b"\r\n\r\n" in beginning[:_LONG_HEAD]:
-        return message.parse_head(beginning)
-    return await asyncio.to_thread(message.parse_head, beginning)
 
 
 async def shown(

@@ -48,11 +48,13 @@ class ContentReader:
 
     def _measure(self, content: bytes) -> None:
         """Set ``line_too_long``, by leaps of the longest line that is allowed."""
-        size, rfind = len(content), content.rfind
-        start, limit = 0, self._max_line - self._line
-        while limit < size and not self.line_too_long:
-            end = rfind(b"\n", start, limit)
-            start, limit = end + 1, end + 1 + self._max_line
-            self.line_too_long = end < 0
+        size, rfind, most = len(content), content.rfind, self._max_line
+        start, limit = 0, most - self._line
+        while limit < size:
+            start = rfind(b"\n", start, limit) + 1
+            if not start:
+                self.line_too_long = True
+                break
+            limit = start + most
         last = rfind(b"\n")
         self._line = size - last - 1 if last >= 0 else self._line + size
