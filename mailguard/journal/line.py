@@ -19,6 +19,10 @@ MAX_SPAM_RULES: Final = 40
 MAX_VALUE: Final = 200
 """Characters of one fact's value or one rule's name."""
 
+_KEPT: Final = 1024
+"""Words that are kept: a policy has few weights, and most of its facts are the same for many clients."""
+
+_APART: Final = frozenset(',"')
 _quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
 _AS_THEY_ARE: Final = ("sender", "recipient", "recipients", "size", "backend", "message_id", "digest")
 
@@ -75,7 +79,7 @@ def client_fields(record: Record) -> dict[str, object]:
 def _lists(answers: Mapping[str, Any]) -> list[str]:
     """What is worth a word: ``zen=127.0.0.4`` where listed, ``zen=unknown(timeout)`` where unknown."""
     return [
-        f"{name}={_unknown(answer) if is_unknown(answer) else '+'.join(answer)}"
+        f"{name}={_unknown(answer) if isinstance(answer, dict) else '+'.join(answer)}"
         for name, answer in answers.items()
         if answer
     ]
@@ -85,19 +89,19 @@ def _decision(envelope: Mapping[str, Any], content: Mapping[str, Any] | None) ->
     """What was decided last, and why; where something is observed, that explains: it holds all that counts."""
     last = content or envelope
     observed = _kept_from(envelope["observed"], last["observed"])
+    weights = (observed or last)["weights"]
     return {
         "action": last["action"],
         "rule": last["rule"],
         "folder": last["folder"],
-        "weights": [_weighed(*each) for each in (observed or last)["weights"].items()],
+        "weights": list(map(_weight, weights, weights.values())),
         "facts": _facts(envelope, content),
         "observed": f"{observed['action']} {observed['rule']}" if observed else "",
     }
 
 
-@lru_cache(maxsize=1024)
-def _weighed(name: str, weight: float) -> str:
-    """A policy has few weights, and writes each of them many times."""
+@lru_cache(maxsize=_KEPT)
+def _weight(name: str, weight: float) -> str:
     return f"{name}={weight:g}"
 
 
@@ -119,18 +123,18 @@ def _kept_from(first: Mapping[str, Any] | None, last: Mapping[str, Any] | None) 
 
 
 def _facts(envelope: Mapping[str, Any], content: Mapping[str, Any] | None) -> list[str]:
-    """``name=value`` of each fact that a rule looked at; a value that holds commas or quotes stands in quotes."""
+    """``name=value`` of each fact that a rule looked at."""
     values: Mapping[str, str | None] = (envelope["observed"] or envelope)["facts"]
     if content:
         values = {**values, **(content["observed"] or content)["facts"]}
-    return [f"{name}={_one_word(value)}" for name, value in values.items()]
+    return list(map(_fact, values, values.values()))
 
 
-def _one_word(value: str | None) -> str:
-    if value is None:
-        return "unknown"
-    value = value[:MAX_VALUE]
-    return _quoted(value) if "," in value or '"' in value else value
+@lru_cache(maxsize=_KEPT)
+def _fact(name: str, value: str | None) -> str:
+    """A value that holds commas or quotes stands in quotes."""
+    word = "unknown" if value is None else value[:MAX_VALUE]
+    return f"{name}={word if _APART.isdisjoint(word) else _quoted(word)}"
 
 
 def _scans(record: Record) -> dict[str, object]:

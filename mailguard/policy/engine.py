@@ -294,6 +294,11 @@ class CompiledPolicy:
     allowed: tuple[Allowed, ...] = ()
     missing_keys: tuple[Problem, ...] = ()
 
+    @cached_property
+    def zones(self) -> Mapping[str, str]:
+        """The DNS zone of each list that is asked, by the list's name."""
+        return {each.name: each.zone for each in self.lists}
+
     @property
     def tables(self) -> tuple[ListTable, ...]:
         """Every list with what its answers mean, those that are only observed, and those that cannot be asked."""

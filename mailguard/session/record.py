@@ -9,7 +9,7 @@ client above all, is made once and stands in each of them: nobody changes a reco
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -19,7 +19,6 @@ from mailguard.facts import (
     Answer,
     Client,
     Codes,
-    DnsblZone,
     Helo,
     Known,
     Mailbox,
@@ -56,7 +55,7 @@ class Who:
     Args:
         sender_resolves: what is known of the sender's domain.
         own_relay: it is one of ours, and its facts were given, not found.
-        lists: the policy's, which were asked.
+        zones: of the policy's lists, by name.
         dnsbl_seconds: how long each of them took to answer, by name.
 
     Attributes:
@@ -74,33 +73,38 @@ class Who:
         helo: Helo,
         sender_resolves: Answer[bool],
         own_relay: bool,
+        zones: Mapping[str, str],
         tls: TlsSession | None = None,
-        lists: Sequence[DnsblZone] = (),
         dnsbl_seconds: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         asked = client.dnsbl
         self.client = client
-        self.sender_resolves = _answer(sender_resolves, bool)
+        self.sender_resolves = _answer(sender_resolves)
         self.fields: Record = {
             "client": {
                 "ip": client.address.text,
                 "port": client.port,
                 "own_relay": own_relay,
-                "early_talker": _answer(client.early_talker, bool),
+                "early_talker": _answer(client.early_talker),
                 "reverse": _answer(client.reverse_dns, _name),
                 "dnsbl": {name: _answer(answer, _codes) for name, answer in asked.items()},
-                "zones": {each.name: each.zone for each in lists if each.name in asked},
+                "zones": zones if zones.keys() == asked.keys() else _of(zones, asked),
                 "dnsbl_seconds": {name: milliseconds(seconds) for name, seconds in dnsbl_seconds.items()},
             },
-            "helo": {"name": helo.name, "is_address": helo.is_address, "resolves": _answer(helo.resolves, bool)},
+            "helo": {"name": helo.name, "is_address": helo.is_address, "resolves": _answer(helo.resolves)},
             "tls": {"version": tls.version, "cipher": tls.cipher, "bits": tls.bits} if tls else None,
         }
         self.line = client_fields(self.fields)
 
 
-def _answer(answer: Answer[T], form: Callable[[T], Any]) -> Any:
+def _of(zones: Mapping[str, str], asked: Container[str]) -> dict[str, str]:
+    return {name: zone for name, zone in zones.items() if name in asked}
+
+
+def _answer(answer: Answer[T], form: Callable[[T], Any] | None = None) -> Any:
+    """What was answered, by ``form`` where JSON does not have it as it is."""
     if isinstance(answer, Known):
-        return form(answer.value)
+        return form(answer.value) if form else answer.value
     return {"unknown": answer.why[:MAX_TEXT], "cause": answer.cause}
 
 

@@ -284,10 +284,10 @@ class Session:
 
     def _who(self) -> record.Who:
         """Whom a record is about: the same object until more is known, for what a record says of it is made once."""
-        asked, tls, lists = self._questions, self._tls, self._services.loaded.lists
+        asked, tls, zones = self._questions, self._tls, self._services.loaded.zones
         client, helo, sender, took = asked.client(), asked.helo(), asked.sender_answer(), asked.dnsbl_seconds
-        known = (client, helo.name, helo.resolves, sender, tls, lists, len(took))
+        known = (client, helo.name, helo.resolves, sender, tls, zones, len(took))
         if known != self._known:  # as a rule the very same objects, each of which is compared by identity first
-            self._about = record.Who(client, helo, sender, asked.own_relay, tls, lists, took)
+            self._about = record.Who(client, helo, sender, asked.own_relay, zones, tls, took)
             self._known = known
         return self._about

@@ -21,14 +21,14 @@ def recorded(
 ) -> Record:
     """The record of one recipient, or of a message to one, that ``policy`` decided about; read back from its line."""
     first = policy.sampled(client, policy.envelope(client, envelope))
-    lists = [table.zone for table in (policy.trial or policy.force).scales.lists]
+    zones = {table.zone.name: table.zone.zone for table in (policy.trial or policy.force).scales.lists}
     whole: Record = {
         "v": VERSION,
         "time": TIME,
         "ref": f"{reference(number)}-1",
-        **Who(client, envelope.helo, envelope.sender_resolves, own_relay=False, lists=lists).fields,
+        **Who(client, envelope.helo, envelope.sender_resolves, own_relay=False, zones=zones).fields,
         "sender": str(envelope.sender) or "<>",
-        "sender_resolves": session._answer(envelope.sender_resolves, bool),
+        "sender_resolves": session._answer(envelope.sender_resolves),
         "policy": policy.digest,
         "envelope": session._decision(first),
     }
