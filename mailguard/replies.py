@@ -29,6 +29,8 @@ def printable(text: str) -> str:
 class Origin(StrEnum):
     """Who says a reply."""
 
+    __hash__ = str.__hash__  # an enum's own is a function in Python
+
     MAILGUARD = "mailguard"
     POLICY = "policy"
     BACKEND = "backend"
@@ -287,10 +289,14 @@ def reply(name: str, **values: Hashable) -> Reply:
     Raises:
         KeyError: no such reply, or a placeholder without a value.
     """
-    return _reply(name, **values)
+    return _reply(name, **values) if values else _PLAIN[name]
 
 
 @lru_cache(maxsize=256, typed=True)  # clients choose some of the values
 def _reply(name: str, **values: Hashable) -> Reply:
     spec = REPLIES[name]
     return Reply(spec.code, spec.enhanced, (printable(spec.text.format_map({k: str(v) for k, v in values.items()})),))
+
+
+_PLAIN: Final = {name: _reply(name) for name, spec in REPLIES.items() if "{" not in spec.text}
+"""The replies that have no placeholders."""

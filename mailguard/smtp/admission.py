@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from mailguard import metrics
 from mailguard.config import Limits, Network
@@ -66,6 +67,14 @@ class Held:
         self.give_back()
 
 
+class _Place(NamedTuple):
+    """What of a client is always the same: whether it is a stranger, its number, and the cells that it counts in."""
+
+    stranger: bool
+    client: int
+    cells: tuple[int, ...]
+
+
 _OF_OURS: Final = (Tally.CONNECTIONS,)
 _OF_STRANGERS: Final = (Tally.CONNECTIONS, Tally.STRANGERS)
 
@@ -99,6 +108,7 @@ class Slots:
         self._own_relays = tuple(own_relays)
         self._counts = counts or SharedCounts.alone()
         self._overloaded = overloaded
+        self._place: Final = lru_cache(maxsize=1024)(self._placed)
         metrics.CONNECTION_SLOTS.labels("own").set(self._total)
         metrics.CONNECTION_SLOTS.labels("anybody").set(self._total - self._reserve)
 
@@ -116,14 +126,16 @@ class Slots:
         Raises:
             TurnedAway: 421 4.3.2, none is free for it or the worker is overloaded; 421 4.7.0, it has all of its own.
         """
-        stranger, client = not self._is_own(address), address.client_key
+        stranger, client, cells = self._place(address.text)
         if stranger and self._overloaded():
             raise _overloaded(Why.LAG, "the event loop lags")
-        cells = (_OF_STRANGERS if stranger else _OF_OURS) + self._counts.of_client(client)
         return _looked_at(Held(self._counts, cells), self._refusal(client, stranger))
 
-    def _is_own(self, address: ClientAddress) -> bool:
-        return address.ip.is_loopback or is_trusted(address, self._own_relays)
+    def _placed(self, text: str) -> _Place:
+        address = ClientAddress.parse(text)
+        stranger, client = not (address.ip.is_loopback or is_trusted(address, self._own_relays)), address.client_key
+        cells = (_OF_STRANGERS if stranger else _OF_OURS) + self._counts.of_client(client)
+        return _Place(stranger, client, cells)
 
     def _refusal_of_unnamed(self) -> TurnedAway | None:
         waiting = self._counts.total(Tally.UNNAMED) + self._counts.total(Tally.CONNECTIONS)
@@ -154,13 +166,13 @@ def _overloaded(why: Why, cause: str) -> TurnedAway:
     return TurnedAway(why, reply("overloaded").because(cause))
 
 
-def endpoint(name: Sequence[object]) -> Endpoint:
+def endpoint(name: Sequence[Any]) -> Endpoint:
     """A socket name of asyncio, ``(host, port, ...)``; an IPv4-mapped address made IPv4.
 
     Raises:
         ValueError: not an internet address.
     """
-    return ClientAddress.parse(str(name[0])), int(str(name[1]))
+    return ClientAddress.parse(name[0]), name[1]
 
 
 def is_trusted(peer: ClientAddress, trusted: Sequence[Network]) -> bool:

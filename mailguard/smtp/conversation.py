@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from mailguard.commands import Extensions
 from mailguard.config import Limits
@@ -44,7 +44,7 @@ from mailguard.smtp.events import (
     TlsAsked,
     TransactionDropped,
 )
-from mailguard.smtp.keywords import Hop, Offer, with_keywords
+from mailguard.smtp.keywords import Hop, with_keywords
 from mailguard.smtp.lines import CommandLines, Fault
 from mailguard.smtp.states import AFTER_REFUSAL, NOT_OFFERED, OUT_OF_ORDER, TABLE, State, Verb
 from mailguard.smtp.xclient import read_xclient
@@ -66,7 +66,8 @@ _OF_THE_HOP: Final = frozenset({Verb.STARTTLS, Verb.XCLIENT})
 """Commands that not every client is offered."""
 _OF_MAIL: Final = frozenset({Verb.RCPT, Verb.BDAT})
 """Commands that are counted as without mail where they are refused only, or come to little."""
-_WITHOUT_LINES: Final = frozenset({State.CONTENT, State.CLOSED})
+_CONTENT: Final = State.CONTENT  # asked for at each read, and CPython 3.11 calls a function for each look into an enum
+_WITHOUT_LINES: Final = frozenset({_CONTENT, State.CLOSED})
 _IN_TRANSACTION: Final = (State.SENDER, State.REFUSED, State.RECIPIENTS, State.CONTENT, State.CHUNKS)
 
 MAX_SKIPPED: Final = 65536
@@ -75,12 +76,8 @@ SMALL_CHUNK: Final = 512
 """A chunk of fewer octets, unless it is the last, counts as a command without mail: it costs us about as much."""
 
 
-class Said(NamedTuple):
-    """One reply to send: ``stage`` as in ``metrics.REPLIES``; ``own``: the conversation gave it, not the story."""
-
-    reply: Reply
-    stage: str
-    own: bool
+Said: TypeAlias = tuple[Reply, str, bool]
+"""One reply to send, its stage as in ``metrics.REPLIES``, and whether the conversation gave it, not the story."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +146,7 @@ class Conversation:
     @property
     def in_content(self) -> bool:
         """Whether what comes next is content."""
-        return self.state is State.CONTENT or self._chunk is not None
+        return self.state is _CONTENT or self._chunk is not None
 
     @property
     def command_waiting(self) -> bool:
@@ -190,7 +187,7 @@ class Conversation:
         closes, positive, chunk = answer.closes, answer.positive, self._chunk
         if positive and isinstance(question, HeloGiven):
             answer = self._introduced(answer, question, offered)
-        said = Said(answer, _STAGES[verb], own=False)
+        said = answer, _STAGES[verb], False
         if chunk is None or closes:  # a BDAT is answered when its octets are here
             self.said.append(said)
         if closes:
@@ -234,7 +231,7 @@ class Conversation:
     def _step(self) -> bool:
         """Look at what is here next; whether there was anything."""
         if self.state in _WITHOUT_LINES:
-            return self.state is State.CONTENT and self._content()
+            return self.state is _CONTENT and self._content()
         if self._chunk is not None:
             return self._read_chunk(self._chunk)
         line = self._lines.next()
@@ -272,7 +269,7 @@ class Conversation:
     def _out_of_order(self, verb: Verb) -> _Refusal:
         # RFC 2920 3.1: the DATA of a pipelined group whose recipients were all refused is no mistake of the client.
         if self.state is State.REFUSED and verb in (Verb.DATA, Verb.BDAT):
-            return _Refusal(Said(reply("no_recipients"), _STAGES[verb], own=True))
+            return _Refusal(_own(reply("no_recipients"), verb))
         return self._mistake(OUT_OF_ORDER[self.state], verb)
 
     def _taken(self, verb: Verb, question: Question) -> None:
@@ -281,13 +278,17 @@ class Conversation:
             self._smtputf8 = question.command.parameter("SMTPUTF8") is not None
             self._recipients = self._chunked = 0
             self._draining = False
-        elif verb is Verb.RCPT:
+        elif isinstance(question, RcptGiven):
             self._recipients += 1
-        elif verb is Verb.DATA:
-            self._reader = self._dots = DotReader(self._limits.max_data_line)
-        elif verb is Verb.BDAT:
-            self._reader = self._chunks = ChunkReader(self._limits.max_data_line)
+        elif isinstance(question, DataAsked):
+            self._content_begins(verb)
         self.state = TABLE[self.state][verb]
+
+    def _content_begins(self, verb: Verb) -> None:
+        if verb is Verb.DATA:
+            self._reader = self._dots = DotReader(self._limits.max_data_line)
+        else:
+            self._reader = self._chunks = ChunkReader(self._limits.max_data_line)
 
     def _introduced(self, answer: Reply, said: HeloGiven, offered: Extensions | None) -> Reply:
         """The 250 to what the client ``said``, with what is offered from now on; a transaction is over with it."""
@@ -297,7 +298,7 @@ class Conversation:
         self._max_size = min(self._offered.size or limits.max_message_size, limits.max_message_size)
         if not said.extended:
             return answer
-        return with_keywords(answer, Offer(self._offered, limits.max_recipients, limits.max_messages, self.hop))
+        return with_keywords(answer, self._offered, limits.max_recipients, limits.max_messages, self.hop)
 
     def _refused(self, verb: Verb) -> None:
         self._without_mail += verb is Verb.RCPT
@@ -537,7 +538,7 @@ class Conversation:
 
 def _own(what: Reply, verb: Verb | None = None) -> Said:
     """A reply that the conversation gives."""
-    return Said(what, _STAGES.get(verb, "other"), own=True)
+    return what, _STAGES.get(verb, "other"), True
 
 
 _COMMANDS: Final[Mapping[Verb, Callable[[Conversation, bytes], None]]] = {

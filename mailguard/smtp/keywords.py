@@ -7,7 +7,7 @@ End-to-end ones are promises that the backends must keep, and stand in :class:`~
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from mailguard.commands import Extensions
@@ -26,6 +26,10 @@ class Hop(NamedTuple):
     starttls: bool = False
     tls: bool = False
     xclient: bool = False
+
+
+hop: Final = cache(Hop)
+"""One of the few, which are all there are."""
 
 
 class Offer(NamedTuple):
@@ -67,6 +71,6 @@ def keywords(offer: Offer) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def with_keywords(answer: Reply, offer: Offer) -> Reply:
-    """The 250 to EHLO with what is offered; hardly ever another one than the last time."""
-    return answer.saying((*answer.lines, *keywords(offer)))
+def with_keywords(answer: Reply, end_to_end: Extensions, max_recipients: int, max_messages: int, hop: Hop) -> Reply:
+    """The 250 to EHLO with what is offered (:class:`Offer`); hardly ever another one than the last time."""
+    return answer.saying((*answer.lines, *keywords(Offer(end_to_end, max_recipients, max_messages, hop))))

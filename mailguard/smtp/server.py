@@ -48,7 +48,7 @@ from mailguard.smtp.events import (
     TlsAsked,
     TransactionDropped,
 )
-from mailguard.smtp.keywords import Hop
+from mailguard.smtp.keywords import Hop, hop
 from mailguard.smtp.patience import Patience
 from mailguard.smtp.states import State
 from mailguard.smtp.story import ConnectionEnd, Peer, Story
@@ -162,13 +162,13 @@ class Connection(Wire, SMTP):
         try:
             end = await self._attend()
         except asyncio.CancelledError:
-            self._write([Said(reply("shutting_down"), "other", own=True)])
+            self._write([(reply("shutting_down"), "other", True)])
             self._linger = False
             raise
         except Exception:  # noqa: BLE001  a bug here must end this connection only
             end = End.INTERNAL
             self._listener.recorder.bug(self._reference, self._client)
-            self._write([Said(reply("internal_close").with_reference(self._reference), "other", own=False)])
+            self._write([(reply("internal_close").with_reference(self._reference), "other", False)])
         finally:
             metrics.CONNECTIONS.labels(end).inc()
             self._hanging_up = True
@@ -191,7 +191,7 @@ class Connection(Wire, SMTP):
             return end
         except TurnedAway as refusal:
             answer = self._listener.turned_away(refusal, self._reference, self._client)
-            await self._send([Said(answer, "connect", own=False)])
+            await self._send_first(answer)
             return End.REFUSED
         except ConnectionError:
             return End.LOST
@@ -230,11 +230,8 @@ class Connection(Wire, SMTP):
         told it may have been anybody on the way.
         """
         config = self._listener.config
-        return Hop(
-            starttls=self._listener.identity is not None and config.starttls and not self._relayed,
-            tls=self._tls is not None,
-            xclient=is_trusted(peer.address, config.xclient_from),
-        )
+        starttls = self._listener.identity is not None and config.starttls and not self._relayed
+        return hop(starttls, self._tls is not None, is_trusted(peer.address, config.xclient_from))
 
     # --- who it is ----------------------------------------------------------------------------------------------
 
@@ -301,12 +298,12 @@ class Connection(Wire, SMTP):
             refusal, wait = await teller.connected(peer)
             greeting = refusal or await teller.greeting(await self._early_talker(wait))
         except Bug as bug:
-            await self._send([Said(bug.reply, "connect", own=False)])
+            await self._send_first(bug.reply)
             return End.INTERNAL
         if self._draining:
-            await self._send([Said(reply("shutting_down"), "connect", own=True)])
+            await self._send_first(reply("shutting_down"), own=True)
             return End.SHUTDOWN
-        sent = await self._send([Said(greeting, "connect", own=False)])
+        sent = await self._send_first(greeting)
         if greeting.positive:
             return None if sent else End.LOST
         return End.REFUSED
@@ -463,9 +460,9 @@ class Connection(Wire, SMTP):
 
     # --- octets -------------------------------------------------------------------------------------------------
 
-    async def _send(self, all_said: Sequence[Said]) -> bool:
-        """Send replies in one write; False where the client is gone, or does not read them in time."""
-        return self._write(all_said) and (not self._wire.congested or await self._flushed())
+    async def _send_first(self, answer: Reply, *, own: bool = False) -> bool:
+        """Send what is said before any command; False where the client is gone, or does not read it in time."""
+        return self._write([(answer, "connect", own)]) and (not self._wire.congested or await self._flushed())
 
     def _write(self, all_said: Sequence[Said]) -> bool:
         """Give replies to the kernel, our own explained; False where nobody would get them."""

@@ -131,7 +131,7 @@ class SharedCounts:
 
     def within(self, client: int, bound: int) -> bool:
         """Whether ``client`` has no more than ``bound``, which mostly the first row tells."""
-        return any(self.total(cell) <= bound for cell in self.of_client(client))
+        return self.total(self.of_client(client)[0]) <= bound or self.client(client) <= bound
 
     def client(self, client: int) -> int:
         """Connections of ``client`` over all slots; perhaps too many, never too few."""

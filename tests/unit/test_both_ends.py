@@ -93,7 +93,7 @@ class Ends:
 
     def replies(self) -> bytes:
         """What the server says now."""
-        return b"".join(said.reply.encode() for said in self.server.replies())
+        return b"".join(reply.encode() for reply, _, _ in self.server.replies())
 
     def happen(self, event: Event) -> None:
         self.events.append(event)

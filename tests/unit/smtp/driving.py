@@ -89,9 +89,9 @@ class Course:
             self.conversation.answer(self._answers(event), self._offered)
 
     def _collect(self) -> None:
-        for said in self.conversation.replies():
-            self.replies.append(str(said.reply))
-            self.stages.append(said.stage)
+        for answer, stage, _own in self.conversation.replies():
+            self.replies.append(str(answer))
+            self.stages.append(stage)
 
     @property
     def codes(self) -> list[int]:

@@ -117,7 +117,7 @@ def test_what_follows_a_question_waits_for_its_answer() -> None:
         conversation.next_event()
     conversation.answer(reply("helo", hostname="mx"), Extensions())
     assert conversation.next_event() is None
-    assert [said.reply.code for said in conversation.replies()] == [250, 500]
+    assert [answer.code for answer, _, _ in conversation.replies()] == [250, 500]
 
 
 def test_an_answer_to_nothing_is_a_mistake() -> None:
@@ -302,7 +302,7 @@ def test_closing_from_outside_wins_over_what_waits() -> None:
     conversation.next_event()
     conversation.close(reply("timeout"), End.TIMEOUT)
     assert conversation.next_event() == Closed(End.TIMEOUT)
-    assert [said.reply.code for said in conversation.replies()] == [421]
+    assert [answer.code for answer, _, _ in conversation.replies()] == [421]
 
 
 def test_ehlo_in_a_transaction_drops_it_once_it_is_taken() -> None:

@@ -42,7 +42,7 @@ def drive(one: Conversation, raw: bytes, cuts: list[int] | None = None) -> list[
 
 
 def told(one: Conversation) -> list[str]:
-    return [str(said.reply) for said in one.replies()]
+    return [str(reply) for reply, _, _ in one.replies()]
 
 
 def test_starttls_is_answered_and_ends_the_conversation() -> None:
