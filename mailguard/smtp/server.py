@@ -231,7 +231,8 @@ class Connection(Wire, SMTP):
         """
         config = self._listener.config
         starttls = self._listener.identity is not None and config.starttls and not self._relayed
-        return hop(starttls, self._tls is not None, is_trusted(peer.address, config.xclient_from))
+        xclient = is_trusted(peer.address, config.xclient_from)
+        return hop(starttls, self._tls is not None, xclient)
 
     # --- who it is ----------------------------------------------------------------------------------------------
 

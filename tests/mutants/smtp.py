@@ -174,8 +174,8 @@ MUTANTS: tuple[Mutant, ...] = (
         CLIENT_ONLY,
         "xclient-from-anybody",
         "mailguard/smtp/server.py",
-        "xclient=is_trusted(peer.address, config.xclient_from)",
-        "xclient=True",
+        "xclient = is_trusted(peer.address, config.xclient_from)",
+        "xclient = True",
         _XCLIENT,
     ),
     Mutant(
