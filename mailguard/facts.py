@@ -57,11 +57,11 @@ class ClientAddress:
 
     Attributes:
         ip: the address.
-        text: as it is written; log, journal and rules write it many times a session.
+        text: as it is written; log, journal and rules write it many times a session, and it is compared by that.
     """
 
-    ip: IPv4Address | IPv6Address
-    text: str = field(init=False, repr=False, compare=False)
+    ip: IPv4Address | IPv6Address = field(compare=False)
+    text: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.ip, IPv6Address) and self.ip.ipv4_mapped is not None:

@@ -88,6 +88,8 @@ class _Pass:
         free: bool = False,
     ) -> None:
         self._rules = world.stages[stage]
+        self._of_client = world.reputes[stage].rules
+        self._known = reading.repute.truths
         self._watch = watch
         self._reading = reading
         self._free = free
@@ -102,9 +104,9 @@ class _Pass:
 
     def run(self) -> _Pass:
         """Try the rules in order; the pass itself is the result."""
-        careful, free = self._careful, self._free
+        free = self._free
         for position, rule in enumerate(self._rules.rules):
-            truth = None if self._spared and rule.blocks else rule.condition.evaluate(careful)
+            truth = None if self._spared and rule.blocks else self._truth(rule)
             if free and self._passes_over(rule, truth):
                 continue
             if truth is False:  # whatever it would do, it does nothing
@@ -113,6 +115,16 @@ class _Pass:
             elif self._ends(rule, truth, position):
                 break
         return self
+
+    def _truth(self, rule: Rule) -> Truth:
+        """Whether its condition holds; where that rests on the client alone, as it was found for it once."""
+        name, known = rule.name, self._known
+        if name in known:
+            return known[name]
+        truth = rule.condition.evaluate(self._careful)
+        if name in self._of_client:
+            known[name] = truth
+        return truth
 
     def _passes_over(self, rule: Rule, truth: Truth) -> bool:
         """Whether ``rule`` has no say where only free rules do; whose answer it lacks is noted all the same."""
@@ -175,6 +187,7 @@ class _Decision:
     ) -> None:
         self._world = world
         self._stage = stage
+        self._reputes = world.reputes[stage]
         self._reading = reading
         self._profile = profile
         self._before = reading.tags
@@ -189,8 +202,12 @@ class _Decision:
         return Verdict(*result, _in_order(tags.settled), _in_order(tags.doubtful), self._trace())
 
     def _trace(self) -> Trace:
-        reading, names = self._reading, self._world.stages[self._stage].facts
-        return Trace(reading.told(names), reading.weights(), tuple(self._pass.outcomes))
+        reading, repute = self._reading, self._reading.repute
+        if repute.told:
+            facts = {**repute.told, **reading.told(self._reputes.others)}
+        else:
+            facts = repute.told = reading.told(self._reputes.facts)
+        return Trace(facts, reading.weights(), tuple(self._pass.outcomes))
 
     @staticmethod
     def _merged(result: _Decided, before: Verdict | None) -> _Decided:
@@ -217,10 +234,17 @@ class _Decision:
                 rule.name,
                 _unavailable("a rule above may have let it through, had no answer been missing"),
             )
-        said = rule.said
-        if said is not None and rule.text is not None:
-            said = said.saying((rule.text.render(self._reading.shown),))
-        return _Decided(rule.action, rule.name, said)
+        return _Decided(rule.action, rule.name, self._said(rule))
+
+    def _said(self, rule: Rule) -> Reply | None:
+        """The reply of a rule that blocks; where its text is of the client alone, the one made for it once."""
+        said, known = rule.said, self._reading.repute.replies
+        if said is None or rule.text is None or rule.name in known:
+            return known.get(rule.name, said)
+        said = said.saying((rule.text.render(self._reading.shown),))
+        if rule.name in self._reputes.texts:
+            known[rule.name] = said
+        return said
 
     def _unavailable(self) -> _Decided | None:
         """What ``unavailable`` says of the answers that were missed, the most careful first.
@@ -352,7 +376,8 @@ class CompiledPolicy:
         return _observed(verdict, self._content(self.trial, client, envelope, message, tried))
 
     def _envelope(self, world: World, client: Client, envelope: Envelope, watch: Watch | None = None) -> Verdict:
-        reading = Reading(world.scales, client, envelope, None, EMPTY).look_at(world.stages[Stage.ENVELOPE].facts)
+        repute = world.reputes[Stage.ENVELOPE].of(client, envelope.hidden)
+        reading = Reading(world.scales, client, envelope, None, EMPTY, repute)
         return _Decision(world, Stage.ENVELOPE, reading, self.profiles.of(envelope.recipient), watch).verdict(None)
 
     def _content(
@@ -364,8 +389,8 @@ class CompiledPolicy:
         before: Verdict,
         watch: Watch | None = None,
     ) -> Verdict:
-        given = _tags(before)
-        reading = Reading(world.scales, client, envelope, message, given).look_at(world.stages[Stage.CONTENT].facts)
+        repute = world.reputes[Stage.CONTENT].of(client, envelope.hidden)
+        reading = Reading(world.scales, client, envelope, message, _tags(before), repute)
         return _Decision(world, Stage.CONTENT, reading, self.profiles.of(envelope.recipient), watch).verdict(before)
 
     def treatment(self, recipient: Mailbox, envelope_verdict: Verdict) -> Treatment:

@@ -1,8 +1,8 @@
 """The facts of one decision, read from what is known of client, envelope and message.
 
 One function a fact, in one table (:data:`READERS`, the same names as ``facts.FACTS``). A fact whose answer is missing
-is None; a sum over lists, some of which did not answer, is a range. A fact is read once a decision: those that rules
-name before them, others where a text asks for one. What the same answers of the lists come to is kept for the next.
+is None; a sum over lists, some of which did not answer, is a range. A fact is read once a decision, when it is first
+asked for. What the same answers of the lists come to is kept for the next.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from mailguard.facts import (
 )
 from mailguard.policy.answers import ListTable, Reckoned, reckon
 from mailguard.policy.expression import TAGS
+from mailguard.policy.repute import Repute
 from mailguard.policy.truth import Members, Range, Value
 from mailguard.verdict import MAX_TEXT, Evidence, Weight
 
@@ -49,16 +50,21 @@ class Scales:
     official: tuple[str, ...] = ()
     _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _unasked: tuple[Answer[Codes], ...] = field(init=False, repr=False, compare=False)
-    _reckon: Callable[[tuple[Answer[Codes], ...]], Reckoned] = field(init=False, repr=False, compare=False)
+    reckon: Callable[[tuple[Answer[Codes], ...]], Reckoned] = field(init=False, repr=False, compare=False)
+    """What answers, one for each of the lists, come to."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_names", tuple([table.zone.name for table in self.lists]))
         object.__setattr__(self, "_unasked", (NOT_ASKED,) * len(self.lists))
-        object.__setattr__(self, "_reckon", lru_cache(_RECKONED)(partial(reckon, self.lists)))
+        object.__setattr__(self, "reckon", lru_cache(_RECKONED)(partial(reckon, self.lists)))
 
     def reckoned(self, answers: Mapping[str, Answer[Codes]]) -> Reckoned:
         """What ``answers`` of the lists come to; one that is not there was not asked."""
-        return self._reckon(tuple(map(answers.get, self._names, self._unasked)))
+        return self.reckon(self.answers(answers))
+
+    def answers(self, answers: Mapping[str, Answer[Codes]]) -> tuple[Answer[Codes], ...]:
+        """``answers`` in the order of the lists."""
+        return tuple(map(answers.get, self._names, self._unasked))
 
 
 def virus_kind(name: str, official: tuple[str, ...] = ()) -> str:
@@ -86,21 +92,29 @@ class Reading(dict[str, Value | None]):
         client, envelope: as known so far.
         message: None before its content has come.
         tags: given so far.
+        repute: the client's under the rules that decide, if any.
 
     Attributes:
         reckoned: what the lists' answers come to.
     """
 
-    __slots__ = ("_tags", "client", "envelope", "message", "reckoned", "scales")
+    __slots__ = ("_tags", "client", "envelope", "message", "reckoned", "repute", "scales")
 
     def __init__(
-        self, scales: Scales, client: Client, envelope: Envelope, message: Message | None, tags: Members
+        self,
+        scales: Scales,
+        client: Client,
+        envelope: Envelope,
+        message: Message | None,
+        tags: Members,
+        repute: Repute | None = None,
     ) -> None:
         self.scales = scales
         self.client = client
         self.envelope = envelope
         self.message = message
-        self.reckoned = scales.reckoned(client.dnsbl)
+        self.repute = Repute(scales.reckoned(client.dnsbl)) if repute is None else repute
+        self.reckoned = self.repute.reckoned
         self.tags = tags
         if envelope.hidden:
             self.update(dict.fromkeys(envelope.hidden))
@@ -120,7 +134,7 @@ class Reading(dict[str, Value | None]):
 
     def with_tags(self, tags: Members) -> Reading:
         """The same facts with other ``tags``."""
-        return Reading(self.scales, self.client, self.envelope, self.message, tags)
+        return Reading(self.scales, self.client, self.envelope, self.message, tags, self.repute)
 
     def value(self, name: str) -> Value | None:
         """The value of a fact or of ``tags``, None where there was no answer."""
@@ -132,13 +146,6 @@ class Reading(dict[str, Value | None]):
         if value is None:
             return self.help() if name == "dnsbl.help" else "unknown"
         return self._written(value)
-
-    def look_at(self, names: Iterable[str]) -> Reading:
-        """Read facts ahead of the rules: all that they name are told of in the end."""
-        for name in names:
-            if name not in self:
-                self[name] = READERS[name](self)
-        return self
 
     def told(self, names: Iterable[str]) -> dict[str, str | None]:
         """Facts as the trace keeps them."""
@@ -153,12 +160,10 @@ class Reading(dict[str, Value | None]):
         return Evidence(name, self.shown(name), FACTS[name].provenance, self[name] is None)
 
     def _written(self, value: Value) -> str:
-        if value is True:
-            return "true"
-        if value is False:
-            return "false"
         if isinstance(value, str):
             return value
+        if isinstance(value, bool):
+            return "true" if value else "false"
         return self.client.address.text if value is self.client.address.ip else str(value)
 
     def help(self) -> str:

@@ -12,6 +12,7 @@ from mailguard.caseless import lowered
 from mailguard.facts import FACTS, Cause, Direction, Mailbox, Source, Stage
 from mailguard.policy.expression import Condition, Constant, facts_of
 from mailguard.policy.reading import Scales
+from mailguard.policy.repute import Reputes
 from mailguard.policy.texts import Template
 from mailguard.policy.truth import Truth
 from mailguard.positions import Path
@@ -146,12 +147,14 @@ class World:
 
     Attributes:
         needed: of the fallbacks, by stage, those for answers that its rules need.
+        reputes: by stage, what its rules make of a client alone.
     """
 
     scales: Scales
     stages: Mapping[Stage, RuleSet]
     fallbacks: Mapping[Source, Fallback]
     needed: Mapping[Stage, tuple[tuple[Source, Fallback], ...]] = field(init=False, repr=False, compare=False)
+    reputes: Mapping[Stage, Reputes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         needed = {
@@ -159,6 +162,8 @@ class World:
             for stage, rules in self.stages.items()
         }
         object.__setattr__(self, "needed", needed)
+        reputes = {stage: Reputes(rules, self.scales) for stage, rules in self.stages.items()}
+        object.__setattr__(self, "reputes", reputes)
 
     @property
     def sources(self) -> frozenset[Source]:

@@ -57,6 +57,7 @@ from mailguard.smtp.teller import Bug, Teller
 if TYPE_CHECKING:
     from mailguard.smtp.listener import SmtpListener
 
+_NO_WAIT: Final = Unknown("nothing was waited for before the greeting")
 _BATCHED: Final = frozenset({MailGiven, RcptGiven, TransactionDropped})
 """Events whose replies may wait for those of the next (RFC 2920 3.2); before any other all replies are sent."""
 MAX_LINGER: Final = 4 * 1024 * 1024
@@ -314,7 +315,7 @@ class Connection(Wire, SMTP):
         if self._relayed:
             return Unknown("the client speaks to a peer that named it by XCLIENT")
         if wait <= 0:
-            return Unknown("nothing was waited for before the greeting")
+            return _NO_WAIT
         if self._spoke_early:
             return Known(True)
         try:

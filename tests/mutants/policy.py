@@ -13,6 +13,7 @@ _FLIPS = ("tests/unit/policy/test_flips.py",)
 _KEYS = ("tests/unit/policy/test_keys.py",)
 _ALLOWANCES = ("tests/unit/policy/analysis/test_allowances.py",)
 _PASS = "mailguard/policy/engine.py"
+_REPUTE = "mailguard/policy/repute.py"
 _ANALYSIS = "mailguard/policy/provenance.py"
 _DIRECTION = "mailguard/policy/direction.py"
 _CONVICTS = (f"{_PROPERTIES[0]}::test_received_evidence_may_acquit_and_never_convicts",)
@@ -34,6 +35,30 @@ MUTANTS: tuple[Mutant, ...] = (
         "self._watch(rule, self._careful)",
         "pass",
         _EXPLANATION,
+    ),
+    Mutant(
+        EXPLAINED,
+        "what-was-said-of-one-recipient-is-said-of-the-next",
+        _REPUTE,
+        "if rule.text and rule.text.names <= alone",
+        "if rule.text",
+        _ENGINE,
+    ),
+    Mutant(
+        EXPLAINED,
+        "facts-of-the-last-recipient-are-told-of-the-next",
+        _PASS,
+        "**reading.told(self._reputes.others)}",
+        "**reading.told(())}",
+        _ENGINE,
+    ),
+    Mutant(
+        EXPLAINED,
+        "what-one-recipient-made-true-is-true-of-the-next",
+        _REPUTE,
+        "node.name in facts if isinstance(node, FactRef) else not isinstance(node, HasTag | ProfileRef)",
+        "not isinstance(node, HasTag | ProfileRef)",
+        _ENGINE,
     ),
     Mutant(
         RECEIVED,

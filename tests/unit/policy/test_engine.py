@@ -367,6 +367,21 @@ class TestReplies:
             "451 4.7.1 not from a??250 ok ??"
         )
 
+    def test_of_each_recipient_what_is_true_of_it_is_told_though_the_client_is_known(self) -> None:
+        text = "[{client.ip}] may not write to {recipient.address}"
+        compiled = policy(
+            f"{self.MORE}rules:\n  envelope:\n"
+            "    - {name: a, if: \"recipient.local == 'b'\", then: defer}\n"
+            f"    - {{name: b, if: dnsbl.score >= 4, then: reject, text: '{text}'}}\n"
+        )
+        client, envelope, _ = facts_of_case(compiled, {"client.ip": "198.18.7.7", "dnsbl.black": "127.0.0.2"})
+        for local, said in (("a", "reject 554"), ("b", "defer 451"), ("c", "reject 554")):
+            verdict = compiled.envelope(client, replace(envelope, recipient=Mailbox(local, "example.com")))
+            assert told(verdict) == said
+            assert verdict.trace.facts == {"dnsbl.score": "4", "recipient.local": local}
+            if verdict.action is Action.REJECT:
+                assert str(verdict.reply) == f"554 5.7.1 [198.18.7.7] may not write to {local}@example.com"
+
     def test_a_long_value_is_cut(self) -> None:
         reply = self._reply('then: reject, text: "{helo.name}"', {"dnsbl.black": "127.0.0.2", "helo.name": "x" * 999})
         assert len(reply) == len("554 5.7.1 ") + 480

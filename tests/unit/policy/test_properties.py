@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from ipaddress import IPv4Address
 from itertools import product
@@ -88,6 +90,46 @@ def test_no_facts_make_a_shipped_policy_fail(path: Path, client: Client, envelop
     assert verdict.action not in (Action.TAG, Action.GREYLIST)
     policy.unmatched(client)
     hash(policy.treatment(envelope.recipient, verdict))
+
+
+def check_repute(policy: CompiledPolicy, client: Client, envelopes: Iterable[Envelope], message: Message) -> None:
+    """Hold the decisions of a policy that knows ``client`` more each time against those of one that never saw it."""
+    for envelope in envelopes:
+        new = replace(policy, force=replace(policy.force), trial=policy.trial and replace(policy.trial))
+        before = policy.envelope(client, envelope)
+        verdicts = [(before, new.envelope(client, envelope))]
+        if not before.action.blocks:
+            after = [each.content(client, envelope, message, before) for each in (policy, new)]
+            verdicts.append((after[0], after[1]))
+        for known, unknown in verdicts:
+            assert known == unknown
+            assert list(known.trace.facts) == list(unknown.trace.facts)
+
+
+SEVERAL = st.lists(
+    st.builds(
+        lambda envelope, hidden: replace(envelope, hidden=hidden),
+        ENVELOPES,
+        st.sampled_from([frozenset[str](), frozenset({"client.ip", "dnsbl.score", "early_talker"})]),
+    ),
+    min_size=2,
+    max_size=4,
+)
+
+
+@given(stages_=stages(), client=clients(), envelopes=SEVERAL, message=MESSAGES)
+def test_a_client_that_is_known_is_treated_as_one_that_is_not(
+    stages_: tuple[str, str], client: Client, envelopes: list[Envelope], message: Message
+) -> None:
+    check_repute(compiled(stages_, DEFERRING), client, envelopes, message)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@given(client=clients(ANY_CODES), envelopes=SEVERAL, message=MESSAGES)
+def test_a_client_that_is_known_is_treated_by_a_shipped_policy_as_one_that_is_not(
+    path: Path, client: Client, envelopes: list[Envelope], message: Message
+) -> None:
+    check_repute(shipped(path), client, envelopes, message)
 
 
 ADDRESS = ClientAddress.parse("198.18.0.1")
