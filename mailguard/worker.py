@@ -92,7 +92,7 @@ def _journal(settings: Settings, slot: int) -> Journal | None:
     if settings.journal.directory is None:
         return None
     try:
-        return Journal(settings.journal, settings.journal.directory, slot, time.monotonic, _now)
+        return Journal(settings.journal, settings.journal.directory, slot, time.monotonic, time.time_ns)
     except BadKey as error:
         raise Problems([Problem(str(settings.journal.pseudonym_key), 1, 1, str(error))]) from error
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mailguard import config
 from mailguard.journal.folder import Folder
-from mailguard.journal.form import VERSION, Record, encode, microseconds
+from mailguard.journal.form import VERSION, Record, encode
 from mailguard.journal.keeper import Keeper
 from mailguard.journal.key import pseudonyms_for
 from mailguard.journal.writer import Writer
@@ -23,7 +23,7 @@ class Journal:
         folder: where it lies.
         slot: which worker this is.
         clock: seconds that only grow.
-        now: the wall clock, aware of its zone.
+        wall: nanoseconds since 1970.
 
     Raises:
         BadKey: addresses are to be covered, and the key cannot be had.
@@ -35,10 +35,14 @@ class Journal:
         folder: Path,
         slot: int,
         clock: Callable[[], float],
-        now: Callable[[], datetime],
+        wall: Callable[[], int],
     ) -> None:
-        self._now = now
+        self._wall = wall
         self._pseudonyms = pseudonyms_for(settings)
+
+        def now() -> datetime:
+            return datetime.fromtimestamp(wall() / 1e9, UTC)
+
         self._keeper = Keeper(Folder(folder), settings, clock, now)
         self._writer = Writer(Folder(folder), settings, slot, clock, now, self._keeper.wake)
 
@@ -49,7 +53,7 @@ class Journal:
 
     def put(self, record: Record) -> None:
         """Write ``record``, without version and time, soon. Waits for nothing and fails never, but by a bug."""
-        whole = {"v": VERSION, "time": stamp(microseconds(self._now())), **record}
+        whole = {"v": VERSION, "time": stamp(self._wall() // 1000), **record}
         self._writer.put(encode(self._pseudonyms.cover(whole) if self._pseudonyms else whole))
 
     def stop(self) -> bool:
