@@ -75,13 +75,17 @@ class _Bound:
 
 
 class Counter(_Bound, prometheus_client.Counter):
-    """A counter."""
+    """A counter.
 
-    _cells: Cells
+    Attributes:
+        cells: its number, for who counts one more of it often.
+    """
+
+    cells: Cells
 
     def _metric_init(self) -> None:
         super()._metric_init()
-        self._cells = self._value.cells
+        self.cells = self._value.cells
 
     def inc(self, amount: float = 1, exemplar: dict[str, str] | None = None) -> None:
         """Count ``amount`` more.
@@ -91,7 +95,7 @@ class Counter(_Bound, prometheus_client.Counter):
         """
         if amount < 0:
             raise ValueError("a counter only grows")
-        self._cells[0] += amount
+        self.cells[0] += amount
 
 
 class Histogram(_Bound, prometheus_client.Histogram):
@@ -109,3 +113,7 @@ class Histogram(_Bound, prometheus_client.Histogram):
         """Count ``amount`` in its bucket, and add it to the sum."""
         self._cells[0] += amount
         self._cells_of_buckets[bisect_left(self._upper_bounds, amount)][0] += 1
+
+    def bucket(self, amount: float) -> Cells:
+        """The number that :meth:`observe` adds one to; where ``amount`` is 0 it does nothing else."""
+        return self._cells_of_buckets[bisect_left(self._upper_bounds, amount)]

@@ -20,8 +20,6 @@ from functools import cached_property
 from ipaddress import IPv4Address
 from typing import Final, cast
 
-from prometheus_client import Counter, Histogram
-
 from mailguard import config, metrics
 from mailguard.checks.dnsbl_answers import Outcome, read
 from mailguard.checks.dnsbl_health import Finding, Health, probe
@@ -32,6 +30,7 @@ from mailguard.dns.question import Question, about, backwards
 from mailguard.dns.resolver import Resolver
 from mailguard.facts import NOT_LISTED, Answer, ClientAddress, Codes, DnsblZone, Unknown
 from mailguard.log import logger
+from mailguard.metric_kinds import Cells, Counter, Histogram
 from mailguard.net.together import together
 
 JITTER: Final = 0.1
@@ -89,20 +88,20 @@ class Said:
     Attributes:
         answers: by the list's name.
         asked: those that were asked.
-        outcomes: the metric of how it came out, of each; of one that is set aside, that it is.
+        counts: what one is added to whenever all that is known already: how it came out, of each, and of those that
+            were asked that it took no time; of one that is set aside, that it is.
     """
 
     answers: dict[str, Answer[Codes]]
     asked: Sequence[_List] = ()
-    outcomes: Sequence[Counter] = ()
+    counts: Sequence[Cells] = ()
 
     def count(self, timed: Callable[[str, float], None]) -> None:
         """Count what was known: to whoever looks at the numbers it is a question as any other, answered at once."""
         for item in self.asked:
             timed(item.zone.name, 0.0)
-            item.seconds.observe(0.0)
-        for outcome in self.outcomes:
-            outcome.inc()
+        for cells in self.counts:
+            cells[0] += 1
 
 
 class Dnsbl:
@@ -195,7 +194,8 @@ class Dnsbl:
             item.seconds.observe(seconds)
         for counted in outcomes:
             counted.inc()
-        return Said(answers, asked, outcomes)
+        at_once = [item.seconds.bucket(0.0) for item in asked]
+        return Said(answers, asked, [*(counted.cells for counted in outcomes), *at_once])
 
     async def watch(self) -> None:
         """Probe each list now and whenever it is due, until cancelled. A bug in here is logged and does not end it."""

@@ -51,6 +51,22 @@ def test_a_scrape_sees_the_same(events: list[tuple[str, float]]) -> None:
     assert shown(Counter, Histogram, events) == theirs
 
 
+@given(st.lists(LABELS, max_size=5))
+def test_to_add_one_to_the_bucket_of_nothing_is_to_observe_it(labels: list[str]) -> None:
+    def seen(*, observed: bool) -> bytes:
+        registry = CollectorRegistry()
+        histogram = Histogram("observed", "", ["label"], registry=registry, buckets=BUCKETS)
+        for label in labels:
+            histogram.labels(label).observe(0.5)
+            if observed:
+                histogram.labels(label).observe(0.0)
+            else:
+                histogram.labels(label).bucket(0.0)[0] += 1
+        return generate_latest(registry)
+
+    assert seen(observed=False) == seen(observed=True)
+
+
 @pytest.fixture
 def hasty_threads() -> Iterator[None]:
     """CPython changes from one thread to another wherever it may."""
