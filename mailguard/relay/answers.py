@@ -22,11 +22,13 @@ MAX_LINE: Final = 2048
 MAX_LINES: Final = 100
 _MAX_LINES_PASSED_ON: Final = 10
 
-_CODES: Final = {b"%d" % code: code for code in range(200, 600) if code // 10 % 10 < 6}
-"""RFC 5321 4.2.1: the first digit is 2 to 5, the second 0 to 5."""
-_MORE: Final = b"-"
-_MARKS: Final = frozenset((b"", b" ", _MORE))
-"""What may follow a code: :data:`_MORE` where another line does."""
+_BEGINNINGS: Final = {
+    b"%d%b" % (code, mark): (code, mark == b"-")
+    for code in range(200, 600)
+    if code // 10 % 10 < 6
+    for mark in (b"", b" ", b"-")
+}
+"""What a line may begin with (RFC 5321 4.2.1: digits from 2 to 5, 0 to 5, 0 to 9): its code, whether more follow."""
 _ENHANCED: Final = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?= |$)")
 
 OK: Final = frozenset((250, 251, 252))
@@ -77,22 +79,24 @@ class Answer(NamedTuple):
 
 
 class Replies:
-    """Finds whole replies in what comes in."""
+    """Finds whole replies in what comes in.
+
+    Attributes:
+        pending: something is here that was not handed out: a reply, or the beginning of one.
+    """
 
     def __init__(self) -> None:
+        self.pending = False
         self._octets = b""
-        self._code = b""
-        """Of the lines so far of a reply that is not whole; empty before its first."""
         self._lines: tuple[bytes, ...] = ()
-
-    @property
-    def pending(self) -> bool:
-        """Whether something is here that was not handed out: a reply, or the beginning of one."""
-        return bool(self._octets or self._lines)
+        """Those so far of a reply that is not whole."""
+        self._code = 0
+        """Of these lines."""
 
     def receive(self, octets: bytes) -> None:
         """What the backend sent."""
         self._octets += octets
+        self.pending = self.pending or octets != b""
 
     def next(self) -> Answer | None:
         """The next reply, None while it is not whole.
@@ -107,18 +111,18 @@ class Replies:
             if not end:
                 return None
             line = line.removesuffix(b"\r")
-            code, mark, text = line[:3], line[3:4], line[4:]
-            if code not in _CODES or mark not in _MARKS:
+            if (beginning := _BEGINNINGS.get(line[:4])) is None:
                 raise NoReply(f"no reply line: {line[:80]!r}")
-            before = self._lines
-            if before and code != self._code:
-                raise NoReply(f"lines of different codes: {self._code!r}, {line[:80]!r}")
+            code, more = beginning
+            lines = (*self._lines, line[4:]) if self._lines else (line[4:],)
+            if code != self._code and self._lines:
+                raise NoReply(f"lines of different codes: {self._code}, {line[:80]!r}")
             self._octets = rest
-            if mark != _MORE:
-                self._lines = ()
-                return Answer(_CODES[code], (*before, text))
-            self._code, self._lines = code, (*before, text)
-            if len(self._lines) == MAX_LINES:
+            if not more:
+                self._lines, self.pending = (), rest != b""
+                return Answer(code, lines)
+            self._code, self._lines = code, lines
+            if len(lines) == MAX_LINES:
                 raise NoReply(f"a reply of over {MAX_LINES} lines")
 
 

@@ -42,13 +42,17 @@ class DotReader(ContentReader):
     def feed(self, octets: bytes) -> bytes:
         """The content that ``octets`` add, perhaps none; not to be called once ``ended``."""
         octets = self._held + octets
-        end = octets.find(_END)
+        stuffed = octets.find(_STUFFED)  # the end of data begins like a line whose dot was doubled
+        end = octets.find(_END, stuffed) if stuffed >= 0 else -1
         if end >= 0:
             self.ended = True
             self.rest = octets[end + len(_END) :]
             raw = octets[: end + len(CRLF)]  # the CR LF before the dot ends the last line, and is content
         else:
             raw = self._without_held(octets)
+        # Unstuffed before line ends are made alike: only a dot behind a true CR LF was put there by the sender (4.5.2).
+        if stuffed != end:
+            raw = raw.replace(_STUFFED, CRLF)
         return self._content(raw) if raw else b""
 
     def _without_held(self, octets: bytes) -> bytes:
@@ -59,11 +63,9 @@ class DotReader(ContentReader):
         self._held = next(beginning for beginning in _BEGINNINGS if octets.endswith(beginning))
         return octets[: -len(self._held)]
 
-    def _content(self, raw: bytes) -> bytes:
-        """``raw``, which neither begins nor ends within a CR LF, unstuffed and with every line end made CR LF."""
-        # Unstuffed before line ends are made alike: only a dot behind a true CR LF was put there by the sender (4.5.2).
-        content = raw.replace(_STUFFED, CRLF)
+    def _content(self, unstuffed: bytes) -> bytes:
+        """What was read, less the CR LF of the command: it neither begins nor ends within a CR LF."""
         if not self._begun:
             self._begun = True
-            content = content[len(CRLF) :]
-        return self._canonical(content)
+            unstuffed = unstuffed[len(CRLF) :]
+        return self._canonical(unstuffed)

@@ -30,8 +30,8 @@ MUTANTS: tuple[Mutant, ...] = (
         EXACT,
         "dots-are-dropped-behind-bare-line-ends",
         "mailguard/smtp/dotreader.py",
-        "content = raw.replace(_STUFFED, CRLF)",
-        r'content = raw.replace(_STUFFED, CRLF).replace(b"\n.", b"\n")',
+        "raw = raw.replace(_STUFFED, CRLF)",
+        r'raw = raw.replace(_STUFFED, CRLF).replace(b"\n.", b"\n")',
         _DOT,
     ),
     Mutant(
