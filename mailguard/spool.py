@@ -100,20 +100,20 @@ class Folder:
 class _Memory:
     """A body in memory; ``users``: how many Contents still need it."""
 
-    __slots__ = ("_view", "users")
+    __slots__ = ("_octets", "users")
 
     file: FileIO | None = None
     folder = Folder()
 
-    def __init__(self, octets: bytearray) -> None:
-        self._view = memoryview(octets)
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
         self.users = 0
 
     def read(self, start: int, count: int) -> bytes:
-        return bytes(self._view[start : start + count])
+        return self._octets[start : start + count]
 
     def close(self) -> None:
-        self._view.release()
+        self._octets = b""
 
 
 class _File:
@@ -275,7 +275,8 @@ class Spool:
     def __init__(self, memory_limit: int, folder: Folder = Folder()) -> None:
         self._limit = memory_limit
         self._folder = folder
-        self._memory: bytearray | None = bytearray()
+        self._memory: bytes | bytearray | None = b""
+        """A message that comes in one piece is kept as that; one in many is not copied for each."""
         self._files: tuple[FileIO, FileIO] | None = None
         self.size = 0
 
@@ -285,10 +286,14 @@ class Spool:
         Raises:
             SpoolFull: there is no room; the spool is closed by it, and every further write says the same.
         """
-        if self._memory is not None and self.size + len(chunk) <= self._limit:
-            self._memory += chunk
-        else:
+        if self._memory is None or self.size + len(chunk) > self._limit:
             self._to_file(chunk)
+        elif not self.size:
+            self._memory = chunk
+        else:
+            if isinstance(self._memory, bytes):
+                self._memory = bytearray(self._memory)
+            self._memory += chunk
         self.size += len(chunk)
 
     def _to_file(self, chunk: bytes) -> None:
@@ -320,7 +325,7 @@ class Spool:
             SpoolFull: the spool is closed already, or ran full.
         """
         if self._memory is not None:
-            body: _Memory | _File = _Memory(self._memory)
+            body: _Memory | _File = _Memory(bytes(self._memory))
             self._memory = None
         elif self._files is not None:
             writer, reader = self._files
