@@ -58,15 +58,20 @@ class ClientAddress:
     Attributes:
         ip: the address.
         text: as it is written; log, journal and rules write it many times a session, and it is compared by that.
+        client_key: one number for a client: an IPv6 customer has at least a /64 (RFC 6177), whose addresses count as
+            one.
     """
 
     ip: IPv4Address | IPv6Address = field(compare=False)
     text: str = field(init=False, repr=False)
+    client_key: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.ip, IPv6Address) and self.ip.ipv4_mapped is not None:
             object.__setattr__(self, "ip", self.ip.ipv4_mapped)
+        number, is_ipv4 = int(self.ip), isinstance(self.ip, IPv4Address)
         object.__setattr__(self, "text", str(self.ip))
+        object.__setattr__(self, "client_key", number if is_ipv4 else (number >> 64) + (1 << 32))
 
     @classmethod
     def parse(cls, text: str) -> ClientAddress:
@@ -81,11 +86,6 @@ class ClientAddress:
     def literal(self) -> str:
         """As an RFC 5321 4.1.3 address literal: ``[198.18.1.10]``, ``[IPv6:2001:db8::1]``."""
         return f"[{self.text}]" if isinstance(self.ip, IPv4Address) else f"[IPv6:{self.text}]"
-
-    @property
-    def client_key(self) -> int:
-        """One number for a client: an IPv6 customer has at least a /64 (RFC 6177), whose addresses count as one."""
-        return int(self.ip) if isinstance(self.ip, IPv4Address) else (int(self.ip) >> 64) + (1 << 32)
 
     def __str__(self) -> str:
         return self.text
