@@ -47,12 +47,12 @@ _FAILURES: Final = {
 def read(answer: Found[IPv4Address] | NotFound | Failed) -> tuple[Outcome, Answer[Codes]]:
     """What ``answer`` says of the client asked about."""
     match answer:
-        case Failed(kind, why):
-            return _FAILURES[kind], Unknown(f"{kind}: {why}")
+        case Found():
+            return _codes(answer.records)
         case NotFound():
             return Outcome.NOT_LISTED, NOT_LISTED
-        case Found(records):
-            return _codes(records)
+        case Failed(kind, why):
+            return _FAILURES[kind], Unknown(f"{kind}: {why}")
 
 
 @lru_cache(1024)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from mailguard import config
 from mailguard.dns import wire
@@ -24,20 +24,27 @@ from mailguard.dns.transport import Line, Transport
 if TYPE_CHECKING:
     from mailguard.dns.inquiry import Inquiry
 
-Landed: TypeAlias = AnyAnswer | Exception
-"""How a question ended; an exception is a bug of ours, for nothing that the network does raises one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Airport:
-    """What all flights of one resolver have: their bounds, whom and how they ask, and who is told how they ended."""
+    """What all flights of one resolver have: their bounds, whom and how they ask, and who is told how they ended.
+
+    Attributes:
+        landed: told the answer.
+        crashed: told of a bug of ours, for nothing that the network does raises an exception.
+    """
 
     settings: config.Dns
     servers: Servers
     transport: Transport
     ids: Ids
     deadlines: Deadlines
-    landed: Callable[[Flight, Landed], None]
+    landed: Callable[[Flight, AnyAnswer], None]
+    crashed: Callable[[Flight, Exception], None]
+
+    def patience(self) -> float:
+        """Loop time until which a server that is asked now may be silent."""
+        return asyncio.get_running_loop().time() + self.settings.timeout
 
 
 def _each_try(servers: Sequence[Server], attempts: int, silent: list[Server]) -> Iterator[Server]:
@@ -90,11 +97,11 @@ class Flight:
         self._line: Line | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, now: float) -> None:
-        """Ask the first server; it is ``now`` by the resolver's clock."""
+    def start(self, now: float, patience: float) -> None:
+        """Ask the first server; it is ``now`` by the resolver's clock, and see :class:`Airport`."""
         self.started = now
         self._servers = self._airport.servers.in_order()
-        if not self._under_way_to(self._servers[0]):
+        if not self._under_way_to(self._servers[0], patience):
             self._next()
 
     def call_off(self) -> None:
@@ -109,24 +116,25 @@ class Flight:
         """Ask the next server; where none is left the question has failed."""
         trouble = self._so_far()
         for server in trouble.tries:
-            if self._under_way_to(server):
+            if self._under_way_to(server, self._airport.patience()):
                 return
         whys = dict.fromkeys(f"{server} {failure.why}" for server, failure in trouble.failures)
-        self._land(Failed(trouble.failures[-1][1].kind, "; ".join(whys)))
+        self._airport.landed(self, Failed(trouble.failures[-1][1].kind, "; ".join(whys)))
 
-    def _under_way_to(self, server: Server) -> bool:
+    def _under_way_to(self, server: Server, patience: float) -> bool:
         """Ask ``server``; false where the network refuses at once, so that it is the next one's turn."""
         airport = self._airport
         self._server = server
         try:
             self.query = wire.encode(self.question, airport.ids.draw())
             self._line = airport.transport.ask(server, self)
-            airport.deadlines.set(self, asyncio.get_running_loop().time() + airport.settings.timeout)
         except OSError as error:
             self._note_failure(error)
             return False
         except Exception as bug:  # noqa: BLE001  whoever waits is told, and defers
-            self._land(bug)
+            airport.crashed(self, bug)
+        else:
+            airport.deadlines.set(self, patience)
         return True
 
     def refused(self, error: Exception) -> None:
@@ -137,13 +145,10 @@ class Flight:
     def replied(self, reply: bytes) -> None:
         """See :class:`Asker`."""
         self._line = None
-        try:
-            if wire.truncated(reply):
-                self._task = asyncio.get_running_loop().create_task(self._by_tcp())
-            else:
-                self._answered(reply)
-        except Exception as bug:  # noqa: BLE001  see _under_way_to
-            self._land(bug)
+        if wire.truncated(reply):
+            self._task = asyncio.get_running_loop().create_task(self._by_tcp())
+        else:
+            self._answered(reply)
 
     async def _by_tcp(self) -> None:
         """Ask the same server again by TCP, for UDP could not hold the reply."""
@@ -160,14 +165,19 @@ class Flight:
 
     def _answered(self, reply: bytes) -> None:
         """``reply`` fits the question; what it says may still be a failure of this server."""
-        self._airport.servers.answered(self._server)
-        answer = wire.decode(self.question, reply)
-        if not isinstance(answer, Failed):
-            self._land(answer)
+        airport = self._airport
+        airport.deadlines.clear(self)
+        airport.servers.answered(self._server)
+        try:
+            answer = wire.decode(self.question, reply)
+        except Exception as bug:  # noqa: BLE001  see _under_way_to
+            airport.crashed(self, bug)
             return
-        self._end_try()
-        self._so_far().failures.append((self._server, answer))
-        self._next()
+        if isinstance(answer, Failed):
+            self._so_far().failures.append((self._server, answer))
+            self._next()
+        else:
+            airport.landed(self, answer)
 
     def _broken(self, error: Exception) -> None:
         """This server said nothing, or the network refused."""
@@ -176,7 +186,7 @@ class Flight:
             self._note_failure(error)
             self._next()
         else:
-            self._land(error)
+            self._airport.crashed(self, error)
 
     def _note_failure(self, error: OSError | EOFError) -> None:
         server, trouble = self._server, self._so_far()
@@ -204,7 +214,3 @@ class Flight:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-
-    def _land(self, how: Landed) -> None:
-        self._end_try()
-        self._airport.landed(self, how)

@@ -10,17 +10,17 @@ import os
 from struct import Struct
 from typing import Final
 
-_MANY: Final = Struct("!256H")
+_MANY: Final = Struct("2s" * 256)
 
 
 class Ids:
     """A supply of ids."""
 
     def __init__(self) -> None:
-        self._ready: list[int] = []
+        self._ready: list[bytes] = []
 
-    def draw(self) -> int:
-        """One that nobody has seen, 0 to 65535."""
+    def draw(self) -> bytes:
+        """One that nobody has seen, two octets."""
         if not self._ready:
             self._ready = list(_MANY.unpack(os.urandom(_MANY.size)))
         return self._ready.pop()

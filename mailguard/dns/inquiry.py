@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Protocol, Self, TypeAlias, TypeVar, cast
 
 from mailguard.dns.answers import AnyAnswer, Failed, Failure
 from mailguard.dns.deadlines import Deadlines
-from mailguard.dns.flight import Flight, Landed
+from mailguard.dns.flight import Flight
 from mailguard.dns.question import Question
 
 T = TypeVar("T")
@@ -113,6 +113,7 @@ class Inquiry(Generic[T]):
         """Nobody wants to know any more; where it is done already, this does nothing."""
         if not self.done:
             self._leave()
+            self._steps.close()
             self._end()
 
     def expect(self, place: int, flight: Flight) -> None:
@@ -126,14 +127,11 @@ class Inquiry(Generic[T]):
         self._missing += 1
         self.told(place, answer, self.started, expires)
 
-    def told(self, place: int, how: Landed, now: float, expires: float) -> None:
-        """What was expected at ``place`` is here; it is ``now`` by the desk's clock."""
+    def told(self, place: int, answer: AnyAnswer, now: float, expires: float) -> None:
+        """What was expected at ``place`` is here, good until ``expires``; it is ``now`` by the desk's clock."""
         if self.done:
             return
-        if isinstance(how, Exception):
-            self._fail(how)
-            return
-        self._answers[place] = how, now - self.started
+        self._answers[place] = answer, now - self.started
         if expires < self.expires:
             self.expires = expires
         self._missing -= 1
@@ -155,7 +153,7 @@ class Inquiry(Generic[T]):
         except StopIteration as end:
             self._conclude(end.value)
         except Exception as bug:  # noqa: BLE001  whoever wants the conclusion is told, and defers
-            self._fail(bug)
+            self.crashed(bug)
         else:
             self._ask(asked)
 
@@ -195,15 +193,15 @@ class Inquiry(Generic[T]):
         if self.key is not None and self.questions:
             self._desk.keep(self)
 
-    def _fail(self, bug: Exception) -> None:
-        self._leave()
-        self._bug = bug
-        self._end()
+    def crashed(self, bug: Exception) -> None:
+        """There will be no conclusion: a bug is in the way."""
+        if not self.done:
+            self._bug = bug
+            self.call_off()
 
     def _end(self) -> None:
         self.done = True
         self._answers, self._flights = [], []
-        self._steps.close()
         self._desk.deadlines.clear(self)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

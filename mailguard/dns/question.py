@@ -18,8 +18,8 @@ Question: TypeAlias = bytes
 TYPE_CODES: Final[dict[RecordType, int]] = {"A": 1, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28}
 """The types that can be asked for, and their numbers (RFC 1035 3.2.2, RFC 3596 2.1)."""
 _TYPES: Final = {code: rdtype for rdtype, code in TYPE_CODES.items()}
-_TYPE: Final = -3
-"""Where the lower octet of the type is; the higher is 0."""
+TYPE: Final = -3
+"""Where in a question the lower octet of its type is; the higher is 0."""
 _IN: Final = b"\0\1"
 _NUMBERS: Final = [names.encode(str(number))[:-1] for number in range(256)]
 _NIBBLES: Final = {nibble: names.encode(nibble)[:-1] for nibble in "0123456789abcdef"}
@@ -49,4 +49,4 @@ def backwards(ip: IPv4Address | IPv6Address) -> bytes:
 
 def type_of(question: Question) -> RecordType:
     """The type of the records that are asked for."""
-    return _TYPES[question[_TYPE]]
+    return _TYPES[question[TYPE]]

@@ -16,7 +16,7 @@ from struct import Struct
 from typing import Final
 
 from mailguard.dns.answers import Absence, Found, NotFound
-from mailguard.dns.question import Question, type_of
+from mailguard.dns.question import TYPE, TYPE_CODES, Question
 
 _HEADER: Final = Struct("!6H")
 _RECORD: Final = Struct("!HHIH")
@@ -25,7 +25,9 @@ _ADDRESS: Final = Struct("!6sIH4s")
 """The same with the address of an A record behind it, and with NAME, TYPE and CLASS as they stand there."""
 _SOA_NUMBERS: Final = 20
 """Octets at the end of a SOA's data; MINIMUM are the last four (RFC 1035 3.3.13)."""
-_PTR, _SOA, _IN = 12, 6, 1
+_A, _PTR, _SOA, _IN = TYPE_CODES["A"], TYPE_CODES["PTR"], TYPE_CODES["SOA"], 1
+_BEHIND_LABELS: Final = 5
+"""Octets of a question behind the labels of its name: the root, type and class."""
 _NAME_ASKED: Final = 0xC000 | _HEADER.size
 _POINTER: Final = _NAME_ASKED.to_bytes(2)
 _A_OF_NAME_ASKED: Final = b"\xc0\x0c\0\1\0\1"
@@ -45,37 +47,30 @@ def read(question: Question, reply: bytes) -> Found[IPv4Address] | Found[str] | 
         return None
     start = _HEADER.size + len(question)
     if answers:
-        return None if flags & _NXDOMAIN else _found(question, reply, start, answers)
+        if flags & _NXDOMAIN:
+            return None
+        if question[TYPE] == _A:
+            return _addresses(reply[start : start + answers * _ADDRESS.size], answers)
+        return _host(reply, start) if question[TYPE] == _PTR and answers == 1 else None
     absence = Absence.NXDOMAIN if flags & _NXDOMAIN else Absence.NODATA
     if not authorities and not additional:
         return NotFound(absence, 0)  # no SOA says for how long (RFC 2308 5)
     return _with_soa(question, reply, start, absence) if authorities == 1 else None
 
 
-def _found(question: Question, reply: bytes, start: int, count: int) -> Found[IPv4Address] | Found[str] | None:
-    rdtype = type_of(question)
-    if rdtype == "A":
-        return _addresses(reply, start, count)
-    return _host(reply, start) if rdtype == "PTR" and count == 1 else None
-
-
-def _addresses(reply: bytes, start: int, count: int) -> Found[IPv4Address] | None:
-    end = start + count * _ADDRESS.size
-    if len(reply) < end:
+@lru_cache(1024)
+def _addresses(records: bytes, count: int) -> Found[IPv4Address] | None:
+    """What ``records`` say, ``count`` of them; those of lists are always the same few."""
+    if len(records) < count * _ADDRESS.size:
         return None
     addresses: dict[bytes, None] = {}
     lowest = _MAX_TTL
-    for whose, ttl, length, octets in _ADDRESS.iter_unpack(reply[start:end]):
+    for whose, ttl, length, octets in _ADDRESS.iter_unpack(records):
         if whose != _A_OF_NAME_ASKED or length != 4 or ttl > _MAX_TTL:
             return None
-        if ttl < lowest:
-            lowest = ttl
+        lowest = min(ttl, lowest)
         addresses[octets] = None
-    return Found(tuple(map(_address, addresses)), lowest)
-
-
-_address: Final = lru_cache(1024)(IPv4Address)
-"""Of four octets; those that lists answer with are always the same few."""
+    return Found(tuple(map(IPv4Address, addresses)), lowest)
 
 
 def _record(reply: bytes, at: int, wanted: int) -> tuple[int, bytes] | None:
@@ -111,7 +106,13 @@ def _plain_name(octets: bytes) -> str:
 
 def _with_soa(question: Question, reply: bytes, start: int, absence: Absence) -> NotFound | None:
     zone = _zone_octets(question, reply[start : start + 2])
-    record = _record(reply, start + zone, _SOA) if zone else None
+    return _until(reply[start + zone :], absence) if zone else None
+
+
+@lru_cache(256)
+def _until(soa: bytes, absence: Absence) -> NotFound | None:
+    """The absence that ``soa``, behind the name of its zone, bounds; the zones of lists are a few."""
+    record = _record(soa, 0, _SOA)
     if record is None:
         return None
     ttl, octets = record
@@ -129,7 +130,9 @@ def _zone_octets(question: Question, octets: bytes) -> int:
 
 def _starts_label(question: Question, place: int) -> bool:
     """Whether a label of the question's name stands at ``place``: from there on it is a suffix of the name."""
+    if place >= len(question) - _BEHIND_LABELS:
+        return False
     at = 0
-    while at < place and (size := question[at]):
-        at += 1 + size
-    return at == place and question[at] != 0
+    while at < place:
+        at += 1 + question[at]
+    return at == place

@@ -34,16 +34,16 @@ from mailguard.dns.answers import (
 )
 from mailguard.dns.cache import TtlCache
 from mailguard.dns.deadlines import Deadlines
-from mailguard.dns.flight import Airport, Flight, Landed
+from mailguard.dns.flight import Airport, Flight
 from mailguard.dns.ids import Ids
 from mailguard.dns.inquiry import Asked, Inquiry, Steps, Timed
-from mailguard.dns.question import TYPE_CODES, Question, RecordType, about, type_of
+from mailguard.dns.question import TYPE, TYPE_CODES, Question, RecordType, about
 from mailguard.dns.servers import Server, Servers, system_servers
 from mailguard.dns.transport import NetworkTransport, Transport
 
 T = TypeVar("T")
 _HIT, _MISS, _JOINED = (metrics.DNS_CACHE.labels(result=result) for result in ("hit", "miss", "joined"))
-_SECONDS = {rdtype: metrics.DNS_SECONDS.labels(type=rdtype) for rdtype in TYPE_CODES}
+_SECONDS = {code: metrics.DNS_SECONDS.labels(type=rdtype) for rdtype, code in TYPE_CODES.items()}
 
 
 def _once(asked: Asked) -> Steps[Sequence[Timed]]:
@@ -75,6 +75,7 @@ class Resolver:
             Ids(),
             self.deadlines,
             self._landed,
+            self._crashed,
         )
         self._cache: TtlCache[Question, AnyAnswer] = TtlCache(settings.cache_size, settings.max_ttl, clock)
         self._kept: TtlCache[Hashable, Inquiry[Any]] = TtlCache(settings.cache_size, settings.max_ttl, clock)
@@ -163,45 +164,47 @@ class Resolver:
                 expires, answer = cached
                 inquiry.known(place, answer, expires)
             elif in_time:
-                self._join(inquiry, place, question)
+                inquiry.expect(place, self._flight(question, inquiry.fresh))
         self._start_waiting()  # not before all are expected: a question may fail at once
 
-    def _join(self, inquiry: Inquiry[Any], place: int, question: Question) -> None:
-        """Have ``inquiry`` wait for ``question``, that under way or a new one."""
-        fresh = inquiry.fresh
+    def _flight(self, question: Question, fresh: bool) -> Flight:
+        """That of ``question``: the one under way, or another."""
         flight = None if fresh else self._under_way.get(question)
         if flight is not None:
             _JOINED.inc()
-            inquiry.expect(place, flight)
-            return
+            return flight
         flight = Flight(question, self._airport, fresh)
         if not fresh:
             _MISS.inc()
             self._under_way[question] = flight
-        inquiry.expect(place, flight)
         self._waiting.append(flight)
+        return flight
 
     def _start_waiting(self) -> None:
         """Send those that wait for their turn, as many as may be under way."""
-        waiting, now = self._waiting, self.clock()
+        waiting, now, patience = self._waiting, self.clock(), self._airport.patience()
         while waiting and self._sent < self._settings.max_questions:
             flight = waiting.popleft()
             if flight.askers:
                 self._sent += 1
-                flight.start(now)
+                flight.start(now, patience)
 
-    def _landed(self, flight: Flight, how: Landed) -> None:
+    def _landed(self, flight: Flight, answer: AnyAnswer) -> None:
         """A question ended: keep the answer, tell all who wait for it, and let the next one go."""
-        question, now, expires = flight.question, self.clock(), 0.0
-        if not isinstance(how, Exception):
-            _SECONDS[type_of(question)].observe(now - (flight.started or 0.0))
-            if not flight.fresh:
-                ttl = self._settings.failure_ttl if isinstance(how, Failed) else how.ttl
-                expires = self._cache.put(question, how, ttl)
-        self._forget(flight)
-        askers, flight.askers = flight.askers, []
-        for inquiry, place in askers:
-            inquiry.told(place, how, now, expires)
+        now, expires = self.clock(), 0.0
+        _SECONDS[flight.question[TYPE]].observe(now - (flight.started or 0.0))
+        if not flight.fresh:
+            ttl = self._settings.failure_ttl if isinstance(answer, Failed) else answer.ttl
+            expires = self._cache.put(flight.question, answer, ttl)
+        for inquiry, place in self._over(flight):
+            inquiry.told(place, answer, now, expires)
+        if self._waiting:
+            self._start_waiting()
+
+    def _crashed(self, flight: Flight, bug: Exception) -> None:
+        """A bug ended a question: whoever waits for it is told, and nothing is kept."""
+        for inquiry, _ in self._over(flight):
+            inquiry.crashed(bug)
         if self._waiting:
             self._start_waiting()
 
@@ -209,11 +212,16 @@ class Resolver:
         """See :class:`Desk`."""
         if flight.started is not None:
             flight.call_off()
-        self._forget(flight)
-        self._start_waiting()
+        self._over(flight)
+        if self._waiting:
+            self._start_waiting()
 
-    def _forget(self, flight: Flight) -> None:
-        self._sent -= flight.started is not None
-        flight.started = None
+    def _over(self, flight: Flight) -> Sequence[tuple[Inquiry[Any], int]]:
+        """``flight`` is not under way any more; who waited for it, at which place."""
+        if flight.started is not None:
+            self._sent -= 1
+            flight.started = None
         if self._under_way.get(flight.question) is flight:
             del self._under_way[flight.question]
+        askers, flight.askers = flight.askers, []
+        return askers

@@ -14,20 +14,23 @@ import socket
 from typing import Final, Protocol
 
 from mailguard.dns import wire
+from mailguard.dns.question import Question
 from mailguard.dns.servers import Server
 
 MAX_DATAGRAM: Final = 4096
 """Octets read of one datagram. We announce no EDNS size, so 512 is what may come (RFC 1035 2.3.4)."""
 MAX_QUESTIONS: Final = 64
 """Questions that one socket is for, one after the other or at the same time: their replies fit its receive buffer."""
-_ID: Final = 2
-"""Octets of a query's id, its first."""
 
 
 class Asker(Protocol):
     """Who has a query under way, and is told once what came of it."""
 
     query: bytes
+
+    @property
+    def question(self) -> Question:
+        """What ``query`` asks."""
 
     def replied(self, reply: bytes) -> None:
         """``reply`` echoes the query."""
@@ -77,11 +80,10 @@ class NetworkTransport:
 
     def ask(self, server: Server, asker: Asker) -> Line:
         """See :meth:`Transport.ask`."""
-        key = asker.query[:_ID]
         line = self._lines.get(server)
-        if line is None or not line.takes(key):
+        if line is None or not line.takes(asker):
             line = self._lines[server] = _Socket(server)
-        line.ask(key, asker)
+            line.takes(asker)
         return line
 
     async def tcp(self, server: Server, query: bytes) -> bytes:
@@ -114,27 +116,32 @@ class _Socket:
             raise
         self._loop.add_reader(self._sock, self._readable)
 
-    def takes(self, key: bytes) -> bool:
-        """Whether a query with the id ``key`` can go this way: no other of its id may be under way."""
-        return bool(self._under_way) and self._left > 0 and key not in self._under_way
+    def takes(self, asker: Asker) -> bool:
+        """Send the query of ``asker``, as :meth:`Transport.ask` does; false where it cannot go this way.
 
-    def ask(self, key: bytes, asker: Asker) -> None:
-        """See :meth:`Transport.ask`; ``key`` is the id of the query."""
+        None can once this is closed or has had its number, nor one of an id that is under way; a new one takes any.
+        """
+        query, under_way = asker.query, self._under_way
+        key = query[wire.ID]
+        if not self._left or key in under_way:
+            return False
         self._left -= 1
-        self._under_way[key] = asker
+        under_way[key] = asker
         try:
-            self._sock.send(asker.query)
+            self._sock.send(query)
         except OSError as error:  # it may be about a question before this one: they all went the same way
-            del self._under_way[key]
+            del under_way[key]
             self._fail(error)
             raise
+        return True
 
     def call_off(self, asker: Asker) -> None:
         """See :class:`Line`."""
-        key = asker.query[:_ID]
+        key = asker.query[wire.ID]
         if self._under_way.get(key) is asker:
             del self._under_way[key]
-            self._close_if_idle()
+            if not self._under_way:
+                self._close()
 
     def _readable(self) -> None:
         try:
@@ -144,25 +151,26 @@ class _Socket:
         except OSError as error:
             self._fail(error)
             return
-        under_way, key = self._under_way, datagram[:_ID]
+        under_way, key = self._under_way, datagram[wire.ID]
         asker = under_way.get(key)
-        if asker is None or not wire.echoes(asker.query, datagram):
+        if asker is None or not wire.is_about(asker.question, datagram):
             return
         del under_way[key]
         if not under_way:
-            self._close_if_idle()
+            self._close()
         asker.replied(datagram)
 
     def _fail(self, error: OSError) -> None:
         under_way, self._under_way = self._under_way, {}
-        self._close_if_idle()
+        self._close()
         for asker in under_way.values():
             asker.refused(error)
 
-    def _close_if_idle(self) -> None:
-        if not self._under_way and self._sock.fileno() >= 0:
-            self._loop.remove_reader(self._sock)
-            self._sock.close()
+    def _close(self) -> None:
+        """None is under way."""
+        self._left = 0
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
 
 
 async def _read(sock: socket.socket, size: int) -> bytes:

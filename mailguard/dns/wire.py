@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-from struct import Struct
 from typing import Any, Final
 
 import dns.exception
@@ -33,9 +32,11 @@ from mailguard.dns.answers import (
 )
 from mailguard.dns.question import Question, RecordType, type_of
 
-HEADER: Final = Struct("!6H")
-_HEADER_SIZE: Final = HEADER.size
-_RECURSION_DESIRED: Final = 0x0100
+ID: Final = slice(2)
+"""A message's id, its first octets."""
+_HEADER_SIZE: Final = 12
+_ONE_RECURSIVE: Final = bytes.fromhex("0100 0001 0000 0000 0000")
+"""A query's header behind its id: RD, and the numbers of questions and records (RFC 1035 4.1.1)."""
 # Of the flags, an octet each (RFC 1035 4.1.1): QR, OPCODE, AA, TC, RD; RA, Z, RCODE.
 _FLAGS, _MORE_FLAGS = 2, 3
 _RESPONSE_OR_OPCODE, _RESPONSE = 0xF8, 0x80
@@ -47,21 +48,25 @@ _WITHOUT_QUESTION: Final = frozenset({1, 2, 4, 5})
 """FORMERR, SERVFAIL, NOTIMP, REFUSED: some servers send these without the question."""
 
 
-def encode(question: Question, query_id: int) -> bytes:
+def encode(question: Question, query_id: bytes) -> bytes:
     """A query with recursion desired, class IN, without EDNS: what is longer than 512 octets comes by TCP."""
-    return HEADER.pack(query_id, _RECURSION_DESIRED, 1, 0, 0, 0) + question
+    return query_id + _ONE_RECURSIVE + question
 
 
 def echoes(query: bytes, reply: bytes) -> bool:
     """Whether ``reply`` is one to ``query``: same id, a response, and the question come back as sent (RFC 5452 9.1)."""
-    if len(reply) < _HEADER_SIZE or reply[:2] != query[:2] or reply[_FLAGS] & _RESPONSE_OR_OPCODE != _RESPONSE:
+    return reply[ID] == query[ID] and is_about(query[_HEADER_SIZE:], reply)
+
+
+def is_about(question: Question, reply: bytes) -> bool:
+    """The same but for the id, of which the query was found."""
+    if len(reply) < _HEADER_SIZE or reply[_FLAGS] & _RESPONSE_OR_OPCODE != _RESPONSE:
         return False
-    questions = reply[_QUESTIONS]
-    if questions == _ONE_QUESTION:
-        question = query[_HEADER_SIZE:]
+    if reply[_QUESTIONS] == _ONE_QUESTION:
         # The octets of type and class hold no letters, and a label's length is below "A": lower() touches names alone.
-        return reply.startswith(question, _HEADER_SIZE) or reply[_HEADER_SIZE : len(query)].lower() == question
-    return questions == _NO_QUESTION and reply[_MORE_FLAGS] & _RCODE in _WITHOUT_QUESTION
+        end = _HEADER_SIZE + len(question)
+        return reply.startswith(question, _HEADER_SIZE) or reply[_HEADER_SIZE:end].lower() == question
+    return reply[_QUESTIONS] == _NO_QUESTION and reply[_MORE_FLAGS] & _RCODE in _WITHOUT_QUESTION
 
 
 def truncated(reply: bytes) -> bool:

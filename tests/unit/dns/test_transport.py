@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv4Address
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -20,7 +21,7 @@ from mailguard.dns.answers import Failed, Failure, Found, NotFound
 from mailguard.dns.flight import Flight
 from mailguard.dns.ids import Ids
 from mailguard.dns.inquiry import Inquiry
-from mailguard.dns.question import about
+from mailguard.dns.question import Question, about
 from mailguard.dns.resolver import Resolver
 from mailguard.dns.servers import Server, system_servers
 from mailguard.dns.transport import MAX_QUESTIONS, NetworkTransport
@@ -89,10 +90,11 @@ async def serving(
 
 
 class Asking:
-    """Asks ``query``, and keeps the replies that it is told."""
+    """Asks ``question``, and keeps the replies that it is told."""
 
-    def __init__(self, query: bytes) -> None:
-        self.query = query
+    def __init__(self, question: Question, query_id: bytes) -> None:
+        self.question: Final = question
+        self.query = wire.encode(question, query_id)
         self.told: list[bytes] = []
 
     def replied(self, reply: bytes) -> None:
@@ -146,7 +148,7 @@ async def test_questions_under_way_together_share_a_socket() -> None:
 
 async def test_one_socket_is_not_for_more_questions_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = count()
-    monkeypatch.setattr(Ids, "draw", lambda _: next(numbers))  # no id twice: that takes another socket
+    monkeypatch.setattr(Ids, "draw", lambda _: next(numbers).to_bytes(2))  # no id twice: that takes another socket
     async with serving(ANSWER) as (address, server):
         before = descriptors()
         asking = resolver(address)
@@ -161,7 +163,7 @@ async def test_questions_of_one_id_go_by_two_sockets() -> None:
     """An id tells whose reply it is, on one socket."""
     async with serving(ANSWER) as (address, server):
         before, transport = descriptors(), NetworkTransport()
-        askers = [Asking(wire.encode(about(name, "A"), 0x0707)) for name in ("a.example", "b.example")]
+        askers = [Asking(about(name, "A"), b"\7\7") for name in ("a.example", "b.example")]
         for asker in askers:
             transport.ask(Server.parse(address), asker)
         while not all(asker.told for asker in askers):  # noqa: ASYNC110 - callbacks alone
@@ -175,7 +177,7 @@ async def test_a_question_called_off_leaves_those_beside_it_and_its_late_reply_i
     async with serving(ANSWER) as (address, server):
         before, transport = descriptors(), NetworkTransport()
         gone, waits = (
-            Asking(wire.encode(about(name, "A"), number)) for number, name in enumerate(("a.example", "b.example"))
+            Asking(about(name, "A"), bytes((0, number))) for number, name in enumerate(("a.example", "b.example"))
         )
         line = transport.ask(Server.parse(address), gone)
         transport.ask(Server.parse(address), waits)

@@ -14,7 +14,7 @@ from tests.unit.dns.fakes import NODATA, NXDOMAIN, REFUSED, SERVFAIL, Say
 
 CLIENT = "7.7.18.198.bl.example"
 QUESTION = about(CLIENT, "A")
-QUERY = wire.encode(QUESTION, 0x1234)
+QUERY = wire.encode(QUESTION, b"\x12\x34")
 LISTED = Say(("7.7.18.198.bl.example. 60 A 127.0.0.2", "7.7.18.198.bl.example. 60 A 127.0.0.4"))
 
 _ADDRESSES = st.lists(st.ip_addresses(v=4), max_size=4).map(lambda ips: [str(ip) for ip in ips])
@@ -24,7 +24,7 @@ _TTLS = st.integers(0, 2**31 - 1)
 
 def test_a_query_is_what_dnspython_reads() -> None:
     for rdtype in TYPE_CODES:
-        message = dns.message.from_wire(wire.encode(about("Host.Example", rdtype), 77))
+        message = dns.message.from_wire(wire.encode(about("Host.Example", rdtype), b"\0\x4d"))
         assert message.to_text().splitlines()[:5] == ["id 77", "opcode QUERY", "rcode NOERROR", "flags RD", ";QUESTION"]
         assert message.question[0].to_text() == f"host.example. IN {rdtype}"
 
@@ -46,7 +46,7 @@ def test_the_short_way_says_what_dnspython_says(
 
 REVERSE = "7.7.18.198.in-addr.arpa"
 HOST = about(REVERSE, "PTR")
-HOST_QUERY = wire.encode(HOST, 0x1234)
+HOST_QUERY = wire.encode(HOST, b"\x12\x34")
 NAMED = Say(("7.7.18.198.in-addr.arpa. 60 PTR Mail-7.example.net.",))
 _LABELS = st.lists(st.text("aZ9-_", min_size=1, max_size=63), min_size=1, max_size=3).map(
     lambda labels: ".".join(labels) + "."
@@ -117,7 +117,7 @@ def test_spoiled_octets_never_raise(said: Say, data: st.DataObject) -> None:
 @given(st.binary(max_size=200), st.sampled_from(sorted(TYPE_CODES)))
 def test_any_octets_after_the_echo_never_raise(tail: bytes, rdtype: str) -> None:
     question = about("host.example", rdtype)  # type: ignore[arg-type]
-    query = wire.encode(question, 7)
+    query = wire.encode(question, b"\0\7")
     header = b"\0\7\x81\x80\0\1" + tail[:6].ljust(6, b"\0")
     reply = header + query[12:] + tail[6:]
     assert wire.echoes(query, reply)
