@@ -258,7 +258,7 @@ class Conversation:
             self._tell(self._out_of_order(verb))
         else:
             try:
-                _COMMANDS[verb](self, argument)
+                _COMMANDS[verb](self, verb, argument)
             except grammar.Refused as refused:
                 self._refused(verb)
                 self._error(refused.reply, verb)
@@ -339,53 +339,50 @@ class Conversation:
 
     # --- commands -----------------------------------------------------------------------------------------------
 
-    def _ehlo(self, argument: bytes) -> None:
-        self._ask(Verb.EHLO, HeloGiven(grammar.helo_name(argument, Verb.EHLO), extended=True))
+    def _helo(self, verb: Verb, argument: bytes) -> None:
+        self._ask(verb, HeloGiven(grammar.helo_name(argument, verb), verb is Verb.EHLO))
 
-    def _helo(self, argument: bytes) -> None:
-        self._ask(Verb.HELO, HeloGiven(grammar.helo_name(argument, Verb.HELO), extended=False))
-
-    def _starttls(self, argument: bytes) -> None:
-        grammar.no_argument(argument, Verb.STARTTLS)
+    def _starttls(self, verb: Verb, argument: bytes) -> None:
+        grammar.no_argument(argument, verb)
         if self.hop.tls:
-            self._error(reply("tls_is_on"), Verb.STARTTLS)
+            self._error(reply("tls_is_on"), verb)
             return
         self._say(reply("tls_go"))
         self._end(TlsAsked())
 
-    def _xclient(self, argument: bytes) -> None:
+    def _xclient(self, _verb: Verb, argument: bytes) -> None:
         self._end(ClientNamed(read_xclient(argument)))
 
-    def _mail(self, argument: bytes) -> None:
+    def _mail(self, verb: Verb, argument: bytes) -> None:
         command = grammar.mail_from(argument, self._offered)
         declared = command.parameter("SIZE")
         self.transactions += 1
         if self.transactions > self._limits.max_messages:
             self.close(reply("too_many_messages"), End.REFUSED)
         elif declared is not None and declared.value is not None and int(declared.value) > self._max_size:
-            self._say(self._too_large(), Verb.MAIL)
+            self._say(self._too_large(), verb)
         else:
-            self._ask(Verb.MAIL, MailGiven(command))
+            self._ask(verb, MailGiven(command))
 
-    def _rcpt(self, argument: bytes) -> None:
+    def _rcpt(self, verb: Verb, argument: bytes) -> None:
         command = grammar.rcpt_to(argument, self._offered, smtputf8=self._smtputf8)
         if self._recipients >= self._limits.max_recipients:
-            self._say(reply("too_many_recipients"), Verb.RCPT)
+            self._say(reply("too_many_recipients"), verb)
         else:
-            self._ask(Verb.RCPT, RcptGiven(command))
+            self._ask(verb, RcptGiven(command))
 
-    def _data(self, argument: bytes) -> None:
-        grammar.no_argument(argument, Verb.DATA)
-        self._ask(Verb.DATA, DataAsked())
+    def _data(self, verb: Verb, argument: bytes) -> None:
+        grammar.no_argument(argument, verb)
+        self._ask(verb, DataAsked())
 
-    def _bdat(self, argument: bytes) -> None:
+    def _bdat(self, verb: Verb, argument: bytes) -> None:
         """BDAT, in order or not: its octets are on their way."""
         try:
             size, marker = grammar.chunk_size(argument)
         except grammar.Refused as refused:
             # Where the chunk ends nobody knows: what the client sends as content must not be taken for commands.
             self.errors += 1
-            self._say(refused.reply, Verb.BDAT)
+            self._say(refused.reply, verb)
             self._close(End.ERRORS)
             return
         self._chunk = chunk = _Chunk(size, marker.upper() == b"LAST", left=size)
@@ -393,7 +390,7 @@ class Conversation:
         if refusal := self._chunk_refusal(marker):
             self._refuse_chunk(chunk, refusal)
         elif self.state is State.RECIPIENTS:
-            self._ask(Verb.BDAT, DataAsked())
+            self._ask(verb, DataAsked())
 
     def _chunk_refusal(self, marker: bytes) -> _Refusal | None:
         """What is wrong with a chunk whatever its octets are."""
@@ -407,28 +404,28 @@ class Conversation:
             return self._mistake(refused.reply, Verb.BDAT)
         return None
 
-    def _rset(self, argument: bytes) -> None:
-        grammar.no_argument(argument, Verb.RSET)
+    def _rset(self, verb: Verb, argument: bytes) -> None:
+        grammar.no_argument(argument, verb)
         self._say(reply("reset"))
         if self.in_transaction:
             self._events.append(TransactionDropped())
-        self.state = TABLE[self.state][Verb.RSET]
+        self.state = TABLE[self.state][verb]
 
-    def _noop(self, _argument: bytes) -> None:
+    def _noop(self, _verb: Verb, _argument: bytes) -> None:
         self._say(reply("noop"))
 
-    def _vrfy(self, argument: bytes) -> None:
-        grammar.an_argument(argument, Verb.VRFY, "address")
+    def _vrfy(self, verb: Verb, argument: bytes) -> None:
+        grammar.an_argument(argument, verb, "address")
         self._say(reply("vrfy"))
 
-    def _expn(self, _argument: bytes) -> None:
+    def _expn(self, _verb: Verb, _argument: bytes) -> None:
         self._say(reply("expn"))
 
-    def _help(self, _argument: bytes) -> None:
+    def _help(self, _verb: Verb, _argument: bytes) -> None:
         self._say(reply("help"))
 
-    def _quit(self, argument: bytes) -> None:
-        grammar.no_argument(argument, Verb.QUIT)
+    def _quit(self, verb: Verb, argument: bytes) -> None:
+        grammar.no_argument(argument, verb)
         self.close(reply("bye", hostname=self._hostname), End.QUIT)
 
     # --- content ------------------------------------------------------------------------------------------------
@@ -541,8 +538,8 @@ def _own(what: Reply, verb: Verb | None = None) -> Said:
     return what, _STAGES.get(verb, "other"), True
 
 
-_COMMANDS: Final[Mapping[Verb, Callable[[Conversation, bytes], None]]] = {
-    Verb.EHLO: Conversation._ehlo,
+_COMMANDS: Final[Mapping[Verb, Callable[[Conversation, Verb, bytes], None]]] = {
+    Verb.EHLO: Conversation._helo,
     Verb.HELO: Conversation._helo,
     Verb.STARTTLS: Conversation._starttls,
     Verb.XCLIENT: Conversation._xclient,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Door(asyncio.Protocol):
-    """What a transport has until its client is let in; then a connection takes its place."""
+    """What every transport has until its client is let in; then a connection takes its place."""
 
     __slots__ = ("_listener",)
 

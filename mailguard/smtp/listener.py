@@ -68,10 +68,9 @@ class SmtpListener:
             OSError: the address cannot be listened on.
         """
         bound = bound or bind(self.config.address)
+        door = Door(self)
         try:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: Door(self), sock=bound, backlog=BACKLOG
-            )
+            self._server = await asyncio.get_running_loop().create_server(lambda: door, sock=bound, backlog=BACKLOG)
         except BaseException:
             bound.close()
             raise

@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 _NO_WAIT: Final = Unknown("nothing was waited for before the greeting")
 _BATCHED: Final = frozenset({MailGiven, RcptGiven, TransactionDropped})
 """Events whose replies may wait for those of the next (RFC 2920 3.2); before any other all replies are sent."""
+_PARTED: Final = frozenset({End.QUIT, End.LOST})
+"""Ends behind which the client has nothing under way that we would have to read."""
 MAX_LINGER: Final = 4 * 1024 * 1024
 """Octets read from a client behind our last reply to it."""
 
@@ -173,7 +175,7 @@ class Connection(Wire, SMTP):
         finally:
             metrics.CONNECTIONS.labels(end).inc()
             self._hanging_up = True
-            await self._hang_up(linger=self._linger and end not in (End.QUIT, End.LOST))
+            await self._hang_up(linger=self._linger and end not in _PARTED)
 
     def over(self) -> None:
         """The handler has ended, or was cancelled before it began."""

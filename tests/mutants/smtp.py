@@ -94,8 +94,8 @@ MUTANTS: tuple[Mutant, ...] = (
         EXACT,
         "a-chunk-without-a-size-is-passed-over",
         "mailguard/smtp/conversation.py",
-        "            self._say(refused.reply, Verb.BDAT)\n            self._close(End.ERRORS)",
-        "            self._say(refused.reply, Verb.BDAT)",
+        "            self._say(refused.reply, verb)\n            self._close(End.ERRORS)",
+        "            self._say(refused.reply, verb)",
         (*_CHUNKS, "tests/dialogues"),
     ),
     Mutant(
