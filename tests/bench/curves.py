@@ -28,7 +28,7 @@ from mailguard.lab.rbldnsd import Rbldnsd
 from mailguard.lab.unbound import Unbound
 from tests.bench.curves_picture import PICTURE, draw
 from tests.bench.idle import greeted, resident
-from tests.bench.loads import CLEAN, LISTED, Load
+from tests.bench.loads import CLEAN, LISTED, NEW_CLIENTS, Load
 from tests.bench.micro import policy_text
 from tests.bench.real_peers import Postfix
 from tests.bench.report import machine
@@ -155,7 +155,7 @@ def _lists(measuring: Measuring) -> Curve:
     """DNS lists that a new client is asked about; a connection each."""
     curve, zones = Curve("lists asked about a new client"), [f"list{n}.bench.example" for n in range(LISTS[-1])]
     dns = measuring.resolver(zones)
-    load = Load("a new client", connections=600, clients=0)
+    load = Load("a new client", connections=NEW_CLIENTS, clients=0)
     for wanted in measuring.quantities(LISTS):
         mailguard = measuring.mailguard(f"{wanted} lists", dns, policy=_policy_of_lists(zones[:wanted]))
         curve.points.setdefault("mailguard", {})[wanted] = measuring.cost(mailguard, load)
