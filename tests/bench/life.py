@@ -102,17 +102,16 @@ def _reload(mailguard: Mailguard, *, everything: bool) -> tuple[float, float]:
 
 
 def _second_worker(bench: Bench) -> list[tuple[float, float]]:
-    one, two = bench.mailguard(ONE_POOLED), bench.mailguard(POOLED)
-    return [_pair(bench, _TWENTY.scaled(0.15), one, two) for _ in range(PAIRS)]
+    return _pairs(bench, _TWENTY.scaled(0.15))
 
 
 def _apart(bench: Bench) -> list[float]:
     """Two workers by one, each with so little of a core that nothing else is short of time."""
     load = _ONE.scaled(0.4)  # many connections, of which the kernel gives each worker about the half
-    one, two = bench.mailguard(ONE_POOLED), bench.mailguard(POOLED)
+    workers = [pid for shape in (ONE_POOLED, POOLED) for pid in _workers(bench.mailguard(shape))]
     try:
-        with limited([*_workers(one), *_workers(two)], SHARE):
-            return [_pair(bench, load, one, two)[0] for _ in range(PAIRS)]
+        with limited(workers, SHARE):
+            return [by_time for by_time, _ in _pairs(bench, load)]
     except NoQuota as error:
         print(f"bench: workers are not limited: {error}", file=sys.stderr)
         return []
@@ -121,6 +120,12 @@ def _apart(bench: Bench) -> list[float]:
 def _workers(mailguard: Mailguard) -> list[int]:
     pids = session_members(mailguard.process.pid)
     return [pid for pid in pids if b"\0worker\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def _pairs(bench: Bench, load: Load) -> list[tuple[float, float]]:
+    """What two workers do of ``load`` by what one does, of each pair of rounds: a second of time, a second of CPU."""
+    one, two = bench.mailguard(ONE_POOLED), bench.mailguard(POOLED)
+    return [_pair(bench, load, one, two) for _ in range(PAIRS)]
 
 
 def _pair(bench: Bench, load: Load, one: Mailguard, two: Mailguard) -> tuple[float, float]:

@@ -40,21 +40,24 @@ def limited(pids: Iterable[int], share: float, root: Path = ROOT) -> Iterator[No
 @contextmanager
 def _limited(pid: int, share: float, root: Path) -> Iterator[None]:
     parent, limits = _controller(root)
+    before = _members_file(parent, pid)
     group = parent / f"mailguard-bench-{uuid.uuid4().hex}"
-    try:
-        group.mkdir()
-        for name, text in limits.items():
-            (group / name).write_text(text.format(quota=round(share * PERIOD), period=PERIOD))
-        before = _members_file(parent, pid)
-        (group / "cgroup.procs").write_text(str(pid))
-    except OSError as error:
-        raise NoQuota(f"{group}: {error.strerror or error}") from None
-    try:
+    with ExitStack() as undone:
+        try:
+            group.mkdir()
+            undone.callback(group.rmdir)
+            for name, text in limits.items():
+                (group / name).write_text(text.format(quota=round(share * PERIOD), period=PERIOD))
+            (group / "cgroup.procs").write_text(str(pid))
+        except OSError as error:
+            raise NoQuota(f"{group}: {error.strerror or error}") from None
+        undone.callback(_back, pid, before)
         yield
-    finally:
-        if Path(f"/proc/{pid}").exists():
-            before.write_text(str(pid))
-        group.rmdir()
+
+
+def _back(pid: int, members: Path) -> None:
+    if Path(f"/proc/{pid}").exists():
+        members.write_text(str(pid))
 
 
 def _controller(root: Path) -> tuple[Path, dict[str, str]]:
