@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,9 +49,9 @@ class Queueing(ABC):
     def busy(self) -> bool:
         """Whether a message in the queue was not tried yet, or is being tried."""
 
-    def bounced(self) -> Iterator[bytes]:
-        """Every bounce so far, line ends LF."""
-        yield from (path.read_bytes() for path in sorted(self.folder.glob("bounces/new/*")))
+    def bounced(self) -> dict[str, bytes]:
+        """Every bounce so far by its file's name, line ends LF. The names tell nothing of the order within a second."""
+        return {path.name: path.read_bytes() for path in self.folder.glob("bounces/new/*")}
 
     def main_log(self) -> str:
         """Its log so far."""

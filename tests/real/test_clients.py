@@ -288,7 +288,7 @@ def offered(port: int) -> set[str]:
 
 def bounced(client: Sender) -> int:
     """How many bounces the client's senders got so far."""
-    return len(list(client.server.bounced())) if isinstance(client, Queued) else 0
+    return len(client.server.bounced()) if isinstance(client, Queued) else 0
 
 
 def test_an_unknown_user_is_reported_to_the_sender(client: Sender, store: Exim) -> None:

@@ -229,4 +229,4 @@ def test_who_waits_comes_again_and_each_has_it_once(client: Queueing, refusing: 
     ]
     assert refused
     assert all(reply.startswith("452 4.5.3 ") for reply in refused)
-    assert not any(letter.message_id.encode() in bounce for bounce in client.bounced())
+    assert not any(letter.message_id.encode() in bounce for bounce in client.bounced().values())

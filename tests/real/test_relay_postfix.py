@@ -69,7 +69,7 @@ class Store:
         """The message as Postfix delivered it."""
 
         def found() -> list[bytes]:
-            return [octets for octets in self.postfix.bounced() if letter.message_id.encode() in octets]
+            return [octets for octets in self.postfix.bounced().values() if letter.message_id.encode() in octets]
 
         await until(lambda: bool(found()))
         (octets,) = found()
@@ -192,7 +192,7 @@ async def test_what_postfix_offers_and_parameters_of_dsn(store: Store) -> None:
     assert (await deliver(transaction, letter.octets)).code == 250
 
     def reports() -> list[bytes]:
-        return [octets for octets in store.postfix.bounced() if b"Original-Envelope-Id: QQ+314159\n" in octets]
+        return [octets for octets in store.postfix.bounced().values() if b"Original-Envelope-Id: QQ+314159\n" in octets]
 
     await until(lambda: bool(reports()))
     assert b"\nOriginal-Recipient: rfc822;first+one@Example.org\n" in reports()[0]

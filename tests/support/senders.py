@@ -214,10 +214,11 @@ class Queued(Sender):
 
     def send(self, order: Order) -> Report:
         self.server = self._encrypting if order.tls else self._plain
-        bounces = len(list(self.server.bounced()))
+        before = self.server.bounced()
         self.server.submit(order.sender, order.recipients, order.lines)
         wait_until(lambda: not self.server.busy(), f"{self.title} tried to deliver", TIMEOUT)
-        text = b"".join(list(self.server.bounced())[bounces:]).decode(errors="replace")
+        bounces = [octets for name, octets in self.server.bounced().items() if name not in before]
+        text = b"".join(bounces).decode(errors="replace")
         waiting = bool(self.server.queued())
         return Report(not text and not waiting, text, waiting)
 
