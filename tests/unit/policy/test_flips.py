@@ -160,6 +160,7 @@ def test_without_content_there_is_nothing_of_it_to_change() -> None:
     assert not [flip for flip in flips(compiled, Facts(client, envelope)) if "spam" in flip.change.what]
 
 
+@pytest.mark.slow
 @given(stages(), clients(), ENVELOPES, st.none() | MESSAGES)
 def test_each_flip_does_what_it_says(
     written: tuple[str, str], client: Client, envelope: Envelope, message: Message | None

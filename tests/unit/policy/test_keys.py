@@ -147,6 +147,7 @@ class TestMissing:
         with pytest.raises(Problems, match=r"`zen` cannot be used: dqs.key holds nothing"):
             load(with_key(tmp_path, "\n"))
 
+    @pytest.mark.slow
     def test_the_commands(self, tmp_path: Path) -> None:
         path = str(written(tmp_path))
         runner = CliRunner()

@@ -53,6 +53,7 @@ async def test_the_content_arrives_octet_for_octet_and_quit_follows(setup: Setup
     assert not transaction.doubtful
 
 
+@pytest.mark.slow
 async def test_a_big_message(setup: Setup, sink: Sink) -> None:
     octets = b"Subject: x\r\n\r\n" + b"".join(b".%d\r\n" % i * 3 for i in range(700_000))
     assert await setup.deliver(await setup.to(), octets) == "250 2.0.0 taken"

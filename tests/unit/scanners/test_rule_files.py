@@ -86,6 +86,7 @@ def _circle(path: Path) -> None:
 MAKERS: list[Callable[[Path], None]] = [_fifo, _device, _socket, _huge, _circle, Path.mkdir]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("included", [False, True])
 @pytest.mark.parametrize("make", MAKERS)
 def test_what_is_no_file_of_rules(tmp_path: Path, make: Callable[[Path], None], included: bool) -> None:

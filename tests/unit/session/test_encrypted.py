@@ -222,6 +222,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
         await made.close()
 
 
+@pytest.mark.slow
 async def test_sighup_loads_both(place: Place, pair: Pair) -> None:
     """Paths are relative to the folder of the settings."""
     served = await place.serve(tls={"certificate": pair.certificate.name, "key": pair.key.name})
