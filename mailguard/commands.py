@@ -84,6 +84,13 @@ class _Addressed:
                 return parameter
         return None
 
+    def _line(self, verb: bytes) -> bytes:
+        """The command line without CR LF."""
+        line = verb + self.path.encode()
+        for parameter in self.parameters:
+            line += b" " + parameter.encode()
+        return line
+
 
 @value(frozen=True, slots=True)
 class MailFrom(_Addressed):
@@ -91,7 +98,7 @@ class MailFrom(_Addressed):
 
     def encode(self) -> bytes:
         """The command line without CR LF."""
-        return b" ".join((b"MAIL FROM:" + self.path.encode(), *[p.encode() for p in self.parameters]))
+        return self._line(b"MAIL FROM:")
 
 
 @value(frozen=True, slots=True)
@@ -100,7 +107,7 @@ class RcptTo(_Addressed):
 
     def encode(self) -> bytes:
         """The command line without CR LF."""
-        return b" ".join((b"RCPT TO:" + self.path.encode(), *[p.encode() for p in self.parameters]))
+        return self._line(b"RCPT TO:")
 
 
 @value(frozen=True, slots=True)

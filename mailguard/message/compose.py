@@ -79,7 +79,7 @@ def for_scanners(head: Head, transmission: Transmission, sender: Path) -> bytes:
     The client's own Return-Path and the like are left out of this copy: below a Received line they make SpamAssassin
     distrust ours too (its ``get_envelope_from``), and a spammer could so switch SPF off.
     """
-    head = head.without({piece for piece in head.pieces if piece[0] in ENVELOPE})
+    head = head.without({field for field in head.sought if field[0] in ENVELOPE})
     return fields.return_path(sender) + transmission.received() + head.octets + head.separator
 
 

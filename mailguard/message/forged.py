@@ -16,7 +16,7 @@ from typing import Final
 
 from mailguard.message.head import Head
 from mailguard.message.our_name import OurName
-from mailguard.message.sought import RESULTS, Piece, field_value, is_ours
+from mailguard.message.sought import RESULTS, Field, field_value, is_ours
 
 MAX_LOOK: Final = 4096
 """Octets of an Authentication-Results value that are parsed; one whose authserv-id is beyond counts as malformed."""
@@ -28,12 +28,12 @@ _TSPECIALS: Final = frozenset(b'()<>@,;:\\"/[]?=')
 def strip_forged(head: Head, hostname: str) -> Head:
     """``head`` without the fields that are ours alone; ``hostname`` is our authserv-id."""
     ours = OurName.of(hostname)
-    return head.without({piece for piece in head.pieces if piece[0] and _is_forged(piece, ours)})
+    return head.without({field for field in head.sought if _is_forged(field, ours)})
 
 
-def _is_forged(piece: Piece, ours: OurName) -> bool:
-    name, field = piece
-    return _bears(field_value(field), ours) if name == RESULTS else is_ours(name)
+def _is_forged(field: Field, ours: OurName) -> bool:
+    name, octets, _ = field
+    return _bears(field_value(octets), ours) if name == RESULTS else is_ours(name)
 
 
 def _bears(value: bytes, ours: OurName) -> bool:

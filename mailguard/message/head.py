@@ -25,7 +25,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from mailguard.message.sought import MESSAGE_ID, Piece, field_value, is_sought, pieces
+from mailguard.message.sought import MESSAGE_ID, Field, field_value, fields, is_sought
 from mailguard.value import value
 
 MAX_MESSAGE_ID: Final = 998
@@ -42,20 +42,17 @@ class Head:
     """The header section of a message.
 
     Attributes:
-        pieces: the fields that are sought, and what stands between them, lines that are no field included.
+        octets: the fields, lines that are no field included.
+        sought: those of the fields that are sought.
         size: octets of the message that the section took when it came, the empty line after it not counted.
         separator: an empty line, to be written behind all fields of a message that has no header section, else
             nothing.
     """
 
-    pieces: tuple[Piece, ...]
+    octets: bytes
+    sought: tuple[Field, ...]
     size: int
     separator: bytes = b""
-
-    @property
-    def octets(self) -> bytes:
-        """The fields, joined."""
-        return b"".join([octets for _, octets in self.pieces])
 
     def named(self, name: bytes) -> list[bytes]:
         """The fields called ``name``, which is in lower case, in their order.
@@ -65,13 +62,23 @@ class Head:
         """
         if not is_sought(name):
             raise ValueError(f"{name!r} is not sought in header sections")
-        return [octets for each, octets in self.pieces if each == name]
+        return [octets for each, octets, _ in self.sought if each == name]
 
-    def without(self, unwanted: Collection[Piece]) -> Head:
-        """This section less the pieces ``unwanted``."""
+    def without(self, unwanted: Collection[Field]) -> Head:
+        """This section less the fields ``unwanted``, which are among those sought."""
         if not unwanted:
             return self
-        return Head(tuple([piece for piece in self.pieces if piece not in unwanted]), self.size, self.separator)
+        parts, kept, behind, gone = [], [], 0, 0
+        for field in self.sought:
+            name, octets, start = field
+            if field in unwanted:
+                parts.append(self.octets[behind:start])
+                behind = start + len(octets)
+                gone += len(octets)
+            else:
+                kept.append((name, octets, start - gone))
+        parts.append(self.octets[behind:])
+        return Head(b"".join(parts), tuple(kept), self.size, self.separator)
 
     @property
     def message_id(self) -> str:
@@ -92,9 +99,9 @@ def parse_head(octets: bytes) -> Head:
     and refusing a ``size`` over N: the two are the empty line behind a section of just that length.
     """
     if octets.startswith(b"\r\n"):
-        return Head((), 0)
+        return Head(b"", (), 0)
     if not _FIRST_LINE.match(octets):
-        return Head((), 0, b"\r\n" if octets else b"")
+        return Head(b"", (), 0, b"\r\n" if octets else b"")
     end = octets.find(b"\r\n\r\n")
     section = octets if end < 0 else octets[: end + 2]
-    return Head(pieces(section), len(section))
+    return Head(section, fields(section), len(section))

@@ -1,8 +1,8 @@
 """The header fields that mailguard looks for, and one pass over a header section that finds them.
 
 A client writes as many fields as it likes, a quarter of a million in 1 MiB, and mailguard asks about a few
-names only. So one regular expression goes over the section and stops at what may be one of those; all that stands
-between is one piece, however many fields it is (decision 0066). What the expression finds is a little more than what is
+names only. So one regular expression goes over the section and stops at what may be one of those; what stands between
+is never looked at, however many fields it is (decision 0066). What the expression finds is a little more than what is
 sought: :func:`field_name` has the last word.
 
 Names here are in lower case. Units: octets.
@@ -54,11 +54,9 @@ _MAY_BE_SOUGHT: Final = re.compile(
 """A line end and the field behind it, without its own last line end, if its name begins as one that is sought."""
 
 
-Piece: TypeAlias = tuple[bytes, bytes]
-"""A part of a header section: a field that is sought, or what stands between two of them.
-
-The field's name in lower case, empty for what is not sought; and the octets exactly as they came, with folded lines and
-the last CR LF.
+Field: TypeAlias = tuple[bytes, bytes, int]
+"""A field that is sought: its name in lower case, its octets exactly as they came, with folded lines and the last CR
+LF, and where in its section they begin.
 """
 
 
@@ -83,22 +81,16 @@ def is_ours(name: bytes) -> bool:
 
 
 def is_sought(name: bytes) -> bool:
-    """Whether :func:`pieces` tells fields called ``name`` from others."""
+    """Whether :func:`fields` finds those called ``name``."""
     return name in _NAMES or name.startswith(OURS_PREFIXES)
 
 
-def pieces(section: bytes) -> tuple[Piece, ...]:
-    """``section``, whole fields without the empty line, as pieces in their order; none of them is empty."""
-    out: list[Piece] = []
-    behind = 0
+def fields(section: bytes) -> tuple[Field, ...]:
+    """Those of ``section``, whole fields without the empty line, that are sought, in their order."""
+    out: list[Field] = []
     for found in _MAY_BE_SOUGHT.finditer(b"\r\n" + section):
         start, end = found.span()  # as positions in the section: what is found lies two octets before the field
         field = section[start:end]
         if is_sought(name := field_name(field)):
-            if start > behind:
-                out.append((b"", section[behind:start]))
-            out.append((name, field))
-            behind = start + len(field)
-    if behind < len(section):
-        out.append((b"", section[behind:]))
+            out.append((name, field, start))
     return tuple(out)

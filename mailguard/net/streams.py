@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import select
 import ssl
+from functools import partial
 from typing import Final, cast
 
 from mailguard.net.alarm import Alarm
@@ -37,115 +38,32 @@ class StreamTimeout(StreamError):
     """The deadline passed."""
 
 
-class _Wire(asyncio.Protocol):
-    """What has come, and how the connection stands; wakes the one task that waits."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.alarm = Alarm(loop)
-        self.kernel = select.poll()
-        self.buffer = b""
-        self.ended = ""
-        """Why nothing more will come; empty while the peer may speak."""
-        self.writable = True
-        self.encryption: Encryption | None = None
-        self.shaking_hands = False
-        self.arrived = False
-        """Whether something came since this was last made False."""
-        self._reading = True
-        self._waiter: asyncio.Future[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        # Writing pauses while anything is queued: what was drained is with the kernel, the rest can still be taken
-        # back.
-        self.transport.set_write_buffer_limits(high=0)
-        self.kernel.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-
-    def data_received(self, data: bytes) -> None:
-        self.arrived = True
-        if self.encryption is None:
-            self.buffer += data
-        else:
-            self.encryption.receive(data)
-            self.decrypt(self.encryption)
-        if self._reading and len(self.buffer) > HIGH_WATER:
-            self._reading = False
-            self.transport.pause_reading()
-        self._wake()
-
-    def eof_received(self) -> None:
-        self.ended = self.ended or "closed by the peer"
-        self._wake()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.ended = self.ended or str(exc or "closed")
-        self._wake()
-
-    def decrypt(self, encryption: Encryption) -> None:
-        """Take in what can be read by now, once the handshake is over."""
-        if self.shaking_hands:
-            return
-        try:
-            self.buffer += encryption.plain()
-        except TlsError as error:
-            self.ended = self.ended or f"TLS: {error}"
-            self.transport.abort()
-            return
-        if encryption.ended:
-            self.ended = self.ended or "closed by the peer"
-        if answer := encryption.to_send():  # such as to a new key (RFC 8446 4.6.3)
-            self.transport.write(answer)
-
-    def pause_writing(self) -> None:
-        self.writable = False
-
-    def resume_writing(self) -> None:
-        self.writable = True
-        self._wake()
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():  # its task may have been cancelled
-            waiter.set_result(None)
-
-    def _too_late(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(StreamTimeout("no answer in time"))
-
-    def change(self, deadline: float) -> asyncio.Future[None]:
-        """Done when something has come, or ended, or can be written again; StreamTimeout at ``deadline``."""
-        if not self._reading and not self.ended:
-            self._reading = True
-            self.transport.resume_reading()
-        self.alarm.set(deadline, self._too_late)
-        self._waiter = waiter = self.loop.create_future()
-        return waiter
-
-
-async def _open(address: str) -> _Wire:
-    loop = asyncio.get_running_loop()
-    if address.startswith("unix:"):
-        _, wire = await loop.create_unix_connection(lambda: _Wire(loop), address.removeprefix("unix:"))
-        return wire
-    host, _, port = address.rpartition(":")
-    _, wire = await loop.create_connection(lambda: _Wire(loop), host.strip("[]"), int(port))
-    return wire
-
-
-class Stream:
+class Stream(asyncio.Protocol):
     """One connection that we opened; made by :meth:`connect`.
 
     Attributes:
         alarm: rings while nobody waits on this stream, if its user sets it; every wait here sets it anew.
         time: the clock of deadlines.
+        received: what the peer has said and nobody has read.
+        ended: why the peer will say nothing more than that; empty while it may.
     """
 
-    def __init__(self, wire: _Wire) -> None:
-        self._wire = wire
-        self.alarm = wire.alarm
-        self.time = wire.loop.time
+    transport: asyncio.Transport
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.alarm = Alarm(loop)
+        self.time = loop.time
+        self.received = b""
+        self.ended = ""
+        self._make_waiter = loop.create_future
+        self._kernel = select.poll()
+        self._writable = True
+        self._reading = True
+        self._encryption: Encryption | None = None
+        self._shaking_hands = False
+        self._arrived = False
+        """Whether something encrypted came since this was last made False."""
+        self._waiter: asyncio.Future[None] | None = None
 
     @classmethod
     async def connect(cls, address: str, deadline: float) -> Stream:
@@ -157,31 +75,70 @@ class Stream:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                return cls(await _open(address))
+                return await cls._open(address)
         except TimeoutError:
             raise StreamTimeout("no connection in time") from None
         except OSError as error:
             raise StreamClosed(str(error)) from error
 
-    @property
-    def ended(self) -> str:
-        """Why the peer will say nothing more than is pending; empty while it may."""
-        return self._wire.ended
+    @classmethod
+    async def _open(cls, address: str) -> Stream:
+        loop = asyncio.get_running_loop()
+        if address.startswith("unix:"):
+            _, stream = await loop.create_unix_connection(partial(cls, loop), address.removeprefix("unix:"))
+        else:
+            host, _, port = address.rpartition(":")
+            _, stream = await loop.create_connection(partial(cls, loop), host.strip("[]"), int(port))
+        return stream
 
-    @property
-    def pending(self) -> bool:
-        """Whether the peer has said something that was not read yet."""
-        return bool(self._wire.buffer)
+    # --- what the transport calls -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        self.transport = cast(asyncio.Transport, transport)
+        # Writing pauses while anything is queued: what was drained is with the kernel, the rest can still be taken
+        # back.
+        self.transport.set_write_buffer_limits(high=0)
+        self._kernel.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def data_received(self, data: bytes) -> None:
+        """Octets came."""
+        if self._encryption is None:
+            self.received += data
+        else:
+            self._arrived = True
+            self._encryption.receive(data)
+            self._decrypt(self._encryption)
+        if len(self.received) > HIGH_WATER and self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        """The peer sends no more."""
+        self.ended = self.ended or "closed by the peer"
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing comes and nothing goes any more."""
+        self.ended = self.ended or str(exc or "closed")
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """The kernel takes no more for now."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._writable = True
+        self._wake()
+
+    # --- for its user -------------------------------------------------------------------------------------------
 
     @property
     def certificate(self) -> bytes:
         """The peer's certificate in DER; empty without TLS."""
-        return self._wire.encryption.certificate if self._wire.encryption else b""
-
-    @property
-    def quiet(self) -> bool:
-        """Whether the peer has neither ended nor said anything that was not read yet."""
-        return not (self._wire.ended or self._wire.buffer)
+        return self._encryption.certificate if self._encryption else b""
 
     async def start_tls(self, context: ssl.SSLContext, name: str | None, deadline: float) -> None:
         """Shake hands; all that follows is encrypted. ``name``: see :class:`~mailguard.net.encryption.Encryption`.
@@ -191,23 +148,22 @@ class Stream:
             StreamClosed: the peer closed.
             StreamError: it failed, or the peer had said something before it.
         """
-        wire = self._wire
-        if wire.buffer:
+        if self.received:
             raise StreamError("octets before the TLS handshake")
-        wire.encryption = encryption = Encryption(context, name)
-        wire.shaking_hands = True
+        self._encryption = encryption = Encryption(context, name)
+        self._shaking_hands = True
         try:
             while not encryption.shake_hands():
-                wire.arrived = False
+                self._arrived = False
                 self._write_raw(encryption.to_send())
-                while not (wire.arrived or wire.ended):
-                    await wire.change(deadline)
+                while not (self._arrived or self.ended):
+                    await self.change(deadline)
         except TlsError as error:
-            wire.transport.write(encryption.to_send())
+            self.transport.write(encryption.to_send())
             raise StreamError(f"TLS: {error}") from error
         self._write_raw(encryption.to_send())
-        wire.shaking_hands = False
-        wire.decrypt(encryption)
+        self._shaking_hands = False
+        self._decrypt(encryption)
 
     def take(self) -> bytes:
         """What has come and was not read yet; none where nothing has.
@@ -215,15 +171,22 @@ class Stream:
         Raises:
             StreamClosed: the peer closed, and all that it said was read.
         """
-        wire = self._wire
-        octets, wire.buffer = wire.buffer, b""
-        if not octets and wire.ended:
-            raise StreamClosed(wire.ended)
+        octets, self.received = self.received, b""
+        if not octets and self.ended:
+            raise StreamClosed(self.ended)
         return octets
 
     def change(self, deadline: float) -> asyncio.Future[None]:
-        """Done when there may be more to :meth:`take`, which must be looked at then; StreamTimeout at ``deadline``."""
-        return self._wire.change(deadline)
+        """Done when something has come, or ended, or can be written again, which must be looked at then.
+
+        StreamTimeout at ``deadline``.
+        """
+        if not self._reading and not self.ended:
+            self._reading = True
+            self.transport.resume_reading()
+        self.alarm.set(deadline, self._too_late)
+        self._waiter = waiter = self._make_waiter()
+        return waiter
 
     def write(self, octets: bytes) -> None:
         """Queue ``octets`` for sending; :meth:`drain` keeps the queue short.
@@ -231,18 +194,12 @@ class Stream:
         Raises:
             StreamClosed: the peer has closed.
         """
-        if (encryption := self._wire.encryption) is not None:
+        if self._encryption is not None:
             try:
-                octets = encryption.encrypt(octets)
+                octets = self._encryption.encrypt(octets)
             except TlsError as error:
                 raise StreamClosed(f"TLS: {error}") from error
         self._write_raw(octets)
-
-    def _write_raw(self, octets: bytes) -> None:
-        wire = self._wire
-        if wire.ended or wire.transport.is_closing():
-            raise StreamClosed(wire.ended or "closed")
-        wire.transport.write(octets)
 
     async def drain(self, deadline: float) -> None:
         """Wait until all is with the kernel, or the peer has spoken or closed (it may have stopped reading by then).
@@ -250,32 +207,63 @@ class Stream:
         Raises:
             StreamTimeout: none of these before ``deadline``.
         """
-        wire = self._wire
-        while not (wire.writable or wire.buffer or wire.ended):
-            await wire.change(deadline)
+        while not (self._writable or self.received or self.ended):
+            await self.change(deadline)
 
     @property
     def stirs(self) -> bool:
         """Whether the kernel has something of the peer's for us, or its end, that the loop has not handed over yet."""
-        return not self._wire.ended and bool(self._wire.kernel.poll(0))
+        return not self.ended and bool(self._kernel.poll(0))
 
     async def catch_up(self) -> None:
-        """Let the loop take in what has arrived, so that :attr:`ended` and :attr:`pending` are of this moment."""
+        """Let the loop take in what has arrived, so that ``ended`` and ``received`` are of this moment."""
         for _ in range(2):  # asyncio polls the sockets in the first turn and hands over what came in the second
             await asyncio.sleep(0)
 
     def close(self) -> None:
         """Close without waiting; what the kernel does not take at once is dropped."""
         self.alarm.close()
-        if self._wire.encryption and not self._wire.transport.is_closing():
-            self._wire.transport.write(self._wire.encryption.goodbye())
-        if self._wire.transport.get_write_buffer_size():
-            self._wire.transport.abort()
+        if self._encryption and not self.transport.is_closing():
+            self.transport.write(self._encryption.goodbye())
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
         else:
-            self._wire.transport.close()
+            self.transport.close()
 
     def abort(self) -> None:
         """Close at once: what is queued is not sent, and a waiting call raises :class:`StreamClosed`."""
         self.alarm.close()
-        self._wire.ended = self._wire.ended or "closed by us"
-        self._wire.transport.abort()
+        self.ended = self.ended or "closed by us"
+        self.transport.abort()
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _write_raw(self, octets: bytes) -> None:
+        if self.ended or self.transport.is_closing():
+            raise StreamClosed(self.ended or "closed")
+        self.transport.write(octets)
+
+    def _decrypt(self, encryption: Encryption) -> None:
+        """Take in what can be read by now, once the handshake is over."""
+        if self._shaking_hands:
+            return
+        try:
+            self.received += encryption.plain()
+        except TlsError as error:
+            self.ended = self.ended or f"TLS: {error}"
+            self.transport.abort()
+            return
+        if encryption.ended:
+            self.ended = self.ended or "closed by the peer"
+        if answer := encryption.to_send():  # such as to a new key (RFC 8446 4.6.3)
+            self.transport.write(answer)
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():  # its task may have been cancelled
+            waiter.set_result(None)
+
+    def _too_late(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(StreamTimeout("no answer in time"))

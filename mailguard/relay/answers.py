@@ -104,7 +104,7 @@ class Replies:
         Raises:
             NoReply: this will be none.
         """
-        while True:
+        while self.pending:
             line, end, rest = self._octets.partition(b"\n")
             if len(line) >= MAX_LINE:
                 raise NoReply(f"a line of over {MAX_LINE} octets")
@@ -124,6 +124,7 @@ class Replies:
             self._code, self._lines = code, lines
             if len(lines) == MAX_LINES:
                 raise NoReply(f"a reply of over {MAX_LINES} lines")
+        return None
 
 
 @lru_cache(maxsize=64)

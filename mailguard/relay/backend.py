@@ -78,7 +78,7 @@ class Dialogue:
 
     async def _begin(self, tls: BackendTls | None, patience: float) -> None:
         while not self._talk.open:
-            await self._answer(self._talk.expects or "connect", patience, self._stream.time())
+            await self._answer(self._talk.expects or "connect", patience)
             if self._talk.handshake_due and tls is not None:
                 await self._secure(tls, patience)
 
@@ -98,12 +98,13 @@ class Dialogue:
     @property
     def alive(self) -> bool:
         """Whether the backend still waits for us: it has not closed, nor said something unasked (like 421)."""
-        return self._stream.quiet and not self._talk.pending
+        stream = self._stream
+        return not (stream.ended or stream.received or self._talk.pending)
 
     @property
     def reusable(self) -> bool:
         """Whether another transaction may be begun on it."""
-        return self._stream.quiet and self._talk.idle
+        return self.alive and self._talk.idle
 
     def rest(self, seconds: float, ring: Callable[[], None]) -> None:
         """Nobody speaks for now: ``ring`` is called where that lasts for ``seconds``, that is until :meth:`rouse`."""
@@ -121,45 +122,49 @@ class Dialogue:
         """
         self._talk.mail(mail, recipients)
         self.transactions += 1
+        patience = self._limits.backend_reply_timeout
         if self._talk.expects == "rset":
-            await self._next("rset")
-        first, answers = await self._next("mail"), []
+            await self._answer("rset", patience)
+        first, answers = await self._answer("mail", patience), []
         # Answers to RCPT after a refused MAIL say nothing, and may not come: Exim's ``drop`` refuses and closes.
         if first.taken:
             for _ in recipients:
-                answers.append(await self._next("rcpt"))  # noqa: PERF401 - a comprehension is a coroutine of its own
+                answer = await self._answer("rcpt", patience)
+                answers.append(answer)
         return first, answers
 
     async def rcpt(self, recipient: RcptTo) -> Answer:
         """One more RCPT."""
         self._talk.rcpt(recipient)
-        return await self._next("rcpt")
+        return await self._answer("rcpt", self._limits.backend_reply_timeout)
 
     async def content(self, content: Content, check: Callable[[], None]) -> Answer | None:
-        """All of ``content`` but its last piece; ``check`` is called before each piece and before the last may go.
+        """All of ``content`` but its last piece; ``check`` is called whenever something was waited for.
 
         Returns:
             None when the last piece may go, or the backend's refusal where it gave one early.
         """
-        self._talk.begin_content(content.size)
-        if self._talk.expects == "data":
-            answer = await self._next("data")
+        talk, patience = self._talk, self._limits.backend_reply_timeout
+        talk.begin_content(content.size)
+        if talk.expects == "data":
+            answer = await self._answer("data", patience)
             if answer.code != 354:
                 return answer
+        check()
         in_pieces = False
         for piece in content.chunks():
-            check()
             if not self.alive:
-                return await self._next("content")
-            if octets := self._talk.content(piece):
+                break
+            if octets := talk.content(piece):
                 in_pieces = True
                 await self._send(octets)
+                check()
         # A backend that died or refused meanwhile is noticed here: after the end that would be a doubtful delivery. Of
         # content that is one piece nothing was awaited since the loop last looked at the sockets (decision 0176).
         if in_pieces or self._stream.stirs:
             await self._stream.catch_up()
-        check()
-        return None if self.alive else await self._next("content")
+            check()
+        return None if self.alive else await self._answer("content", patience)
 
     def end_content(self) -> None:
         """The last piece and the end of data: from here on the backend may have taken the message.
@@ -210,20 +215,21 @@ class Dialogue:
         except StreamError as error:
             raise BackendFailed(str(error)) from error
 
-    def _next(self, command: Command) -> Awaitable[Answer]:
-        """The answer to ``command``, which may take ``backend_reply_timeout`` from now on."""
-        return self._answer(command, self._limits.backend_reply_timeout, self._stream.time())
+    async def _answer(self, command: Command, seconds: float, began: float | None = None) -> Answer:
+        """Send what may be sent, and read the answer to ``command``, which may take ``seconds`` from ``began`` on.
 
-    async def _answer(self, command: Command, seconds: float, began: float) -> Answer:
-        """Send what may be sent, and read the answer to ``command``, which may take ``seconds`` from ``began`` on."""
+        Where that is not told it is now.
+        """
         talk, stream = self._talk, self._stream
+        if began is None:
+            began = stream.time()
         if octets := talk.octets():
             self._write(octets)
         try:
             while (answer := talk.next_answer()) is None:
-                while not (octets := stream.take()):
+                if not (stream.received or stream.ended):
                     await stream.change(began + seconds)
-                talk.receive(octets)
+                talk.receive(stream.take())
         except StreamError as error:
             silent = isinstance(error, StreamTimeout)
             _counter(self.address, command, "timeout" if silent else "lost").inc()

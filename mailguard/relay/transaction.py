@@ -76,6 +76,7 @@ class Transaction:
         self._shares = shares
         self._identity = identity
         self._mail = mail
+        self._gone: asyncio.Event  # of the client whose message is delivered
         self._taken: list[RcptTo] = []
         self._mail_refused: Reply | None = None
         self._dialogue: Dialogue | None = None
@@ -163,9 +164,10 @@ class Transaction:
         """
         if not self._taken or self._ended:
             raise ValueError("no recipient was taken, or the message was sent already")
+        self._gone = gone
         self._begin_call()
         try:
-            answer = await self._deliver(content, gone)
+            answer = await self._deliver(content)
         except _Deferred as deferred:
             return deferred.reply
         except asyncio.CancelledError:
@@ -183,17 +185,14 @@ class Transaction:
             raise ClientGone("given up")
         return answer or self._none_left()
 
-    async def _deliver(self, content: Content, gone: asyncio.Event) -> Reply | None:
+    async def _deliver(self, content: Content) -> Reply | None:
         """The final reply, from the open dialogue where it still lives, or after a replay to each backend in turn."""
-        if (dialogue := self._live()) is not None:
-            self._check(gone)
-            if answer := await self._send(dialogue, content, gone):
-                return answer
+        if (dialogue := self._live()) is not None and (answer := await self._send(dialogue, content)):
+            return answer
         for member in self._members:
-            if self._admits(member) and (dialogue := await self._replay(member)) is not None:
-                self._check(gone)
-                if answer := await self._send(dialogue, content, gone):
-                    return answer
+            dialogue = await self._replay(member) if self._admits(member) else None
+            if dialogue is not None and (answer := await self._send(dialogue, content)):
+                return answer
         metrics.BACKEND_REPLAYS.labels("failed").inc()
         return None
 
@@ -207,11 +206,12 @@ class Transaction:
         metrics.BACKEND_REPLAYS.labels("ok").inc()
         return self._dialogue
 
-    async def _send(self, dialogue: Dialogue, content: Content, gone: asyncio.Event) -> Reply | None:
+    async def _send(self, dialogue: Dialogue, content: Content) -> Reply | None:
         """The final reply; None where the backend was lost before the end of data."""
+        self._check()
         try:
             # The client's last chance to be gone is right before the last piece: with that RFC 1047's window opens.
-            answer = await dialogue.content(content, lambda: self._check(gone))
+            answer = await dialogue.content(content, self._check)
             if answer is None:
                 dialogue.end_content()
                 self._ended = True
@@ -249,8 +249,8 @@ class Transaction:
             raise
         logger.warning("final reply unheard", backend=self.backend, reply=str(said))
 
-    def _check(self, gone: asyncio.Event) -> None:
-        if gone.is_set() or self._aborted:
+    def _check(self) -> None:
+        if self._gone.is_set() or self._aborted:
             raise ClientGone("the client is gone")
 
     # -- the end

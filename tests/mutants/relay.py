@@ -58,9 +58,18 @@ MUTANTS: tuple[Mutant, ...] = (
         NO_LOSS,
         "gone-before-the-end-is-delivered",
         "mailguard/relay/backend.py",
+        """            await self._stream.catch_up()
+            check()""",
+        """            await self._stream.catch_up()""",
+        _DELIVER,
+    ),
+    Mutant(
+        NO_LOSS,
+        "gone-while-the-backend-thought-is-delivered",
+        "mailguard/relay/backend.py",
         """        check()
-        return None if""",
-        """        return None if""",
+        in_pieces = False""",
+        """        in_pieces = False""",
         _DELIVER,
     ),
     Mutant(

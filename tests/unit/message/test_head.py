@@ -107,11 +107,10 @@ def test_message_id(field: bytes, value: str) -> None:
 def test_any_octets_are_parsed_and_none_is_lost(octets: bytes) -> None:
     head = parse_head(octets)
     assert head.octets == octets[: head.size]
-    assert all(octets for _, octets in head.pieces)
     assert not head.octets.startswith((b" ", b"\t"))
     assert all(field in octets for field in head.named(RECEIVED))
     assert head.message_id.isascii()
-    assert octets[head.size :].startswith(b"\r\n") or not head.pieces or head.size == len(octets)
+    assert octets[head.size :].startswith(b"\r\n") or not head.octets or head.size == len(octets)
 
 
 NAME = st.text("abcXYZ-0189!~", min_size=1, max_size=9)
@@ -162,7 +161,17 @@ LINES = st.tuples(
 def test_what_is_sought_is_found_and_nothing_else(lines: bytes) -> None:
     head = parse_head(b"A: 1\r\n" + lines)
     named = [(field_name(field), field) for field in fields_of(head.octets)]
-    assert [piece for piece in head.pieces if piece[0]] == [each for each in named if is_sought(each[0])]
+    assert [field[:2] for field in head.sought] == [each for each in named if is_sought(each[0])]
+    assert all(head.octets.startswith(octets, start) for _, octets, start in head.sought)
+
+
+@given(st.lists(LINES.map(b"".join), max_size=9).map(b"".join), st.sets(st.integers(0, 8)))
+def test_without_some_the_others_are_found_where_they_are(lines: bytes, places: set[int]) -> None:
+    head = parse_head(b"A: 1\r\n" + lines)
+    unwanted = [field for place, field in enumerate(head.sought) if place in places]
+    left = head.without(unwanted)
+    assert sum(len(octets) for _, octets, _ in unwanted) == len(head.octets) - len(left.octets)
+    assert left.sought == parse_head(left.octets).sought
 
 
 def test_a_name_that_is_not_sought_cannot_be_asked_for() -> None:
@@ -171,11 +180,11 @@ def test_a_name_that_is_not_sought_cannot_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize("line", [b"B\r\n", b"B:\r\n", b" \r\n", b"X-Spam\r\n", b"\0\r\n"])
-def test_what_is_not_sought_is_one_piece_however_many_lines_it_has(line: bytes) -> None:
-    """However many fields are handled as one, or a message of tiny lines would hold up all other sessions."""
+def test_what_is_not_sought_is_not_kept_however_many_lines_it_has(line: bytes) -> None:
+    """Nothing is made of them, or a message of tiny lines would hold up all other sessions."""
     octets = b"A: 1\r\n" + line * ((1 << 20) // len(line))
     head = parse_head(octets)
-    assert len(head.pieces) == 1
+    assert (head.sought, head.octets) == ((), octets)
 
 
 def test_each_field_that_is_sought_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
