@@ -118,8 +118,8 @@ class Wire(asyncio.Protocol):
         if self._reading:
             self._give_up()
 
-    def take(self) -> bytes:
-        """What is here, at most :data:`READ_SIZE` octets; none where nothing is, or nothing will be.
+    def take(self, at_most: int = READ_SIZE) -> bytes:
+        """What is here, ``at_most`` so many octets; none where nothing is, or nothing will be.
 
         Raises:
             ConnectionError: the connection broke.
@@ -127,8 +127,8 @@ class Wire(asyncio.Protocol):
         if self._broken:
             raise ConnectionResetError(self._broken)
         received, start = self._received, self._taken
-        if len(received) - start > READ_SIZE:
-            self._taken = start + READ_SIZE
+        if len(received) - start > at_most:
+            self._taken = start + at_most
             return received[start : self._taken]
         self._received = b""
         if self._stopped and not self._lost:
@@ -150,7 +150,10 @@ class Wire(asyncio.Protocol):
         return self.take()
 
     def arrival(self, bound: float) -> asyncio.Future[None]:
-        """Done when octets are here to be taken, or their end; TimeoutError where neither is by ``bound``."""
+        """Done when octets are here to be taken, or their end; TimeoutError where neither is by ``bound``.
+
+        It is done when it is returned where they are here already, be that after ``bound``.
+        """
         self._reading = True
         arrived = self._change(bound)
         if self._received or self.ended:

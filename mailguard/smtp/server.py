@@ -32,7 +32,7 @@ from mailguard.facts import Answer, ClientAddress, Known, TlsSession, Unknown
 from mailguard.log import logger
 from mailguard.net.proxy_protocol import Header, HeaderReader, ProxyError
 from mailguard.net.tls import Secured, TlsFailed, secure
-from mailguard.net.wire import Wire
+from mailguard.net.wire import READ_SIZE, Wire
 from mailguard.reference import new_reference
 from mailguard.replies import Reply, reply
 from mailguard.smtp.admission import Endpoint, Held, TurnedAway, Why, behind, endpoint, is_trusted, renamed
@@ -64,6 +64,8 @@ _PARTED: Final = frozenset({End.QUIT, End.LOST})
 """Ends behind which the client has nothing under way that we would have to read."""
 MAX_LINGER: Final = 4 * 1024 * 1024
 """Octets read from a client behind our last reply to it."""
+PIPELINED: Final = 4096
+"""Octets of commands taken at once: some hundred, after which it is the turn of other clients."""
 
 
 class Connection(Wire, SMTP):
@@ -376,8 +378,11 @@ class Connection(Wire, SMTP):
         else:
             deadline = patience.command_deadline(conversation.commands, began)
         try:
-            await wire.arrival(deadline)
-            octets = wire.take()
+            arrived = wire.arrival(deadline)
+            if arrived.done() and not in_content:
+                await _give_way(deadline - began)
+            await arrived
+            octets = wire.take(READ_SIZE if in_content else PIPELINED)
         except TimeoutError:
             if not self._draining or conversation.in_transaction:
                 conversation.close(reply("timeout"), End.TIMEOUT)
@@ -536,6 +541,17 @@ def equipped(settings: Settings) -> type[Connection]:
     }
     of_all.update(_smtp_methods={}, _auth_methods={}, _handle_hooks={})
     return type("EquippedConnection", (Connection,), {"__slots__": (), **of_all})
+
+
+async def _give_way(left: float) -> None:
+    """A client that pipelines without end has the next commands here already: the others' turn, and the end of its own.
+
+    Raises:
+        TimeoutError: nothing is ``left`` of its time, in seconds.
+    """
+    if left <= 0:
+        raise TimeoutError
+    await asyncio.sleep(0)
 
 
 @cache

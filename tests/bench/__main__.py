@@ -1,6 +1,6 @@
 """``make bench``: work per second of server CPU time, mailguard and its peers in turn; then pure code alone.
 
-    python -m tests.bench                # about fifteen minutes; prints tables
+    python -m tests.bench                # about fifteen minutes; prints what it found, as Markdown
     python -m tests.bench --write        # and writes its sections of docs/performance.md anew
     python -m tests.bench --pure         # pure code alone, a minute; with --write, its section alone
     python -m tests.bench --share 0.1    # a tenth of each round: whether it works, not how fast
@@ -22,9 +22,9 @@ from mailguard.lab import Lab
 from mailguard.lab.process import LabError
 from tests.bench.half_load import added
 from tests.bench.life import life
-from tests.bench.loads import LOADS
+from tests.bench.loads import LOADS, read_share
 from tests.bench.micro import ROUND_SECONDS, everything
-from tests.bench.report import Run, markdown, pure_section, tables
+from tests.bench.report import Run, markdown, pure_section
 from tests.bench.rounds import ROUNDS, RunFailed, measure
 from tests.bench.scanning import scanning
 from tests.bench.sections import PAGE, keeping, with_section
@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--write", action="store_true", help="write its sections of docs/performance.md anew")
     parser.add_argument("--pure", action="store_true", help="measure pure code alone")
-    parser.add_argument("--share", type=float, default=1.0, help="of each round's work (default 1)")
+    parser.add_argument("--share", type=read_share, default=1.0, help="of each round's work (default 1)")
     options = parser.parse_args()
     today = datetime.now(UTC).date()
     if options.pure:
@@ -73,10 +73,12 @@ def main() -> None:
         done = run(Console(stderr=True), options.share)
     except (RunFailed, LabError) as error:
         sys.exit(f"bench: {error}")
-    for table in tables(done):
-        Console().print(table)
+    except KeyboardInterrupt:
+        sys.exit("bench: interrupted, so nothing is told and nothing was written")
+    page = markdown(done, today)
+    print(page)
     if options.write:
-        PAGE.write_text(keeping(markdown(done, today), PAGE.read_text()))
+        PAGE.write_text(keeping(page, PAGE.read_text()))
 
 
 if __name__ == "__main__":

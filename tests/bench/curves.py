@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ from mailguard.lab.rbldnsd import Rbldnsd
 from mailguard.lab.unbound import Unbound
 from tests.bench.curves_picture import PICTURE, draw
 from tests.bench.idle import greeted, resident
-from tests.bench.loads import CLEAN, LISTED, NEW_CLIENTS, Load
+from tests.bench.loads import CLEAN, LISTED, NEW_CLIENTS, Load, read_share
 from tests.bench.micro import policy_text
 from tests.bench.real_peers import Postfix
 from tests.bench.report import machine
@@ -46,6 +47,8 @@ SIZES: Final = (1_300, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000)
 RULES: Final = (10, 30, 100, 300, 1_000)
 ROOM: Final = 1.25
 """Connections that are allowed to those that are idle: some are reserved, and some work."""
+SPARE_FILES: Final = 2_000
+"""Open files of a server beside those of connections."""
 FIRST_IDLE: Final = 20_000
 """Where in ``CLEAN`` the clients of idle connections begin; those that work come before."""
 _SMALL: Final = Load("a message of 4 KB", connections=60, messages=20)
@@ -136,7 +139,7 @@ def curves(measuring: Measuring) -> Iterator[Curve]:
 def _idle(measuring: Measuring) -> Curve:
     """Idle connections of one worker, kept while it does its work beside them."""
     curve = Curve("idle connections beside")
-    most = min(IDLE[-1], int(raise_limit() / SESSION / ROOM) // 1000 * 1000)
+    most = min(IDLE[-1], int(_open_files(IDLE[-1]) / SESSION / ROOM) // 1000 * 1000)
     mailguard = measuring.mailguard("beside idle connections", limits={"max_connections": int(most * ROOM)})
     with contextlib.ExitStack() as held:
         opened = 0
@@ -149,6 +152,15 @@ def _idle(measuring: Measuring) -> Curve:
             curve.memory[wanted] = resident(mailguard.process.pid)
     mailguard.stop()
     return curve
+
+
+def _open_files(connections: int) -> int:
+    """As many open files as may be, for us and the servers that we start; root may have enough for ``connections``."""
+    wanted = int(connections * ROOM) * SESSION + SPARE_FILES
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < wanted:
+        with contextlib.suppress(ValueError):  # who is not root may not
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+    return raise_limit()
 
 
 def _lists(measuring: Measuring) -> Curve:
@@ -213,9 +225,9 @@ load average {load:.0f}, of which some two are the measurement's own: what is ab
 
 CPU time a message of all processes of a mailguard with one worker, the least of {rounds} rounds; both axes of the
 picture are logarithmic. Messages have 4 KB and come 20 a connection from known clients, but for the lists: there each
-comes from a new client. The connections beside have said EHLO and wait; the most are as many as the limit on open files
-allows. A rule's condition does not hold, so all of them are tried. What a quantity costs besides the same for every
-message is the slope at the right end of its curve.
+comes from a new client. The connections beside have said EHLO and wait; the most are 10,000, or as many as the limit on
+open files allows. A rule's condition does not hold, so all of them are tried. What a quantity costs besides the same
+for every message is the slope at the right end of its curve.
 """
 
 
@@ -255,7 +267,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.curves")
     parser.add_argument("--write", action="store_true", help="write its section of docs/performance.md and the picture")
     parser.add_argument("--few", action="store_true", help="the two ends of each curve alone")
-    parser.add_argument("--share", type=float, default=1.0, help="of each round's work (default 1)")
+    parser.add_argument("--share", type=read_share, default=1.0, help="of each round's work (default 1)")
     options = parser.parse_args()
     found: list[Curve] = []
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
@@ -118,6 +120,18 @@ class Load:
     def scaled(self, share: float) -> Load:
         """The same with a ``share`` of its connections, one at least."""
         return replace(self, connections=max(1, round(self.connections * share)))
+
+
+def read_share(text: str) -> float:
+    """The share of a round that an argument names: more would ask for more new clients than there are addresses.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    with suppress(ValueError):
+        if 0 < (number := float(text)) <= 1:
+            return number
+    raise ArgumentTypeError(f"{text!r} is no number over 0 and up to 1")
 
 
 LOADS: Final = (

@@ -1,4 +1,4 @@
-"""The figures told: as tables on a terminal, and as ``docs/performance.md``."""
+"""The figures told, as ``docs/performance.md`` has them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 import orjson
-from rich.table import Table
 
 import mailguard
 from mailguard.lab.postfix import LIBRARIES, UNPACKED
@@ -125,25 +124,6 @@ def _milliseconds(value: float) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} µs"
-
-
-def tables(run: Run) -> Iterator[Table]:
-    """For a terminal."""
-    for load, row in run.rows:
-        yield _table(f"{load.name} ({load.unit})", LOAD_COLUMNS, load_rows(row))
-    if run.added:
-        yield _table("latency at half load", ADDED_COLUMNS, added_rows(run.added))
-    if run.micros:
-        yield _table("", MICRO_COLUMNS, micro_rows(run.micros))
-
-
-def _table(title: str, columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Table:
-    table = Table(title=title or None, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def markdown(run: Run, today: date) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import BUG, CLIENT_ONLY, EXACT, EXPLAINED, NO_LOSS, Mutant
+from tests.mutants.mutant import BUG, CLIENT_ONLY, EXACT, EXPLAINED, NO_LOSS, SHARED, Mutant
 
 _DOT = ("tests/unit/smtp/test_dotreader.py",)
 _CHUNK = ("tests/unit/smtp/test_chunkreader.py",)
@@ -234,6 +234,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "            self.transport.pause_reading()",
         "            pass",
         (*_WIRE, *_SERVER),
+    ),
+    Mutant(
+        SHARED,
+        "who-pipelines-without-end-is-served-without-end",
+        "mailguard/smtp/server.py",
+        "    if left <= 0:\n        raise TimeoutError\n",
+        "",
+        _SERVER,
+    ),
+    Mutant(
+        SHARED,
+        "who-pipelines-without-end-holds-up-the-others",
+        "mailguard/smtp/server.py",
+        "        raise TimeoutError\n    await asyncio.sleep(0)\n",
+        "        raise TimeoutError\n",
+        _SERVER,
     ),
     Mutant(
         NO_LOSS,

@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
+from itertools import pairwise
 
 import pytest
 from structlog.testing import capture_logs
@@ -22,6 +23,7 @@ from mailguard.replies import reply
 from mailguard.smtp.admission import Slots
 from mailguard.smtp.events import End, EndOfData
 from mailguard.smtp.listener import SmtpListener
+from mailguard.smtp.server import PIPELINED
 from mailguard.smtp.shared_counts import SharedCounts, Tally
 from tests.support.client import Client, proxy_v1, proxy_v2, proxy_v2_local
 from tests.support.story import RecordingStory
@@ -217,6 +219,46 @@ async def test_dribbled_octets_do_not_extend_a_command(server: Server) -> None:
         assert (await client.rest()).startswith(b"421 4.4.2 ")
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_commands_without_end_do_not_extend_a_session(server: Server) -> None:
+    """Recipients over the bound are no errors, so only the clock ends them."""
+    await server.start(session_timeout=0.5, max_recipients=100)
+    async with await server.in_transaction() as client:
+
+        async def flood() -> None:
+            while True:
+                await client.send(b"RCPT TO:<u@example.com>\r\n" * 1000)
+
+        task, codes = asyncio.create_task(flood()), [b""]
+        async with asyncio.timeout(20):
+            while codes[-1] != b"421 4.4.2":
+                codes.append((await client.reply())[0][:9])
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert set(codes[1:-1]) == {b"250 2.1.5", b"452 4.5.3"}
+
+
+async def test_pipelined_commands_leave_others_their_turn(server: Server) -> None:
+    many = 10_000
+    await server.start(max_recipients=many)
+    async with await server.in_transaction() as client:
+        recipients, steps = server.stories[0].rcpts, []
+
+        async def look() -> None:
+            while len(recipients) < many:
+                steps.append(len(recipients))
+                await asyncio.sleep(0)
+
+        looking = asyncio.create_task(look())
+        line = b"RCPT TO:<u@example.com>\r\n"
+        client.writer.write(line * (many - 1))
+        for _ in range(many - 1):
+            assert (await client.reply())[0].startswith(b"250 ")
+        async with asyncio.timeout(20):
+            await looking
+        steps.append(many)
+        assert max(after - before for before, after in pairwise(steps)) <= PIPELINED // len(line) + 1
 
 
 @pytest.mark.parametrize("limits", [{"data_timeout": 0.3}, {"min_data_rate": 10**9, "min_data_rate_grace": 0.3}])
