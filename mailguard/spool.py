@@ -240,28 +240,24 @@ class Content:
         self.close()
 
 
-def _nameless(directory: Path) -> tuple[FileIO, FileIO]:
-    """A file without a name, to write and to read, by O_TMPFILE (open(2)); it is reopened by /proc to be read-only."""
-    descriptor = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    writer = FileIO(descriptor, "wb")
-    try:
-        return writer, FileIO(f"/proc/self/fd/{descriptor}", "rb")
-    except OSError:
-        writer.close()
-        raise
+def _nameless(directory: Path) -> FileIO:
+    """A file without a name, to write, by O_TMPFILE (open(2))."""
+    return FileIO(os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb")
 
 
-def _unlinked(directory: Path) -> tuple[FileIO, FileIO]:
-    """The same where a file system has no O_TMPFILE, or /proc is not there."""
+def _unlinked(directory: Path) -> FileIO:
+    """The same where a file system has no O_TMPFILE."""
     descriptor, name = tempfile.mkstemp(prefix="mailguard-", dir=directory)
-    writer = FileIO(descriptor, "wb")
-    try:
-        return writer, FileIO(name, "rb")
-    except OSError:
-        writer.close()
-        raise
-    finally:
-        Path(name).unlink()
+    Path(name).unlink()
+    return FileIO(descriptor, "wb")
+
+
+def _reader(writer: FileIO) -> FileIO:
+    """The file of ``writer``, read-only and from its start (proc(5), /proc/pid/fd).
+
+    Only now, so that a message on its way in takes one descriptor and not two: clients may be slow.
+    """
+    return FileIO(f"/proc/self/fd/{writer.fileno()}", "rb")
 
 
 class Spool:
@@ -277,7 +273,7 @@ class Spool:
         self._folder = folder
         self._memory: bytes | bytearray | None = b""
         """A message that comes in one piece is kept as that; one in many is not copied for each."""
-        self._files: tuple[FileIO, FileIO] | None = None
+        self._file: FileIO | None = None
         self.size = 0
 
     def write(self, chunk: bytes) -> None:
@@ -302,17 +298,17 @@ class Spool:
                 self.close()
                 raise SpoolFull(lacking)
             if self._memory is not None:
-                self._files = self._open()
-                _write_all(self._files[0], self._memory)
+                self._file = self._open()
+                _write_all(self._file, self._memory)
                 self._memory = None
-            if self._files is None:
+            if self._file is None:
                 raise SpoolFull("the spool is closed")
-            _write_all(self._files[0], chunk)
+            _write_all(self._file, chunk)
         except OSError as error:
             self.close()
             raise SpoolFull(f"{self._folder.name}: {error.strerror or error}") from error
 
-    def _open(self) -> tuple[FileIO, FileIO]:
+    def _open(self) -> FileIO:
         try:
             return _nameless(self._folder.where)
         except OSError:
@@ -323,24 +319,30 @@ class Spool:
 
         Raises:
             SpoolFull: the spool is closed already, or ran full.
+            SpoolLost: its file cannot be opened for reading.
         """
         if self._memory is not None:
             body: _Memory | _File = _Memory(bytes(self._memory))
             self._memory = None
-        elif self._files is not None:
-            writer, reader = self._files
-            self._files = None
-            writer.close()
-            body = _File(reader, self._folder)
+        elif self._file is not None:
+            body = _File(self._reopened(self._file), self._folder)
         else:
             raise SpoolFull("the spool is closed")
         return Content(body, self.size)
 
+    def _reopened(self, writer: FileIO) -> FileIO:
+        try:
+            return _reader(writer)
+        except OSError as error:
+            raise SpoolLost(f"spool file: {error}") from error
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Drop what was spooled, unless ``finish`` gave it away; more than once does no harm."""
         self._memory = None
-        files, self._files = self._files, None
-        for file in files or ():
+        file, self._file = self._file, None
+        if file is not None:
             file.close()
 
 
@@ -355,11 +357,12 @@ def _write_all(file: FileIO, octets: bytes | bytearray) -> None:
 
 
 def why_unusable(folder: Folder) -> str:
-    """Why nothing can be spooled in ``folder`` now; empty where one octet can."""
+    """Why nothing can be spooled in ``folder`` now; empty where one octet can, and can be read back."""
     spool = Spool(0, folder)
     try:
         spool.write(b"\0")
-    except SpoolFull as error:
+        spool.finish().close()
+    except SpoolError as error:
         return str(error)
     finally:
         spool.close()

@@ -4,7 +4,7 @@ A service is often started with a soft limit of 1024 (for programs that use ``se
 below a much higher hard one, so the soft limit is raised first. Where even the hard limit is too low, connections
 beyond what fits would fail anywhere in the middle: a client without a backend for it, a message without a spool, a
 question to a list without a socket, each of which defers mail. A lower ``limits.max_connections`` says 421 at the door
-instead.
+instead. What is counted is what all may have at the same time, and no more (docs/decisions/0225).
 
 One of 0, 1 and 2 that is closed would become the next socket or file, into which whoever believes it a standard stream
 writes: each is opened, to /dev/null, before anything else is.
@@ -14,17 +14,21 @@ from __future__ import annotations
 
 import os
 import resource
+from fractions import Fraction
 from typing import Final
 
 from mailguard.config import Settings
 from mailguard.log import logger
 
-SESSION: Final = 3
-"""Descriptors of a session: the client's socket, the backend's, and the spool's file."""
+CLIENT: Final = 1
+"""Descriptors of a connection: the client's socket."""
+SPOOL: Final = 1
+"""Of a message that is too long for memory, besides: its file."""
 SCAN: Final = 2
 """Descriptors of a scan: the scanner's socket, and for clamd a copy of the message."""
 SPARE: Final = 64
-"""Standard streams, event loop, listeners, admin pages, probes, policy files, clients that are being turned away."""
+"""Standard streams, event loop, listeners, admin pages, probes, policy files, clients that are being turned away, and a
+file that is opened once more to be read."""
 _STDERR: Final = 2
 
 
@@ -65,6 +69,21 @@ def raise_limit() -> int:
 
 def connections_within(settings: Settings, descriptors: int) -> int:
     """Connections that ``descriptors`` are enough for beside what all share; at least one."""
+    return max(1, int((descriptors - _shared(settings)) / _of_a_connection(settings)))
+
+
+def _shared(settings: Settings) -> int:
+    """What bounds of its own have: questions, scans, and connections to backends, however few clients there are."""
     scans = settings.clamav.connections + settings.spamassassin.connections
-    shared = SPARE + settings.dns.max_questions + SCAN * scans
-    return max(1, (descriptors - shared) // SESSION)
+    backends = sum(backend.connections for backend in settings.backends)
+    return SPARE + settings.dns.max_questions + SCAN * scans + backends
+
+
+def _of_a_connection(settings: Settings) -> Fraction:
+    """What each client may take at the same time as all others (:mod:`mailguard.smtp.admission`)."""
+    limits, taken = settings.limits, Fraction(CLIENT)
+    if limits.max_message_size > limits.max_message_memory:
+        taken += SPOOL
+    if any(listener.proxy_protocol_from for listener in settings.listen):
+        taken += Fraction(limits.reserved_share) / 100 * CLIENT  # those whose header is still to come
+    return taken

@@ -22,11 +22,13 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Final
 
-from mailguard.cli.descriptors import SESSION, raise_limit
+from mailguard.cli.descriptors import connections_within, raise_limit
+from mailguard.config import Limits
 from mailguard.lab import Lab, world
 from mailguard.lab.process import LabError
 from mailguard.lab.rbldnsd import Rbldnsd
 from mailguard.lab.unbound import Unbound
+from mailguard.policy_files import load_settings
 from tests.bench.curves_picture import PICTURE, draw
 from tests.bench.idle import greeted, resident
 from tests.bench.loads import CLEAN, LISTED, NEW_CLIENTS, Load, read_share
@@ -48,7 +50,7 @@ RULES: Final = (10, 30, 100, 300, 1_000)
 ROOM: Final = 1.25
 """Connections that are allowed to those that are idle: some are reserved, and some work."""
 SPARE_FILES: Final = 2_000
-"""Open files of a server beside those of connections."""
+"""Open files of a server beside those of its clients: to the backend, 1,000 at the most, questions, scans."""
 FIRST_IDLE: Final = 20_000
 """Where in ``CLEAN`` the clients of idle connections begin; those that work come before."""
 _SMALL: Final = Load("a message of 4 KB", connections=60, messages=20)
@@ -138,9 +140,12 @@ def curves(measuring: Measuring) -> Iterator[Curve]:
 
 def _idle(measuring: Measuring) -> Curve:
     """Idle connections of one worker, kept while it does its work beside them."""
-    curve = Curve("idle connections beside")
-    most = min(IDLE[-1], int(_open_files(IDLE[-1]) / SESSION / ROOM) // 1000 * 1000)
-    mailguard = measuring.mailguard("beside idle connections", limits={"max_connections": int(most * ROOM)})
+    curve, in_memory = Curve("idle connections beside"), Limits().max_message_memory
+    limits = {"max_connections": int(IDLE[-1] * ROOM), "max_message_size": in_memory, "max_message_memory": in_memory}
+    files = _open_files(IDLE[-1])
+    mailguard = measuring.mailguard("beside idle connections", limits=limits)
+    fitting = connections_within(load_settings(mailguard.configuration), files)
+    most = min(IDLE[-1], int(fitting / ROOM) // 1000 * 1000)
     with contextlib.ExitStack() as held:
         opened = 0
         for wanted in measuring.quantities((*IDLE[:-1], most)):
@@ -156,7 +161,7 @@ def _idle(measuring: Measuring) -> Curve:
 
 def _open_files(connections: int) -> int:
     """As many open files as may be, for us and the servers that we start; root may have enough for ``connections``."""
-    wanted = int(connections * ROOM) * SESSION + SPARE_FILES
+    wanted = int(connections * ROOM) + SPARE_FILES
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < wanted:
         with contextlib.suppress(ValueError):  # who is not root may not
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
@@ -225,9 +230,10 @@ load average {load:.0f}, of which some two are the measurement's own: what is ab
 
 CPU time a message of all processes of a mailguard with one worker, the least of {rounds} rounds; both axes of the
 picture are logarithmic. Messages have 4 KB and come 20 a connection from known clients, but for the lists: there each
-comes from a new client. The connections beside have said EHLO and wait; the most are 10,000, or as many as the limit on
-open files allows. A rule's condition does not hold, so all of them are tried. What a quantity costs besides the same
-for every message is the slope at the right end of its curve.
+comes from a new client. The connections beside have said EHLO and wait; their mailguard takes no message that would
+need a file (`max_message_size` is `max_message_memory`), for a process may open {files:,} files here. A rule's
+condition does not hold, so all of them are tried. What a quantity costs besides the same for every message is the slope
+at the right end of its curve.
 """
 
 
@@ -244,6 +250,7 @@ def section(found: list[Curve]) -> str:
         tables=tables,
         rounds=ROUNDS,
         load=os.getloadavg()[2],
+        files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
     )
 
 

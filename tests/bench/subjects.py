@@ -191,6 +191,11 @@ class Mailguard(Subject):
         return [self.binary, "-m", "mailguard", "serve", "--config", str(self._configuration)]
 
     @property
+    def configuration(self) -> Path:
+        """Its settings' file."""
+        return self._configuration
+
+    @property
     def run_dir(self) -> Path:
         """Where it is asked to reload."""
         return self.folder / "run"

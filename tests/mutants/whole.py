@@ -165,9 +165,17 @@ MUTANTS: tuple[Mutant, ...] = (
         SHARED,
         "more-connections-than-file-descriptors",
         "mailguard/cli/descriptors.py",
-        "return max(1, (descriptors - shared) // SESSION)",
+        "return max(1, int((descriptors - _shared(settings)) / _of_a_connection(settings)))",
         "return settings.limits.max_connections",
         ("tests/unit/session/test_serve.py",),
+    ),
+    Mutant(
+        SHARED,
+        "files-of-messages-are-not-counted",
+        "mailguard/cli/descriptors.py",
+        "        taken += SPOOL\n",
+        "        pass\n",
+        ("tests/unit/session/test_serve.py", "tests/unit/test_descriptors.py"),
     ),
     Mutant(
         SHARED,

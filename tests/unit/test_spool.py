@@ -123,7 +123,7 @@ def test_the_file_is_nameless_private_and_read_only(tmp_path: Path) -> None:
 
 
 def test_without_o_tmpfile_the_file_is_unlinked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unsupported(_directory: Path) -> tuple[FileIO, FileIO]:
+    def unsupported(_directory: Path) -> FileIO:
         raise OSError(errno.EOPNOTSUPP, "no O_TMPFILE")
 
     monkeypatch.setattr(spool, "_nameless", unsupported)
@@ -243,11 +243,34 @@ def test_no_descriptor_left_is_said(tmp_path: Path) -> None:
             os.close(descriptor)
 
 
+def test_a_message_on_its_way_in_takes_one_descriptor(tmp_path: Path) -> None:
+    open_before = len(os.listdir("/proc/self/fd"))
+    pool = Spool(0, Folder(tmp_path))
+    pool.write(SAMPLE)
+    assert len(os.listdir("/proc/self/fd")) == open_before + 1
+    with pool.finish():
+        assert len(os.listdir("/proc/self/fd")) == open_before + 1
+
+
+def test_a_file_that_cannot_be_opened_again_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_writer: FileIO) -> FileIO:
+        raise FileNotFoundError(errno.ENOENT, "no /proc here")
+
+    open_before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(spool, "_reader", missing)
+    pool = Spool(0, Folder(tmp_path))
+    pool.write(SAMPLE)
+    with pytest.raises(SpoolLost, match="no /proc here"):
+        pool.finish()
+    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert "no /proc here" in why_unusable(Folder(tmp_path))
+
+
 def test_a_file_cut_short_is_lost(tmp_path: Path) -> None:
     pool = Spool(0, Folder(tmp_path))
     pool.write(SAMPLE)
-    assert pool._files is not None
-    os.ftruncate(pool._files[0].fileno(), 500)
+    assert pool._file is not None
+    os.ftruncate(pool._file.fileno(), 500)
     with pool.finish() as content, pytest.raises(SpoolLost, match="ends at octet 500"):
         content.digest()
 

@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,13 +63,18 @@ def _limited(hard: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(64, hard), hard))
 
 
+def _backends(place: Place, connections: int) -> list[dict[str, Any]]:
+    return [{**backend, "connections": connections} for backend in place.settings["backends"]]
+
+
 async def test_with_few_file_descriptors_it_takes_fewer_connections(place: Place) -> None:
     dns = {"max_questions": 10, "servers": ["127.0.0.1:9"]}
-    served = await place.serve(_limited(121), dns=dns, limits={"max_connections": 30})
+    limits = {"max_connections": 30}
+    served = await place.serve(_limited(121), dns=dns, limits=limits, backends=_backends(place, 7))
     line = await served.until('event="too few file descriptors"')
     assert "level=warning" in line
     assert "`limits.max_connections` is 30, and the 121 file descriptors" in line
-    assert "count=7" in line  # (121 - 64 - 10 - 2 * (8 + 5)) // 3
+    assert "count=7" in line  # (121 - 64 - 10 - 2 * (8 + 5) - 7) // 2
     await served.until("event=listening")
     async with asyncio.timeout(BOUND), contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(await Client.connect("127.0.0.1", place.port)) for _ in range(7)]
@@ -80,7 +86,8 @@ async def test_with_few_file_descriptors_it_takes_fewer_connections(place: Place
 async def test_a_flood_beyond_all_descriptors_is_turned_away(place: Place) -> None:
     """Three times as many connections as there are descriptors, none of which says a word."""
     dns = {"max_questions": 10, "servers": ["127.0.0.1:9"]}
-    served = await place.serve(_limited(121), dns=dns, limits={"max_connections": 30})
+    limits = {"max_connections": 30}
+    served = await place.serve(_limited(121), dns=dns, limits=limits, backends=_backends(place, 7))
     await served.until("event=listening")
     async with asyncio.timeout(BOUND), contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(await place.client()) for _ in range(360)]
@@ -89,6 +96,55 @@ async def test_a_flood_beyond_all_descriptors_is_turned_away(place: Place) -> No
     assert set(greetings) <= {b"220", b"421", b""}
     assert await _taken(place)
     assert served.process.returncode is None
+
+
+async def test_as_many_as_descriptors_are_enough_for_send_at_the_same_time(place: Place) -> None:
+    """All in the middle of a message that lies in a file, each with a backend connection of its own."""
+    most = 150
+    served = await place.serve(
+        _limited(64 + 1 + 2 * (1 + 1) + most + 2 * most),
+        dns={"max_questions": 1, "servers": ["127.0.0.1:9"]},
+        limits={
+            "max_connections": most + 1,
+            "max_connections_per_client": most,
+            "max_backend_connections_per_client": most,
+            "max_message_memory": 0,
+        },
+        clamav={"connections": 1},
+        spamassassin={"connections": 1},
+        backends=_backends(place, most),
+    )
+    assert f"count={most}" in await served.until('event="too few file descriptors"')
+    await served.until("event=listening")
+    async with asyncio.timeout(BOUND), contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await place.client()) for _ in range(most)]
+        codes = await asyncio.gather(*map(_half_a_message, clients))
+        assert codes == [[b"220", b"250", b"250", b"250", b"354"]] * most
+        while max(map(_descriptors, _children(served.process.pid))) <= 3 * most:  # noqa: ASYNC110  a worker opens them
+            await asyncio.sleep(0.05)
+        assert await asyncio.gather(*map(_the_rest, clients)) == [b"250"] * most
+
+
+async def _half_a_message(client: Client) -> list[bytes]:
+    """The codes of all replies until there."""
+    codes = [await _greeting(client)]
+    commands = b"EHLO mail.example.org", b"MAIL FROM:<a@example.org>", b"RCPT TO:<b@example.com>", b"DATA"
+    codes += [(await client.command(line))[-1][:3] for line in commands]
+    await client.send(mail().octets)
+    return codes
+
+
+async def _the_rest(client: Client) -> bytes:
+    await client.send(b"the last line\r\n.\r\n")
+    return (await client.reply())[-1][:3]
+
+
+def _children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def _descriptors(process: int) -> int:
+    return len(os.listdir(f"/proc/{process}/fd"))
 
 
 async def _greeting(client: Client) -> bytes:
@@ -111,7 +167,8 @@ async def _taken(place: Place) -> bool:
 
 async def test_the_soft_limit_on_file_descriptors_is_raised(place: Place) -> None:
     dns = {"max_questions": 10, "servers": ["127.0.0.1:9"]}
-    served = await place.serve(_limited(190), dns=dns, limits={"max_connections": 30})  # exactly enough
+    limits = {"max_connections": 30}
+    served = await place.serve(_limited(190), dns=dns, limits=limits, backends=_backends(place, 30))  # exactly enough
     await served.until('event="policy loaded"')
     assert "too few file descriptors" not in served.log
     assert resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE) == (190, 190)
