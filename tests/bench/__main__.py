@@ -48,7 +48,7 @@ def run(console: Console, share: float = 1.0, rounds: int = ROUNDS) -> Run:
             rows.append((load, measure(bench, load.scaled(share), rounds)))
         console.print("half load, scanners, what mailguard takes beside mail ...", style="dim")
         single, row = next((load, row) for load, row in rows if not load.refused)
-        latency = added(bench, single, row)
+        latency = added(bench, single, row, rounds)
         scanned, beside = scanning(lab, bench), life(bench)
     console.print("pure code ...", style="dim")
     micros = list(everything(ROUND_SECONDS * share))

@@ -98,7 +98,13 @@ def added_rows(added: Mapping[str, Added]) -> Iterator[tuple[str, ...]]:
         if one.void:
             yield name, "void", "", "", ""
         else:
-            yield name, _rate(one.rate), *(_milliseconds(value * 1e3) for value in (one.p50, one.p99, one.sink_p99))
+            yield (
+                name,
+                _rate(one.rate),
+                _milliseconds(one.p50 * 1e3),
+                _spread(one.p99s),
+                _milliseconds(one.sink_p99 * 1e3),
+            )
 
 
 def micro_rows(micros: Sequence[Micro]) -> Iterator[tuple[str, ...]]:
@@ -120,6 +126,12 @@ def _rate(value: float) -> str:
 
 def _milliseconds(value: float) -> str:
     return f"{value:.0f} ms" if abs(value) >= 10 else f"{value:.1f} ms"
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    """The median, the least and the greatest, of sorted values."""
+    least, greatest = (_milliseconds(value * 1e3).removesuffix(" ms") for value in (seconds[0], seconds[-1]))
+    return f"{_milliseconds(statistics.median(seconds) * 1e3)} ({least}-{greatest})"
 
 
 def _duration(seconds: float) -> str:
@@ -151,7 +163,7 @@ def _load_section(load: Load, row: Row) -> str:
 def _beside(run: Run) -> Iterator[str]:
     """The sections about what is not a rate."""
     if run.added:
-        yield _ADDED.format(table=_markdown_table(ADDED_COLUMNS, added_rows(run.added)))
+        yield _ADDED.format(rounds=run.rounds, table=_markdown_table(ADDED_COLUMNS, added_rows(run.added)))
     if run.scanning:
         yield _scanning(run.scanning)
     if run.life:
@@ -332,8 +344,10 @@ _ADDED: Final = """\
 
 {table}
 
-4 KB, a connection each, begun evenly at half the rate that the server reached above, for six seconds. What it adds
-is the latency through it less that of the backend alone at the same rate.
+4 KB, a connection each, begun evenly at half the rate that the server reached above; {rounds} rounds, the servers in
+turn. What it adds is the latency through it less that of the backend alone at the same rate: medians of the rounds, of
+the p99 the least and the greatest round, too. That rate keeps the two cores busy more than half the time, for clients
+and backend run on them as well: the slowest in a hundred are those that met others' work.
 """
 
 _SCANNING: Final = """\

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -71,7 +72,12 @@ class Figures:
 
     def latency(self, percent: int) -> float:
         """The latency that so many of a hundred stay below, in seconds."""
-        return sorted(self.latencies)[min(len(self.latencies) - 1, len(self.latencies) * percent // 100)]
+        return percentile(self.latencies, percent)
+
+
+def percentile(latencies: Sequence[float], percent: int) -> float:
+    """The one of ``latencies`` that so many of a hundred stay below."""
+    return sorted(latencies)[min(len(latencies) - 1, len(latencies) * percent // 100)]
 
 
 Row = dict[str, Figures]

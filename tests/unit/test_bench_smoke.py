@@ -9,15 +9,16 @@ import sys
 from argparse import ArgumentTypeError
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mailguard.config import Limits
 from mailguard.policy_files import load, load_settings
-from tests.bench import bare, curves, peer
-from tests.bench.generator import Job, UnexpectedReply, content, run, script
-from tests.bench.half_load import LEAST, SECONDS, Added, half
+from tests.bench import bare, curves, half_load, peer
+from tests.bench.generator import Job, Seen, UnexpectedReply, content, run, script
+from tests.bench.half_load import LEAST, SECONDS, Added, Latency, half
 from tests.bench.life import Life
 from tests.bench.loads import LOADS, Load, message, read_share
 from tests.bench.memory import LARGE as LARGE_MESSAGE
@@ -28,7 +29,7 @@ from tests.bench.profile import Share, profile, table
 from tests.bench.quota import NoQuota, limited
 from tests.bench.real_peers import CONFIGURATIONS, REAL_PEERS, RealPeer, cannot_run, write
 from tests.bench.report import LOAD_COLUMNS, Run, markdown
-from tests.bench.rounds import ROUND_SECONDS, ROUNDS, Figures, Sampler, cpu_seconds, enough, peak_memory
+from tests.bench.rounds import ROUND_SECONDS, ROUNDS, Figures, RunFailed, Sampler, cpu_seconds, enough, peak_memory
 from tests.bench.scanning import Scanning
 from tests.bench.sections import PAGE, heading, keeping, split, with_section
 from tests.bench.sink import Sink, Taken, listen
@@ -224,7 +225,11 @@ def figures(*rates: float, peak: int = 50_000_000) -> Figures:
 def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
     row = {"mailguard": figures(300.0, 100.0, 200.0), "Postfix": figures(90.0, 100.0, 110.0, peak=60_000_000)}
     row["Exim"] = Figures(void="small, Exim: b'421 busy' came where 250 was expected")
-    added = {"mailguard": Added(50.0, 0.002, 0.0125, 0.004)}
+    through, straight = (
+        Latency([0.003, 0.009, 0.002], [0.016, 0.044, 0.012]),
+        Latency([0.001] * 3, [0.002, 0.09, 0.004]),
+    )
+    added = {"mailguard": Added(50.0, through, straight), "Exim": Added(5.0, void="it failed")}
     life = Life(
         start=[0.5, 0.7, 0.6],
         start_cpu=[1.0, 1.2, 1.1],
@@ -254,7 +259,9 @@ def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
     assert "| Exim | void |  |  |  |  |  |  |" in page
     assert "Exim is void: small, Exim: b'421 busy' came" in page
     assert "Haraka is not here: there is no node." in page
-    assert "| mailguard | 50 | 2.0 ms | 12 ms | 4.0 ms |" in page
+    assert "| mailguard | 50 | 2.0 ms | 12 ms (8.0-40) | 4.0 ms |" in page
+    assert "| Exim | void |  |  |  |" in page
+    assert "server reached above; 3 rounds" in page
     assert "mailguard 4.0 ms, clamd 1.0 ms, spamd 100 ms; mailguard's is\n  4.0% of spamd's" in page
     assert "20.0 by spamd driven directly: 0.90 of it" in page
     assert "two workers: 0.60 s, at best 0.50 s" in page
@@ -315,7 +322,39 @@ def test_half_load_is_half_of_what_was_reached() -> None:
     load_ = half(SMALL, reached)
     assert load_.rate * SMALL.messages == reached.wall / 2
     assert load_.connections == load_.rate * SECONDS
+    assert half(SMALL, reached, 2.0).connections == load_.rate * 2
     assert half(SMALL, figures(1.0)).connections == LEAST
+
+
+async def test_half_load_comes_in_rounds_and_a_bad_one_of_either_side_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A moment in which the machine does other work is in one round, of the server's or of the backend's own."""
+    subjects = [SimpleNamespace(name=name) for name in ("mailguard", "Postfix", "Exim", "void")]
+    sink = SimpleNamespace(name="sink")
+    bench: Any = SimpleNamespace(sink=sink, subjects=lambda alone: subjects)
+    done: list[str] = []
+
+    def worked(_: object, subject: Any, load_: Load, __: object) -> Seen:
+        done.append(subject.name)
+        if subject.name == "Exim":
+            raise RunFailed("refused")
+        slow = 50 if done.count(subject.name) == 2 else 1
+        latency = 0.001 if subject is sink else 0.004
+        return Seen(1.0, [latency * slow] * 100)
+
+    monkeypatch.setattr(half_load, "work", worked)
+    row = {each.name: figures(400.0) for each in subjects} | {"void": Figures(void="it failed")}
+    found = half_load.added(bench, SMALL, row, rounds=3)
+    assert list(found) == ["mailguard", "Postfix", "Exim"]
+    for name in ("mailguard", "Postfix"):
+        assert found[name].p50 == pytest.approx(0.003)
+        assert found[name].p99s == pytest.approx([0.003, 0.003, 0.199])
+        assert found[name].sink_p99 == 0.001
+    assert found["Exim"].void == "refused"
+    assert done.count("Exim") == 1
+    turns = [name for name in done if name not in {"sink", "Exim"}]
+    assert turns == ["mailguard", "Postfix", "Postfix", "mailguard", "mailguard", "Postfix"]
 
 
 def test_memory_is_sampled_while_work_is_done() -> None:
