@@ -197,7 +197,10 @@ class Backend(Section):
     priority: int = setting(0, "servers of a lower number are asked first, those of a higher where none is left", ge=0)
     weight: int = setting(1, "share of the mail among servers of one priority", ge=1, le=1000)
     connections: int = setting(
-        200, "connections at the same time, our probes apart (Exim's `smtp_accept_max`)", unit="connections", ge=1
+        200,
+        "connections of each worker at the same time, our probes apart (of all: less than Exim's `smtp_accept_max`)",
+        unit="connections",
+        ge=1,
     )
     client_identity: Literal["proxy", "xclient", "none"] = setting(
         "proxy",
@@ -269,7 +272,9 @@ class Clamav(Section):
         None, "clamd's socket; without one nothing is scanned and `virus.*` is unknown"
     )
     timeout: float = setting(30.0, "one scan, connecting included", unit="s", gt=0)
-    connections: int = setting(8, "scans at the same time (clamd's MaxThreads)", unit="scans", ge=1)
+    connections: int = setting(
+        8, "scans of each worker at the same time; those beyond clamd's MaxThreads wait there", unit="scans", ge=1
+    )
 
 
 class Spamassassin(Section):
@@ -279,7 +284,12 @@ class Spamassassin(Section):
         None, "spamd's socket; without one nothing is scored and `spam.*` is unknown"
     )
     timeout: float = setting(40.0, "one scoring, waiting for a free child included", unit="s", gt=0)
-    connections: int = setting(5, "scorings at the same time (spamd's --max-children)", unit="scans", ge=1)
+    connections: int = setting(
+        5,
+        "scorings of each worker at the same time; those beyond spamd's --max-children wait there",
+        unit="scans",
+        ge=1,
+    )
     max_size: int = setting(512 * 1024, "of a longer body the first octets are scored", unit="octets", ge=1024)
     user: SpamdUser = setting("", "user name sent to spamd; empty: none")
     rule_dirs: list[Path] = setting(

@@ -1,8 +1,9 @@
 """A scan within its bounds: a free connection, the time allowed, and what it means when the time runs out.
 
-Each scanner has so many connections at the same time (clamd's MaxThreads, spamd's --max-children): more would only wait
-inside the scanner, where nobody sees them. Waiting for one is part of the scan's time. Time is the lesser of the
-scanner's own timeout and the absolute loop time that the caller gives (one budget for all scanners, smtp.md).
+Each worker has so many connections to a scanner at the same time (clamd's MaxThreads, spamd's --max-children): more
+would only wait inside the scanner, where nobody sees them. Waiting for one is part of the scan's time. Time is the
+lesser of the scanner's own timeout and the absolute loop time that the caller gives (one budget for all scanners,
+smtp.md).
 
 When it runs out (docs/decisions/0040):
 

@@ -26,6 +26,7 @@ from tests.bench.micro import Micro
 from tests.bench.real_peers import HARAKA, Haraka, Postfix
 from tests.bench.rounds import ROUNDS, Figures, Row
 from tests.bench.scanning import Scanning
+from tests.bench.scanning import section as scanners
 from tests.bench.subjects import POOLED
 
 PACKAGES = ("uvloop", "aiosmtpd", "dnspython")
@@ -165,33 +166,9 @@ def _beside(run: Run) -> Iterator[str]:
     if run.added:
         yield _ADDED.format(rounds=run.rounds, table=_markdown_table(ADDED_COLUMNS, added_rows(run.added)))
     if run.scanning:
-        yield _scanning(run.scanning)
+        yield scanners(run.scanning)
     if run.life:
         yield _life(run.life)
-
-
-def _scanning(scanning: Scanning) -> str:
-    ours, clamd, spamd, direct, alone, through = (
-        statistics.median(values)
-        for values in (
-            scanning.mailguard,
-            scanning.clamd,
-            scanning.spamd,
-            scanning.direct_spamd,
-            scanning.direct,
-            scanning.through,
-        )
-    )
-    return _SCANNING.format(
-        ours=ours * 1e3,
-        clamd=clamd * 1e3,
-        spamd=spamd * 1e3,
-        share=scanning.share * 100,
-        direct=direct * 1e3,
-        alone=alone,
-        through=through,
-        busy=scanning.busy,
-    )
 
 
 def _life(life: Life) -> str:
@@ -348,16 +325,6 @@ _ADDED: Final = """\
 turn. What it adds is the latency through it less that of the backend alone at the same rate: medians of the rounds, of
 the p99 the least and the greatest round, too. That rate keeps the two cores busy more than half the time, for clients
 and backend run on them as well: the slowest in a hundred are those that met others' work.
-"""
-
-_SCANNING: Final = """\
-## With scanners
-
-The shipped policy whole, clamd and spamd (two children), messages of 4 KB from new clients, four at once.
-
-* CPU time a message: mailguard {ours:.1f} ms, clamd {clamd:.1f} ms, spamd {spamd:.0f} ms; mailguard's is
-  {share:.1f}% of spamd's. spamd driven directly by two connections: {direct:.0f} ms.
-* {through:.1f} messages a second, and {alone:.1f} by spamd driven directly: {busy:.2f} of it, median of the rounds.
 """
 
 _LIFE: Final = """\

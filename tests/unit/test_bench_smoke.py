@@ -30,7 +30,7 @@ from tests.bench.quota import NoQuota, limited
 from tests.bench.real_peers import CONFIGURATIONS, REAL_PEERS, RealPeer, cannot_run, write
 from tests.bench.report import LOAD_COLUMNS, Run, markdown
 from tests.bench.rounds import ROUND_SECONDS, ROUNDS, Figures, RunFailed, Sampler, cpu_seconds, enough, peak_memory
-from tests.bench.scanning import Scanning
+from tests.bench.scanning import Pair, Scanning
 from tests.bench.sections import PAGE, heading, keeping, split, with_section
 from tests.bench.sink import Sink, Taken, listen
 from tests.bench.subjects import Mailguard
@@ -241,7 +241,10 @@ def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
         reload=[(0.02, 0.03)] * 3,
         renewal=[(1.0, 2.0)],
     )
-    scanning = Scanning([0.004], [0.001], [0.1], [18.0], [20.0], [0.09])
+    scanning = Scanning(
+        [Pair(0.004, 0.001, 0.1, through, 0.09, 20.0) for through in (17.0, 18.0, 21.0)],
+        [Pair(0.004, 0.001, 0.1, 12.0, 0.09, 12.5)],
+    )
     run_ = Run(
         [(SMALL, row)],
         list(everything(0.0005)),
@@ -263,7 +266,8 @@ def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
     assert "| Exim | void |  |  |  |" in page
     assert "server reached above; 3 rounds" in page
     assert "mailguard 4.0 ms, clamd 1.0 ms, spamd 100 ms; mailguard's is\n  4.0% of spamd's" in page
-    assert "20.0 by spamd driven directly: 0.90 of it" in page
+    assert "20.0 by spamd driven directly: 0.90 (0.85-1.05) of it" in page
+    assert "takes nothing from it: 0.96 (0.96-0.96) of it." in page
     assert "two workers: 0.60 s, at best 0.50 s" in page
     assert "1.60 times the messages a second, 1.00 times" in page
     assert "1.90 times (1.80-2.00)." in page
