@@ -17,7 +17,6 @@ from typing import Final
 from mailguard.config import VARIABLE, Settings, secret_variables
 from mailguard.positions import Document, Problem, Problems, Text, did_you_mean, parse, validate
 
-DEFAULT_CONFIG: Final = Path("/etc/mailguard/mailguard.yaml")
 _ENVIRONMENT: Final = "environment variable "
 MAX_FILE: Final = 1024 * 1024
 """Octets of a settings or policy file."""

@@ -3,7 +3,7 @@
 A process of its own, for what it reads may hang, be endless, or meet a bug, and nobody then depends on it: the
 supervisor ends it when its time is over. It reads the settings, and by them the policy with all its files, once; it
 compiles, analyses and tests what it read, and hands over that snapshot with what is to be said of it. It is a fresh
-interpreter, so the version that it reports is the one that is installed by now.
+interpreter, so the version that it reports is the one that is installed by now. It reads as the user that serves.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from mailguard import __version__
+from mailguard import __version__, privileges
 from mailguard.channel import Channel, ChannelClosed, Kind
 from mailguard.children import start
 from mailguard.policy_files import load_for, load_settings
@@ -51,11 +51,20 @@ def load(channel: Channel, configuration: Path) -> None:
     )
 
 
+def _become(channel: Channel, user: str | None) -> None:
+    """Be the user that serves: the first loader is launched before it is known who that is."""
+    try:
+        privileges.become(user)
+    except privileges.CannotDrop as error:
+        start.fail(channel, os.EX_CONFIG, f"mailguard: {error}")
+
+
 def main() -> None:
     """Load once."""
     channel = start.inherited()
     try:
-        start.first(channel)
+        begin = start.first(channel)
+        _become(channel, begin.fields.get("user"))
         load(channel, Path(sys.argv[2]))
         while channel.wants_to_write:
             channel.wait_to_write()

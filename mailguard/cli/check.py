@@ -20,10 +20,10 @@ from typing import Annotated, Any
 import typer
 
 from mailguard.cli.as_json import problem_as_json
+from mailguard.cli.paths import DEFAULT_CONFIG
 from mailguard.cli.provenance import rule_as_json, table, terminal_width
 from mailguard.config import Settings, Tls
 from mailguard.facts import Stage
-from mailguard.files import DEFAULT_CONFIG
 from mailguard.journal.key import idle_key
 from mailguard.net.certificates import load_credentials
 from mailguard.policy.analysis import Finding, Kind, written

@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mailguard.cli.paths import DEFAULT_CONFIG
 from mailguard.config import Settings
-from mailguard.files import DEFAULT_CONFIG, absolute, read_settings, variable_of
+from mailguard.files import absolute, read_settings, variable_of
 from mailguard.positions import Document, Problems
 from mailguard.positions import Path as Keys
 

@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mailguard.cli.asking import fail
+from mailguard.cli.paths import DEFAULT_CONFIG
 from mailguard.config import Settings
-from mailguard.files import DEFAULT_CONFIG, absolute, read_settings
+from mailguard.files import absolute, read_settings
 from mailguard.positions import Problems
 from mailguard.supervisor.run_dir import NotRunning, connect
 

@@ -5,14 +5,10 @@ below a much higher hard one, so the soft limit is raised first. Where even the 
 beyond what fits would fail anywhere in the middle: a client without a backend for it, a message without a spool, a
 question to a list without a socket, each of which defers mail. A lower ``limits.max_connections`` says 421 at the door
 instead. What is counted is what all may have at the same time, and no more (docs/decisions/0225).
-
-One of 0, 1 and 2 that is closed would become the next socket or file, into which whoever believes it a standard stream
-writes: each is opened, to /dev/null, before anything else is.
 """
 
 from __future__ import annotations
 
-import os
 import resource
 from fractions import Fraction
 from typing import Final
@@ -29,20 +25,6 @@ SCAN: Final = 2
 SPARE: Final = 64
 """Standard streams, event loop, listeners, admin pages, probes, policy files, clients that are being turned away, and a
 file that is opened once more to be read."""
-_STDERR: Final = 2
-
-
-def hold_standard_streams() -> None:
-    """Open /dev/null in place of each standard stream that is closed, for children, too; what is open stays.
-
-    What Python made of a closed one stays None (``sys.stdout``): it was closed, and nothing written there is kept.
-
-    Raises:
-        OSError: there is no /dev/null.
-    """
-    while (opened := os.open(os.devnull, os.O_RDWR)) <= _STDERR:  # the lowest that is free
-        os.set_inheritable(opened, True)
-    os.close(opened)
 
 
 def fitted(settings: Settings) -> Settings:

@@ -21,11 +21,11 @@ from rich.console import Console
 from mailguard import log
 from mailguard.cli import doctor_report
 from mailguard.cli.descriptors import connections_within
+from mailguard.cli.paths import DEFAULT_CONFIG
 from mailguard.doctor.examination import examination
 from mailguard.doctor.notes import Finding
 from mailguard.doctor.parts import BY_NAME, PARTS
 from mailguard.doctor.patient import Patient, admit
-from mailguard.files import DEFAULT_CONFIG
 from mailguard.positions import Problems
 
 Chosen = StrEnum("Chosen", [(part.name.upper(), part.name) for part in PARTS])  # type: ignore[misc]

@@ -30,10 +30,10 @@ from mailguard.cli.asking import FolderOption, asked, fail, known_of
 from mailguard.cli.explain_past import NothingToExplain, past
 from mailguard.cli.explained import Explained, Setting, explained
 from mailguard.cli.given import BadGiven, read_given
+from mailguard.cli.paths import DEFAULT_CONFIG
 from mailguard.commands import Extensions, Path
 from mailguard.config import Settings
 from mailguard.facts import ClientAddress, Source
-from mailguard.files import DEFAULT_CONFIG
 from mailguard.journal.recorder import Recorder
 from mailguard.policy.compiler import Draft
 from mailguard.policy.schema import Given

@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mailguard.cli.asking import ConfigOption, FolderOption, asked, tell_left_out, tell_torn
+from mailguard.cli.paths import DEFAULT_CONFIG
 from mailguard.cli.sweeping import SINCE, ProcessesOption, SinceOption, UntilOption, swept, within
-from mailguard.files import DEFAULT_CONFIG, absolute, read_settings
+from mailguard.files import absolute, read_settings
 from mailguard.hindsight.worth import Lists, Needs, Worth, as_json, weighed
 from mailguard.policy_files import load
 from mailguard.positions import Problems

@@ -20,7 +20,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from mailguard.cli.as_json import problem_as_json
-from mailguard.files import DEFAULT_CONFIG, absolute, read_settings
+from mailguard.cli.paths import DEFAULT_CONFIG
+from mailguard.files import absolute, read_settings
 from mailguard.policy.engine import CompiledPolicy
 from mailguard.policy.export import lookups, lsearch_text
 from mailguard.policy.treatment import Difference, Pair, blocking_rules, by_address, pairs

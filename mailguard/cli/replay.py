@@ -24,8 +24,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mailguard.cli.asking import ConfigOption, FolderOption, asked, tell_left_out, tell_torn
+from mailguard.cli.paths import DEFAULT_CONFIG
 from mailguard.cli.sweeping import SINCE, ProcessesOption, SinceOption, UntilOption, swept, within
-from mailguard.files import DEFAULT_CONFIG
 from mailguard.hindsight.judging import Judge, Judged
 from mailguard.hindsight.replay import Change, Replay, as_json, replayed, told
 from mailguard.journal.telling import shown

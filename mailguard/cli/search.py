@@ -21,8 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mailguard.cli.asking import Asked, ConfigOption, FolderOption, KeyOption, asked, fail, parse_time
+from mailguard.cli.paths import DEFAULT_CONFIG
 from mailguard.facts import ClientAddress
-from mailguard.files import DEFAULT_CONFIG
 from mailguard.journal import recorder
 from mailguard.journal.form import Record, microseconds
 from mailguard.journal.index import client_term, mailbox_terms, verdict_term

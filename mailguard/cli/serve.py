@@ -8,22 +8,15 @@ started, 75 where one was not ready in time.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from mailguard.cli.descriptors import fitted, hold_standard_streams
-from mailguard.files import DEFAULT_CONFIG
-from mailguard.log import NoOutput
-from mailguard.net.local import CannotListen
-from mailguard.positions import Problems
-from mailguard.supervisor.failures import StartFailed
-from mailguard.supervisor.privileges import CannotDrop
-from mailguard.supervisor.run_dir import CannotRun
-from mailguard.supervisor.service import serve as run
-from mailguard.supervisor.systemd import BadHandover
+from mailguard.cli.paths import DEFAULT_CONFIG
+from mailguard.cli.streams import hold_standard_streams
+from mailguard.lasting import lasting
+from mailguard.supervisor.early import EarlyLoader
 
 
 def serve(
@@ -31,18 +24,7 @@ def serve(
 ) -> None:
     """Run mailguard in the foreground; SIGTERM drains and ends it, SIGHUP loads settings and policy again."""
     hold_standard_streams()
-    try:
-        raise typer.Exit(run(config, fitted))
-    except Problems as problems:
-        _end(str(problems), os.EX_CONFIG)
-    except StartFailed as failed:
-        _end(str(failed), failed.status)
-    except (BadHandover, CannotDrop, NoOutput) as error:
-        _end(f"mailguard: {error}", os.EX_CONFIG)
-    except (CannotListen, CannotRun) as error:
-        _end(f"mailguard: {error}", os.EX_UNAVAILABLE)
-
-
-def _end(text: str, status: int) -> NoReturn:
-    typer.echo(text, err=True)
-    raise typer.Exit(status) from None
+    with EarlyLoader(config) as loader:
+        with lasting():  # here: the loader does so at the same time
+            from mailguard.cli.serving import run
+        run(loader)

@@ -18,7 +18,8 @@ from typing import Annotated, Any
 import typer
 
 from mailguard.cli.as_json import problem_as_json
-from mailguard.files import DEFAULT_CONFIG, absolute, read_settings
+from mailguard.cli.paths import DEFAULT_CONFIG
+from mailguard.files import absolute, read_settings
 from mailguard.policy.coverage import Coverage, Threshold, cover
 from mailguard.policy.suites import Result, results
 from mailguard.policy_files import draft

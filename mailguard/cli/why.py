@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import typer
 
 from mailguard.cli.asking import ConfigOption, FolderOption, asked, fail, known_of
-from mailguard.files import DEFAULT_CONFIG
+from mailguard.cli.paths import DEFAULT_CONFIG
 from mailguard.journal.form import Record
 from mailguard.journal.telling import letter, notes
 from mailguard.reference import parse_reference

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,22 @@ class State(StrEnum):
     ENDED = "ended"
 
 
+@dataclass
+class Launched:
+    """A process that begins, and our end of the channel to it."""
+
+    channel: Channel
+    process: subprocess.Popen[bytes]
+
+    def end(self) -> None:
+        """End it: nobody wants it."""
+        self.process.kill()
+        self.process.wait()
+        self.channel.close()
+
+
 class Child:
-    """One process. ``heard`` is called with each of its messages, ``ended`` once, when it has ended.
+    """One process, which ``launch`` gives. ``heard`` is called with each of its messages, ``ended`` once, at its end.
 
     Attributes:
         slot: of a worker; no other living process has the same.
@@ -53,7 +68,7 @@ class Child:
         self,
         reactor: Reactor,
         role: Role,
-        arguments: Sequence[str],
+        launch: Callable[[], Launched],
         heard: Callable[[Child, Message], None],
         ended: Callable[[Child], None],
         slot: int = -1,
@@ -71,11 +86,12 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel  # as long as there is a process
         try:
-            self._channel, self._process = _launched(role, arguments)
+            launched = launch()
         except OSError as error:
             self.failure = (os.EX_OSERR, f"it cannot be started: {error.strerror}")
             reactor.after(0.0, self._end)
         else:
+            self._channel, self._process = launched.channel, launched.process
             reactor.watch(self._channel, self._readable)
 
     @property
@@ -191,8 +207,8 @@ class Child:
         return f"signal {-self.status}" if self.status < 0 else f"exit status {self.status}"
 
 
-def _launched(role: Role, arguments: Sequence[str]) -> tuple[Channel, subprocess.Popen[bytes]]:
-    """A process, and our end of the channel to it.
+def launch(role: Role, arguments: Sequence[str]) -> Launched:
+    """Start a process.
 
     Raises:
         OSError: it cannot be started, or there is no descriptor left for the channel.
@@ -200,7 +216,7 @@ def _launched(role: Role, arguments: Sequence[str]) -> tuple[Channel, subprocess
     ours, theirs = channel.pair()
     try:
         with theirs:
-            return ours, _started(role, theirs, arguments)
+            return Launched(ours, _started(role, theirs, arguments))
     except OSError:
         ours.close()
         raise

@@ -3,6 +3,7 @@
 So the supervisor hears signals and commands meanwhile, and a file that hangs what reads it, or ends it, does no more
 than keep the service from starting. The loader reads the settings once more, by which it finds the policy and tells
 mistakes with their lines; settings that somebody has changed since the sockets were bound by them are not served.
+Launched before (:mod:`.early`), it is told here which user to be.
 
 Failure: told once, by exit status and text. Units: seconds.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from mailguard.channel import PROTOCOL, Kind, Message
 from mailguard.config import Settings
-from mailguard.supervisor.child import Child, Role
+from mailguard.supervisor.child import Child, Launched, Role
 from mailguard.supervisor.crew import Policy
 from mailguard.supervisor.reactor import Reactor
 from mailguard.supervisor.reload import changes
@@ -24,6 +25,8 @@ from mailguard.supervisor.reload import changes
 
 class FirstLoad:
     """Load the policy of ``settings``, which were read from ``configuration``, within ``seconds``.
+
+    ``launch`` gives the loader.
 
     Either ``loaded`` or ``failed`` is called, once; neither after :meth:`abandon`.
     """
@@ -33,6 +36,7 @@ class FirstLoad:
         reactor: Reactor,
         configuration: Path,
         settings: Settings,
+        launch: Callable[[], Launched],
         seconds: float,
         loaded: Callable[[Policy], None],
         failed: Callable[[int, str], None],
@@ -42,8 +46,8 @@ class FirstLoad:
         self._loaded = loaded
         self._failed = failed
         self._bound = reactor.after(seconds, self._too_slow)
-        self._loader: Child | None = Child(reactor, Role.LOADER, [str(configuration)], self._heard, self._ended)
-        self._loader.send(Kind.START, protocol=PROTOCOL)
+        self._loader: Child | None = Child(reactor, Role.LOADER, launch, self._heard, self._ended)
+        self._loader.send(Kind.START, protocol=PROTOCOL, user=settings.user)
 
     def abandon(self) -> None:
         """Load it no more."""

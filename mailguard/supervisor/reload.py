@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +26,7 @@ from mailguard import __version__, policy_loads
 from mailguard.channel import PROTOCOL, Kind, Message
 from mailguard.config import Settings
 from mailguard.log import logger
-from mailguard.supervisor.child import Child, Role, State
+from mailguard.supervisor.child import Child, Role, State, launch
 from mailguard.supervisor.crew import Crew, Policy
 from mailguard.supervisor.reactor import Timer
 
@@ -95,9 +96,9 @@ class Reload:
     def start(self) -> None:
         """Read the files."""
         self._within(self._supervisor.settings.limits.policy_timeout, self._too_slow)
-        configuration = str(self._supervisor.configuration)
-        self._loader = Child(self._reactor, Role.LOADER, [configuration], self._loaded, self._loader_ended)
-        self._loader.send(Kind.START, protocol=PROTOCOL)
+        launched = partial(launch, Role.LOADER, [str(self._supervisor.configuration)])
+        self._loader = Child(self._reactor, Role.LOADER, launched, self._loaded, self._loader_ended)
+        self._loader.send(Kind.START, protocol=PROTOCOL, user=self._supervisor.settings.user)
 
     def _too_slow(self) -> None:
         if self._loader is not None:

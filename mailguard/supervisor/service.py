@@ -1,8 +1,8 @@
 """``mailguard serve``: from the configuration to a running supervisor, in the one order that is safe.
 
-Settings; sockets, while this process may still be root; privileges dropped; then children, who import what they need
-while one of them looks at what the settings name and loads the policy, as the user that serves. What cannot be read
-by that user is told before a client is served.
+Settings; sockets, while this process may still be root; privileges dropped; then workers, who import what they need
+while the loader, which does so since before (:mod:`.early`), looks at what the settings name and loads the policy, as
+the user that serves. What cannot be read by that user is told before a client is served.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from mailguard import log, metric_store
+from mailguard import log, metric_store, privileges
 from mailguard.config import Settings
 from mailguard.files import absolute, read_settings
 from mailguard.net.local import CannotListen, bind
 from mailguard.positions import Document, Problems
-from mailguard.supervisor import privileges
+from mailguard.supervisor.early import EarlyLoader
 from mailguard.supervisor.failures import StartFailed
 from mailguard.supervisor.reactor import Reactor
 from mailguard.supervisor.run_dir import RunDir
@@ -29,8 +28,10 @@ from mailguard.supervisor.succession import PatientBind
 from mailguard.supervisor.systemd import Notifier, handed_over
 
 
-def serve(configuration: Path, fitted: Callable[[Settings], Settings]) -> int:
-    """Run the service; its exit status. ``fitted``: makes settings fit what this machine lets a process have.
+def serve(loader: EarlyLoader, fitted: Callable[[Settings], Settings]) -> int:
+    """Run the service by the configuration of ``loader``; its exit status.
+
+    ``fitted``: makes settings fit what this machine lets a process have.
 
     Raises:
         Problems: settings or policy are wrong.
@@ -41,6 +42,7 @@ def serve(configuration: Path, fitted: Callable[[Settings], Settings]) -> int:
         CannotRun: ``run_dir`` cannot be used, or another mailguard does.
         StartFailed: the workers do not start.
     """
+    configuration = loader.configuration
     document, written = read_settings(configuration)
     settings = absolute(written, configuration.parent.absolute())
     log.configure(settings.log.format, settings.log.level, settings.log.syslog)
@@ -55,7 +57,7 @@ def serve(configuration: Path, fitted: Callable[[Settings], Settings]) -> int:
             raise
         group = privileges.group_id(settings.processes.control_group)
         privileges.drop(settings.user, folder.path)
-        return _supervise(configuration, settings, fitted, sockets, folder, notifier, group)
+        return _supervise(loader, settings, fitted, sockets, folder, notifier, group)
 
 
 def _binder(settings: Settings, folder: RunDir) -> Callable[[str], socket.socket]:
@@ -73,7 +75,7 @@ def _check(document: Document, written: Settings) -> None:
 
 
 def _supervise(
-    configuration: Path,
+    loader: EarlyLoader,
     settings: Settings,
     fitted: Callable[[Settings], Settings],
     sockets: Sockets,
@@ -100,8 +102,8 @@ def _supervise(
             return wanted
         return wanted.model_copy(update={"limits": wanted.limits.model_copy(update=limit)})
 
-    supervisor = Supervisor(configuration, settings, given, resources, reactor, notifier)
-    supervisor.load()  # first, for all others wait for what it loads
+    supervisor = Supervisor(loader.configuration, settings, given, resources, reactor, notifier)
+    supervisor.load(loader.take)  # first, for all others wait for what it loads
     supervisor.hatch()
     begun = False
     try:

@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from mailguard.log import logger
 from mailguard.net.local import CannotListen
 from mailguard.smtp import shared_counts
 from mailguard.supervisor.backoff import Backoff
-from mailguard.supervisor.child import Child, Role, State
+from mailguard.supervisor.child import Child, Launched, Role, State, launch
 from mailguard.supervisor.crew import Crew, Policy
 from mailguard.supervisor.failures import StartFailed
 from mailguard.supervisor.first_load import FirstLoad
@@ -122,10 +123,12 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # before there are children, who would inherit it
         self.crew.start()
 
-    def load(self) -> None:
-        """Begin to load the policy that the first processes are to :meth:`begin` with, beside their start."""
+    def load(self, loader: Callable[[], Launched]) -> None:
+        """Have ``loader`` load the policy that the first processes are to :meth:`begin` with, beside their start."""
         left = self._began + self.settings.processes.start_timeout - self.reactor.clock()
-        self._first = FirstLoad(self.reactor, self.configuration, self.settings, left, self.begin, self.crew.fail)
+        self._first = FirstLoad(
+            self.reactor, self.configuration, self.settings, loader, left, self.begin, self.crew.fail
+        )
 
     def begin(self, policy: Policy) -> None:
         """Give the first processes their policy."""
@@ -161,7 +164,8 @@ class Supervisor:
             child.wait()
 
     def _spawn(self, role: Role, arguments: list[str], slot: int = -1, generation: int = 0) -> Child:
-        child = Child(self.reactor, role, arguments, self._heard, self._ended, slot, generation)
+        launched = partial(launch, role, arguments)
+        child = Child(self.reactor, role, launched, self._heard, self._ended, slot, generation)
         self._children.add(child)
         return child
 

@@ -13,7 +13,7 @@ from functools import cache
 import pytest
 
 IMPORTED = {
-    "supervisor": "mailguard.cli.serve, mailguard.supervisor.control, mailguard.supervisor.supervisor",
+    "supervisor": "mailguard.cli.serving, mailguard.supervisor.control, mailguard.supervisor.supervisor",
     "loader": "mailguard.children.loader",
     "worker": "mailguard.children.worker, mailguard.worker, uvloop",
     "admin": "mailguard.children.admin",
@@ -39,6 +39,14 @@ def imported(process: str) -> frozenset[str]:
 def test_it_does_without(process: str, name: str) -> None:
     assert "mailguard.config" in imported(process)
     assert name not in imported(process)
+
+
+def test_the_first_loader_begins_before_the_supervisor_imports_what_takes_long() -> None:
+    code = "import sys, mailguard.cli, mailguard.cli.serve; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    imported = set(done.stdout.split())
+    assert "mailguard.supervisor.early" in imported
+    assert imported.isdisjoint({"pydantic", "yaml", "structlog", "prometheus_client", "asyncio", "mailguard.config"})
 
 
 @pytest.mark.parametrize("process", IMPORTED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from mailguard.config import Settings
 from mailguard.smtp import shared_counts
 from mailguard.snapshot import Snapshot
 from mailguard.supervisor import child, reload, supervisor
-from mailguard.supervisor.child import Child, Role, State
+from mailguard.supervisor.child import Child, Role, State, launch
 from mailguard.supervisor.crew import Policy
 from mailguard.supervisor.failures import StartFailed
 from mailguard.supervisor.reactor import Reactor
@@ -269,7 +270,7 @@ def test_an_admin_process_that_hangs_is_ended(stage: Cast, monkeypatch: pytest.M
 def test_what_cannot_be_started_has_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child.sys, "executable", "/nowhere/python")
     reactor, ended = Reactor(lambda: 0.0), list[Child]()
-    made = Child(reactor, Role.WORKER, [], lambda _child, _message: None, ended.append)
+    made = Child(reactor, Role.WORKER, partial(launch, Role.WORKER, []), lambda _child, _message: None, ended.append)
     made.send(Kind.START)
     made.kill("not needed")
     reactor.turn()

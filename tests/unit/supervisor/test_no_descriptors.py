@@ -9,6 +9,7 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from structlog.testing import capture_logs
 from mailguard.channel import ChannelClosed, Kind, pair
 from mailguard.smtp import shared_counts
 from mailguard.smtp.shared_counts import SharedCounts, Tally
-from mailguard.supervisor.child import Child, Role
+from mailguard.supervisor.child import Child, Role, launch
 from mailguard.supervisor.control import Control
 from mailguard.supervisor.reactor import Reactor
 from mailguard.supervisor.run_dir import RunDir, connect
@@ -101,7 +102,7 @@ def test_systemd_is_told_all_the_same(tmp_path: Path) -> None:
 def test_a_child_that_cannot_be_started_has_ended_and_says_why() -> None:
     reactor, ended = Reactor(_Clock()), list[Child]()
     with exhausted():
-        child = Child(reactor, Role.WORKER, (), lambda *_: None, ended.append)
+        child = Child(reactor, Role.WORKER, partial(launch, Role.WORKER, ()), lambda *_: None, ended.append)
         child.send(Kind.STOP)
         reactor.turn()
     reactor.close()

@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from mailguard import privileges
 from mailguard.admin.tree import health_of
 from mailguard.config import Settings
-from mailguard.supervisor import privileges
+from mailguard.privileges import CannotDrop
+from mailguard.supervisor import child, early
 from mailguard.supervisor.backoff import Backoff
-from mailguard.supervisor.privileges import CannotDrop
+from mailguard.supervisor.child import Launched, launch
+from mailguard.supervisor.early import EarlyLoader
 from mailguard.supervisor.reactor import Reactor
 from mailguard.supervisor.reload import changes
 from mailguard.supervisor.run_dir import CannotRun, NotRunning, RunDir, connect
@@ -170,6 +173,29 @@ def test_a_user_or_group_that_does_not_exist_is_told(tmp_path: Path, monkeypatch
         privileges.drop("nobody-of-this-name", tmp_path)
     with pytest.raises(CannotDrop, match="there is no group nobody-of-this-name"):
         privileges.group_id("nobody-of-this-name")
+
+
+def test_a_loader_that_nobody_took_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    launched: list[Launched] = []
+    monkeypatch.setattr(early, "launch", lambda *what: launched.append(launch(*what)) or launched[-1])
+    with pytest.raises(ValueError, match="wrong settings"), EarlyLoader(tmp_path / "mailguard.yaml"):
+        raise ValueError("wrong settings")
+    assert launched[0].process.returncode == -signal.SIGKILL
+
+
+def test_a_loader_that_was_taken_is_its_takers(tmp_path: Path) -> None:
+    with EarlyLoader(tmp_path / "mailguard.yaml") as loader:
+        launched = loader.take()
+    assert launched.process.poll() is None
+    launched.end()
+
+
+def test_a_loader_that_cannot_be_launched_is_told_of_when_it_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(child.sys, "executable", "/nowhere/python")
+    with EarlyLoader(tmp_path / "mailguard.yaml") as loader, pytest.raises(FileNotFoundError):
+        loader.take()
 
 
 def test_a_change_counts_when_it_has_settled(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Root binds the ports, and then is root no more: ``user`` of the settings, its groups, and nothing else.
 
-Called before any child is started, so that none ever has more. What is dropped does not come back: setuid(2) from root
-sets the real, the effective and the saved user.
+Children are started behind that, so that none ever has more; the first loader, which begins before the user is known,
+becomes it before it reads a file. What is dropped does not come back: setuid(2) from root sets the real, the effective
+and the saved user.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -18,6 +20,15 @@ class CannotDrop(Exception):
 
 def drop(user: str | None, folder: Path) -> None:
     """Become ``user``, who is made the owner of ``folder``; nothing is done where this process is not root.
+
+    Raises:
+        CannotDrop: as :func:`become`.
+    """
+    become(user, lambda found: os.chown(folder, found.pw_uid, found.pw_gid))
+
+
+def become(user: str | None, before: Callable[[pwd.struct_passwd], None] = lambda _: None) -> None:
+    """Become ``user``; nothing is done where this process is not root. ``before``: what only root can do for him.
 
     Raises:
         CannotDrop: there is no such user, or the system refuses.
@@ -31,7 +42,7 @@ def drop(user: str | None, folder: Path) -> None:
             f"there is no user {user} (`user`): make one, as in `adduser --system --group {user}`"
         ) from None
     try:
-        os.chown(folder, found.pw_uid, found.pw_gid)
+        before(found)
         os.setgroups(os.getgrouplist(user, found.pw_gid))
         os.setgid(found.pw_gid)
         os.setuid(found.pw_uid)
