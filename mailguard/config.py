@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from mailguard.caseless import lowered
+from mailguard.model import Model
 from mailguard.positions import Refusal, form, read_network
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -144,7 +145,7 @@ def required(help_: str, **bounds: Any) -> Any:
     return Field(description=help_, **bounds)
 
 
-class Section(BaseModel):
+class Section(Model):
     """A group of settings: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

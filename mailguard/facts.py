@@ -166,7 +166,7 @@ class Helo:
     resolves: Answer[bool] = NOT_ASKED
 
 
-_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
+_ATOM: Final = r"[^\x00-\x20\x22(),.:;<>@\[\\\]\x7f]+"
 _DOT_STRING: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 """A local part that needs no quotes (RFC 5321 4.1.2, with RFC 6531 3.3)."""
 _QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"(?:@(.*))?', re.DOTALL)

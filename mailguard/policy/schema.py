@@ -13,7 +13,6 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -25,12 +24,13 @@ from pydantic import (
 
 from mailguard.caseless import lowered
 from mailguard.facts import FACTS
+from mailguard.model import Model
 from mailguard.policy.finding import ALLOWABLE, Kind
 from mailguard.positions import Refusal, form
 from mailguard.verdict import Action
 
 
-class Part(BaseModel):
+class Part(Model):
     """A part of a policy: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -18,13 +18,32 @@ IMPORTED = {
     "worker": "mailguard.children.worker, mailguard.worker, uvloop",
     "admin": "mailguard.children.admin",
 }
-MOST = {"supervisor": 440, "loader": 345, "worker": 655, "admin": 500}
+MOST = {"supervisor": 430, "loader": 315, "worker": 655, "admin": 485}
 NEVER = ["rich", "mailguard.doctor", "mailguard.lab", "cryptography"]
 WITHOUT = {
-    "supervisor": ["aiohttp", "aiosmtpd", "dns", "uvloop", "mailguard.policy", "mailguard.worker"],
-    "loader": ["aiohttp", "aiosmtpd", "asyncio", "dns", "prometheus_client", "structlog", "typer", "mailguard.cli"],
+    "supervisor": [
+        "aiohttp",
+        "aiosmtpd",
+        "dns",
+        "uvloop",
+        "importlib.metadata",
+        "mailguard.policy",
+        "mailguard.worker",
+    ],
+    "loader": [
+        "aiohttp",
+        "aiosmtpd",
+        "asyncio",
+        "dns",
+        "email",
+        "importlib.metadata",
+        "prometheus_client",
+        "structlog",
+        "typer",
+        "mailguard.cli",
+    ],
     "worker": ["aiohttp", "typer", "mailguard.cli", "mailguard.supervisor"],
-    "admin": ["aiosmtpd", "dns", "typer", "uvloop", "mailguard.cli", "mailguard.policy"],
+    "admin": ["aiosmtpd", "dns", "importlib.metadata", "typer", "uvloop", "mailguard.cli", "mailguard.policy"],
 }
 
 
