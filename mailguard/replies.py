@@ -46,6 +46,8 @@ class Reply:
         lines: the public text, one entry a reply line, made printable.
         cause: the private cause, for the log alone.
         origin: who says it, for the log alone.
+        positive: whether the command was taken: 2yz or 3yz.
+        closes: whether the connection ends after this reply: 421, and 221 to QUIT (RFC 5321 3.8).
 
     Raises:
         ValueError: the code is out of range, or the classes of the two codes differ.
@@ -56,6 +58,8 @@ class Reply:
     lines: tuple[str, ...]
     cause: str = ""
     origin: Origin = Origin.MAILGUARD
+    positive: bool = field(init=False, repr=False, compare=False)
+    closes: bool = field(init=False, repr=False, compare=False)
     _octets: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -65,21 +69,13 @@ class Reply:
             raise ValueError(f"reply code {self.code} and enhanced code {self.enhanced} are of different classes")
         if not self.lines:
             raise ValueError("a reply has at least one line of text")
+        object.__setattr__(self, "positive", self.code < 400)
+        object.__setattr__(self, "closes", self.code in (221, 421))
 
     @property
     def text(self) -> str:
         """The public text on one line."""
         return " ".join(self.lines)
-
-    @property
-    def positive(self) -> bool:
-        """Whether the command was taken: 2yz or 3yz."""
-        return self.code < 400
-
-    @property
-    def closes(self) -> bool:
-        """Whether the connection ends after this reply: 421, and 221 to QUIT (RFC 5321 3.8)."""
-        return self.code in (221, 421)
 
     def because(self, cause: str) -> Reply:
         """The same reply with a private cause for the log."""

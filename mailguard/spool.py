@@ -185,8 +185,9 @@ class Content:
 
     def _piece(self, position: int, count: int) -> bytes:
         """``count`` octets from ``position`` on, or what there is of them."""
-        head = self._head[position : position + count]
-        start = self._start + max(0, position - len(self._head))
+        head, start = self._head[position : position + count], self._start
+        if position > len(self._head):
+            start += position - len(self._head)
         wanted = min(count - len(head), self._end - start)
         return head + self._body().read(start, wanted) if wanted > 0 else head
 

@@ -47,10 +47,12 @@ class Breaker:
 
     def admit(self) -> bool:
         """Whether the peer may be asked now; in half-open, asking counts as the one trial."""
-        state = self.state
-        if state is State.HALF_OPEN:
+        if self._failures < self._threshold:
+            return True
+        half_open = self.state is State.HALF_OPEN
+        if half_open:
             self._resume_at = self._clock() + self._pause
-        return state is not State.OPEN
+        return half_open
 
     def succeeded(self) -> None:
         """The peer answered."""

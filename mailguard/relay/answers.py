@@ -98,7 +98,7 @@ class Replies:
         self._octets += octets
         self.pending = self.pending or octets != b""
 
-    def next(self) -> Answer | None:
+    def next_reply(self) -> Answer | None:
         """The next reply, None while it is not whole.
 
         Raises:
@@ -114,10 +114,13 @@ class Replies:
             if (beginning := _BEGINNINGS.get(line[:4])) is None:
                 raise NoReply(f"no reply line: {line[:80]!r}")
             code, more = beginning
-            lines = (*self._lines, line[4:]) if self._lines else (line[4:],)
+            self._octets, text = rest, line[4:]
+            if not (more or self._lines):
+                self.pending = rest != b""
+                return Answer(code, (text,))
+            lines = *self._lines, text
             if code != self._code and self._lines:
                 raise NoReply(f"lines of different codes: {self._code}, {line[:80]!r}")
-            self._octets = rest
             if not more:
                 self._lines, self.pending = (), rest != b""
                 return Answer(code, lines)

@@ -95,16 +95,14 @@ class Dialogue:
         """What the backend offers."""
         return self._talk.offer
 
-    @property
-    def alive(self) -> bool:
+    def lives(self) -> bool:
         """Whether the backend still waits for us: it has not closed, nor said something unasked (like 421)."""
         stream = self._stream
         return not (stream.ended or stream.received or self._talk.pending)
 
-    @property
     def reusable(self) -> bool:
         """Whether another transaction may be begun on it."""
-        return self.alive and self._talk.idle
+        return self.lives() and self._talk.idle()
 
     def rest(self, seconds: float, ring: Callable[[], None]) -> None:
         """Nobody speaks for now: ``ring`` is called where that lasts for ``seconds``, that is until :meth:`rouse`."""
@@ -120,10 +118,10 @@ class Dialogue:
         Raises:
             BackendFailed: as above, or the backend lacks an extension that the message needs.
         """
-        self._talk.mail(mail, recipients)
+        unfinished = self._talk.mail(mail, recipients)
         self.transactions += 1
         patience = self._limits.backend_reply_timeout
-        if self._talk.expects == "rset":
+        if unfinished:
             await self._answer("rset", patience)
         first, answers = await self._answer("mail", patience), []
         # Answers to RCPT after a refused MAIL say nothing, and may not come: Exim's ``drop`` refuses and closes.
@@ -145,15 +143,14 @@ class Dialogue:
             None when the last piece may go, or the backend's refusal where it gave one early.
         """
         talk, patience = self._talk, self._limits.backend_reply_timeout
-        talk.begin_content(content.size)
-        if talk.expects == "data":
+        if talk.begin_content(content.size):
             answer = await self._answer("data", patience)
             if answer.code != 354:
                 return answer
         check()
         in_pieces = False
         for piece in content.chunks():
-            if not self.alive:
+            if not self.lives():
                 break
             if octets := talk.content(piece):
                 in_pieces = True
@@ -164,7 +161,7 @@ class Dialogue:
         if in_pieces or self._stream.stirs:
             await self._stream.catch_up()
             check()
-        return None if self.alive else await self._answer("content", patience)
+        return None if self.lives() else await self._answer("content", patience)
 
     def end_content(self) -> None:
         """The last piece and the end of data: from here on the backend may have taken the message.
@@ -226,7 +223,7 @@ class Dialogue:
         if octets := talk.octets():
             self._write(octets)
         try:
-            while (answer := talk.next_answer()) is None:
+            while not talk.pending or (answer := talk.next_answer()) is None:
                 if not (stream.received or stream.ended):
                     await stream.change(began + seconds)
                 talk.receive(stream.take())

@@ -62,8 +62,8 @@ _MAY_REFUSE: Final[frozenset[Command]] = frozenset(("starttls", "mail", "rcpt", 
 """Where a refusal is an answer like another; anywhere else it is the end."""
 
 
-class Conversation:
-    """One conversation, from the first octet of the connection on.
+class Conversation(Replies):
+    """One conversation, from the first octet of the connection on: what comes in are replies, each to a command.
 
     Args:
         introduction: who we are, and who our client is.
@@ -77,6 +77,7 @@ class Conversation:
     """
 
     def __init__(self, introduction: Introduction, tls: Tls = "none", ignored: Collection[str] = ()) -> None:
+        super().__init__()
         self.offer = Offer()
         self.open = False
         self.handshake_due = False
@@ -85,7 +86,6 @@ class Conversation:
         self._ignored = ignored
         self._hello = introduction.ehlo
         self._naming: deque[bytes] | None = None if introduction.client else deque()
-        self._replies = Replies()
         self._unsent = introduction.header
         self._queue: deque[tuple[Command, bytes]] = deque()
         """What may not be sent yet; empty while no answer is awaited."""
@@ -101,16 +101,10 @@ class Conversation:
         return self._expected[0] if self._expected else None
 
     @property
-    def pending(self) -> bool:
-        """Whether something is here that was not handed out."""
-        return self._replies.pending
-
-    @property
     def in_content(self) -> bool:
         """Whether the content has begun and not ended: the connection can only be cut."""
         return self._body is not None
 
-    @property
     def idle(self) -> bool:
         """Whether all was answered, so that another transaction may follow."""
         return self.open and not (self._expected or self._queue or self._body or self.pending)
@@ -120,18 +114,13 @@ class Conversation:
         octets, self._unsent = self._unsent, b""
         return octets
 
-    def receive(self, octets: bytes) -> None:
-        """What the backend sent."""
-        self._replies.receive(octets)
-
     def next_answer(self) -> Answer | None:
         """The next answer, to the command that :attr:`expects` named; None while it is not whole.
 
         Raises:
             BackendFailed: the conversation is over.
         """
-        answer = self._replies.next()
-        if answer is None:
+        if (answer := self.next_reply()) is None:
             return None
         if (follow := _FOLLOWS.get(self._judged(answer))) is not None:
             follow(self, answer)
@@ -147,8 +136,11 @@ class Conversation:
 
     # -- a transaction
 
-    def mail(self, mail: MailFrom, recipients: Collection[RcptTo]) -> None:
+    def mail(self, mail: MailFrom, recipients: Collection[RcptTo]) -> bool:
         """Queue MAIL and RCPT for each of ``recipients``, behind RSET where a transaction was left unfinished.
+
+        Returns:
+            Whether there is a RSET.
 
         Raises:
             BackendFailed: the backend lacks an extension that the message needs; nothing is queued.
@@ -156,24 +148,31 @@ class Conversation:
         line = self.offer.fit(mail).encode()
         for recipient in recipients:
             self.offer.take(recipient)
-        if self._in_transaction:
+        unfinished = self._in_transaction
+        if unfinished:
             self._say("rset", b"RSET")
         self._say("mail", line)
         for recipient in recipients:
             self._say("rcpt", recipient.encode())
         self._in_transaction = True
+        return unfinished
 
     def rcpt(self, recipient: RcptTo) -> None:
         """Queue one more RCPT; raises as :meth:`mail`."""
         self.offer.take(recipient)
         self._say("rcpt", recipient.encode())
 
-    def begin_content(self, size: int) -> None:
-        """``size`` octets of content are to come, at once where BDAT carries them, else once DATA was taken."""
+    def begin_content(self, size: int) -> bool:
+        """``size`` octets of content are to come, at once where BDAT carries them, else once DATA was taken.
+
+        Returns:
+            Whether DATA has to be answered first.
+        """
         if self.offer.chunking:
             self._body = _Counted(size)
-        else:
-            self._say("data", b"DATA")
+            return False
+        self._say("data", b"DATA")
+        return True
 
     def content(self, piece: bytes) -> bytes:
         """What may be sent when ``piece`` is the next one: what came before it.
@@ -229,7 +228,7 @@ class Conversation:
         if not self._expected:
             raise BackendFailed(f"unasked: {answer}", code=answer.code)
         command = self._expected.popleft()
-        if answer.code in _WANTED[command] and not (command == "content" and self.in_content):
+        if answer.code in _WANTED[command] and not (command == "content" and self._body is not None):
             return command
         if answer.code == 421:
             raise BackendFailed(f"{command}: {answer}", "closing", answer.code)
@@ -308,19 +307,17 @@ _FOLLOWS: Final[Mapping[Command, Callable[[Conversation, Answer], None]]] = {
 }
 
 
-class _Dotted:
+class _Dotted(Stuffer):
     """Content for DATA: stuffed, then the final dot."""
 
-    def __init__(self) -> None:
-        self._stuffer = Stuffer()
-        self._held = b""
+    _held = b""
 
     def feed(self, piece: bytes) -> bytes:
-        held, self._held = self._held, self._stuffer.feed(piece)
+        held, self._held = self._held, self.stuffed(piece)
         return held
 
     def end(self) -> bytes:
-        return b"".join((self._held, self._stuffer.end(), END))
+        return self._held + self.line_end() + END
 
 
 class _Counted:

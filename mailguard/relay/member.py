@@ -107,7 +107,7 @@ class Member:
     def leave(self, dialogue: Dialogue) -> None:
         """Done with ``dialogue``: it ends with QUIT, or waits for another transaction."""
         more = dialogue.transactions < self._limits.max_messages_per_backend_connection
-        if self._pool is not None and more and dialogue.reusable:
+        if self._pool is not None and more and dialogue.reusable():
             self._pool.put(dialogue)
         else:
             dialogue.quit()

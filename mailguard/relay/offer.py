@@ -65,6 +65,8 @@ class Offer:
         Raises:
             BackendFailed: the message needs an extension that is not offered: another backend may have it.
         """
+        if not mail.parameters:
+            return mail
         kept = tuple([parameter for parameter in mail.parameters if self._takes(parameter)])
         return mail if len(kept) == len(mail.parameters) else replace(mail, parameters=kept)
 

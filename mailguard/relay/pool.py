@@ -24,7 +24,7 @@ class Pool:
         while self._waiting:
             dialogue, _ = self._waiting.popitem()
             dialogue.rouse()
-            if dialogue.reusable:
+            if dialogue.reusable():
                 return dialogue
             dialogue.quit()
         return None

@@ -19,7 +19,7 @@ class Stuffer:
         self._tail = b"\r\n"
         """The last two octets so far; a message begins at a line start."""
 
-    def feed(self, piece: bytes) -> bytes:
+    def stuffed(self, piece: bytes) -> bytes:
         """The next piece, stuffed."""
         if not piece:
             return b""
@@ -28,6 +28,6 @@ class Stuffer:
         stuffed = piece.replace(b"\n.", b"\n..")
         return b"." + stuffed if at_line_start else stuffed
 
-    def end(self) -> bytes:
+    def line_end(self) -> bytes:
         """What must stand between the last piece and :data:`END`: a line end, where the message lacks its last one."""
         return b"" if self._tail == b"\r\n" else b"\r\n"

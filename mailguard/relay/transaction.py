@@ -267,7 +267,7 @@ class Transaction:
 
     def _live(self) -> Dialogue | None:
         """The open dialogue, if the backend did not close it meanwhile."""
-        if self._dialogue is not None and not self._dialogue.alive:
+        if self._dialogue is not None and not self._dialogue.lives():
             self._lost(BackendFailed("closed while we were not speaking"))
         return self._dialogue
 

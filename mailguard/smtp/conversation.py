@@ -72,6 +72,8 @@ _IN_TRANSACTION: Final = (State.SENDER, State.REFUSED, State.RECIPIENTS, State.C
 
 MAX_SKIPPED: Final = 65536
 """Octets of one faulty command line; a client that sends more without a line end is cut off."""
+_DRAINED: Final = 2
+"""So many times the size that a message may have is read and thrown away at the most, to stay in step with a client."""
 SMALL_CHUNK: Final = 512
 """A chunk of fewer octets, unless it is the last, counts as a command without mail: it costs us about as much."""
 
@@ -435,23 +437,26 @@ class Conversation:
 
     def _content(self) -> bool:
         """Look at what is here of the content behind DATA."""
-        if self._cut_off(self._dots.size):
+        dots = self._dots
+        if self._cut_off(dots.size):
             return True
         octets = self._lines.take()
         if not octets:
             return False
-        self._hand_on(self._dots.feed(octets))
-        if self._dots.ended and self._dots.size <= self._most_drained:
-            self._lines.receive(self._dots.rest)  # what follows the content are commands
-            self._end_of_data(self._content_refusal())
+        refusal = self._hand_on(dots.feed(octets))
+        if dots.ended and dots.size <= _DRAINED * self._max_size:
+            self._lines.receive(dots.rest)  # what follows the content are commands
+            self._end_of_data(refusal)
         return True
 
-    def _hand_on(self, content: bytes) -> None:
-        """Give ``content`` to the story, while nothing is wrong with the message."""
-        if self._content_refusal() is not None:
+    def _hand_on(self, content: bytes) -> Reply | None:
+        """Give ``content`` to the story, while nothing is wrong with the message; what is."""
+        refusal = self._content_refusal()
+        if refusal is not None:
             self._drop()
         elif content:
             self._events.append(Content(content))
+        return refusal
 
     def _drop(self) -> None:
         """Tell the story, once, that there will be no message; what comes of it is read and thrown away."""
@@ -459,14 +464,9 @@ class Conversation:
             self._draining = True
             self._events.append(TransactionDropped())
 
-    @property
-    def _most_drained(self) -> int:
-        """Octets of content that are read and thrown away at the most, to stay in step with the client."""
-        return 2 * self._max_size
-
     def _cut_off(self, octets: int) -> bool:
         """Close if so many ``octets`` of content are too many even to throw away; whether they are."""
-        if octets <= self._most_drained:
+        if octets <= _DRAINED * self._max_size:
             return False
         self._say(self._too_large(), Verb.END)
         self._close(End.ERRORS)

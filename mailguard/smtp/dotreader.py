@@ -53,7 +53,12 @@ class DotReader(ContentReader):
         # Unstuffed before line ends are made alike: only a dot behind a true CR LF was put there by the sender (4.5.2).
         if stuffed != end:
             raw = raw.replace(_STUFFED, CRLF)
-        return self._content(raw) if raw else b""
+        if not raw:
+            return b""
+        if not self._begun:  # the CR LF of the command is no content, and never read in part
+            self._begun = True
+            raw = raw[len(CRLF) :]
+        return self._canonical(raw)
 
     def _without_held(self, octets: bytes) -> bytes:
         """``octets`` without the suffix that may begin an end of data, which is held back."""
@@ -62,10 +67,3 @@ class DotReader(ContentReader):
             return octets
         self._held = next(beginning for beginning in _BEGINNINGS if octets.endswith(beginning))
         return octets[: -len(self._held)]
-
-    def _content(self, unstuffed: bytes) -> bytes:
-        """What was read, less the CR LF of the command: it neither begins nor ends within a CR LF."""
-        if not self._begun:
-            self._begun = True
-            unstuffed = unstuffed[len(CRLF) :]
-        return self._canonical(unstuffed)

@@ -11,8 +11,8 @@ MUTANTS: tuple[Mutant, ...] = (
         COST,
         "a-backend-connection-for-each-message",
         "mailguard/relay/member.py",
-        "if self._pool is not None and more and dialogue.reusable:",
-        "if self._pool is not None and more and dialogue.reusable and not more:",
+        "if self._pool is not None and more and dialogue.reusable():",
+        "if self._pool is not None and more and dialogue.reusable() and not more:",
         _COUNTS,
     ),
     Mutant(

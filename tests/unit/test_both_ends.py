@@ -164,7 +164,7 @@ def test_two_messages_in_one_connection(cut: int, ignored: Collection[str]) -> N
     for content in (MESSAGE, b"\r\n", MESSAGE * 50):
         assert ends.envelope(ALICE, BOB) == [250, 250, 250]
         assert ends.message(content) == codes(ends, 250)
-        assert ends.client.idle
+        assert ends.client.idle()
     ends.quit()
     assert ends.contents == [MESSAGE, b"\r\n", MESSAGE * 50]
     assert ends.ended == ["quit"]

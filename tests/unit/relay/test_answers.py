@@ -14,7 +14,7 @@ from mailguard.relay.answers import MAX_LINE, MAX_LINES, Answer, NoReply, Replie
 def said(octets: bytes) -> Answer | None:
     replies = Replies()
     replies.receive(octets)
-    return replies.next()
+    return replies.next_reply()
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_however_they_are_cut_the_replies_are_the_same(lines: list[bytes], cuts:
     for size in [*cuts, len(octets)]:
         cut.receive(octets[:size])
         octets = octets[size:]
-        while (answer := cut.next()) is not None:
+        while (answer := cut.next_reply()) is not None:
             found.append(answer)
-    assert found == [whole.next() for _ in lines]
+    assert found == [whole.next_reply() for _ in lines]
     assert len(found) == len(lines)
     assert not cut.pending
     assert not whole.pending

@@ -154,7 +154,7 @@ def test_a_group_goes_out_at_once_where_pipelining_is_offered() -> None:
     assert said(talk, b"250 ok\r\n550 no\r\n") == b""
     assert talk.expects == "rcpt"
     assert said(talk, b"250 ok\r\n") == b""
-    assert talk.idle
+    assert talk.idle()
 
 
 @pytest.mark.parametrize("ignored", [("PIPELINING",), ()])
@@ -193,7 +193,7 @@ def test_by_bdat_the_last_piece_is_held_back_and_nothing_is_changed() -> None:
     assert talk.end() == b".\r\n.\n"
     assert not talk.in_content
     assert said(talk, b"250 taken\r\n") == b""
-    assert talk.idle
+    assert talk.idle()
 
 
 def test_one_piece_goes_out_whole_with_its_command_and_so_does_none() -> None:
@@ -235,7 +235,7 @@ def test_quit_and_none_in_the_middle_of_content() -> None:
     talk = opened(b"CHUNKING")
     talk.begin_content(1)
     assert talk.quit() == b""
-    assert not talk.idle
+    assert not talk.idle()
 
 
 @pytest.mark.parametrize("keyword", ["RET", "ENVID"])
@@ -259,7 +259,7 @@ def test_nothing_may_be_said_unasked(octets: bytes) -> None:
     talk = opened(b"CHUNKING")
     talk.receive(octets)
     assert talk.pending
-    assert not talk.idle
+    assert not talk.idle()
     with pytest.raises(BackendFailed, match="unasked"):
         talk.next_answer()
 

@@ -18,7 +18,7 @@ CONTENTS = LINES.map(lambda lines: b"".join(line + b"\r\n" for line in lines))
 
 def sent(pieces: list[bytes]) -> bytes:
     stuffer = Stuffer()
-    return b"".join([stuffer.feed(piece) for piece in pieces] + [stuffer.end(), END])
+    return b"".join([stuffer.stuffed(piece) for piece in pieces] + [stuffer.line_end(), END])
 
 
 def cut(octets: bytes, places: list[int]) -> list[bytes]:
