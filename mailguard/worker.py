@@ -19,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailguard import __version__, metrics, policy_loads
@@ -80,7 +81,13 @@ def assemble(settings: Settings, policy: CompiledPolicy, recorder: Recorder, swi
 
 
 def _now() -> datetime:
-    return datetime.now(UTC).astimezone()
+    return _local(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _local(second: int) -> datetime:
+    """``second`` since the epoch in our zone; looked up once for all messages of that second."""
+    return datetime.fromtimestamp(second, UTC).astimezone()
 
 
 def _journal(settings: Settings, slot: int) -> Journal | None:

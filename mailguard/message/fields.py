@@ -121,13 +121,16 @@ def received(
         tls: what the connection was encrypted with, told in a comment behind ``with_``.
     """
     taken = _wrapped(("by", _domain(hostname), "with", with_, *_encryption(tls), f"id {_word(reference)};"), 1)
-    date = _date(now.replace(microsecond=0), now.utcoffset())
+    date = _date(now, now.utcoffset())
     return f"Received: {clause}{_FOLD}{taken}{_FOLD}{date}\r\n".encode("ascii")
 
 
 @lru_cache(maxsize=4)
 def _date(now: datetime, _zone: timedelta | None) -> str:
-    """RFC 5322 3.3; the same for all messages of a second. Times of two zones may be equal, their texts are not."""
+    """RFC 5322 3.3; the same for all messages of a second, where a clock of whole seconds tells it.
+
+    Times of two zones may be equal, their texts are not.
+    """
     return format_datetime(now)
 
 

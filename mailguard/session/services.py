@@ -28,7 +28,7 @@ class Services:
     Attributes:
         loaded: the policy as it is written.
         switch: whether it is only observed for now.
-        now: the wall clock, aware of its zone, for the date in Received (RFC 5321 4.4).
+        now: the wall clock, aware of its zone, for the date in Received (RFC 5321 4.4), which holds whole seconds.
     """
 
     settings: Settings
