@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """Changes with what the messages mean: after an upgrade a supervisor may start children of another version."""
 MAX_LINE: Final = 4 * 1024 * 1024
 """Octets of one message: settings with very long lists of networks, problems of a policy."""

@@ -433,6 +433,11 @@ class Processes(Section):
     control_group: str | None = setting(
         None, "group that may use the control socket beside the user that mailguard runs as, and root", min_length=1
     )
+    own_cores: bool = setting(
+        True,
+        "where there are as many workers as cores, each keeps to one; no: the kernel moves them, as is better where "
+        "other busy programs are bound to the same cores",
+    )
     start_timeout: float = setting(
         60.0, "for a process to get ready: reading settings and policy, asking each backend", unit="s", gt=0
     )

@@ -25,6 +25,7 @@ from typing import Any, Final
 from mailguard import log, metric_store
 from mailguard.channel import Channel, ChannelClosed, Kind, Message
 from mailguard.children import start
+from mailguard.children.own_core import keep_to_own
 from mailguard.lasting import lasting
 
 _COLLECT: Final = (50_000, 10, 10)
@@ -124,7 +125,7 @@ class Attendant:
         fields = message.fields
         match message.kind:
             case Kind.ACCEPT:
-                self._begin(self._accept())
+                self._begin(self._accept(fields["seat"]))
             case Kind.DRAIN:
                 self._drain(fields["seconds"], last=fields["last"])
             case Kind.STOP:
@@ -150,7 +151,9 @@ class Attendant:
             asyncio.get_running_loop().call_exception_handler({"message": "a worker's step failed", "exception": error})
             self._drain(0.0)
 
-    async def _accept(self) -> None:
+    async def _accept(self, seat: int) -> None:
+        if self._settings.processes.own_cores:  # now: the journal's threads have begun, and go where there is room
+            keep_to_own(seat, self._settings.workers)
         await self._worker.accept(self._sockets)
         self._accepting = True
         self._tell(Kind.STATE)

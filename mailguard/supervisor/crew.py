@@ -135,9 +135,9 @@ class Crew:
             self.accept(worker)
 
     def accept(self, worker: Child) -> None:
-        """Let ``worker`` accept clients."""
+        """Let ``worker`` accept clients, on the seat that is its own as long as it lives."""
         worker.state = State.ACCEPTING
-        worker.send(Kind.ACCEPT)
+        worker.send(Kind.ACCEPT, seat=next(number for number, seat in enumerate(self.seats) if seat.worker is worker))
 
     def drain(self, seconds: float, grace: float, *, last: bool = False) -> None:
         """Accept nobody; messages in flight have ``seconds``, and processes ``grace`` more before they are killed.
