@@ -117,7 +117,7 @@ class _Recording(StreamRequestHandler):
             shutil.copyfileobj(answer, self.wfile)
 
 
-class _Requests:
+class Requests:
     """What spamd is asked about a message, for any client: as mailguard asked for the client ``recorded_for``.
 
     Raises:
@@ -166,7 +166,7 @@ class _Scanners:
         }
         return self._bench.mailguard(shape, clamav={"address": self._clamd.address}, spamassassin=spamassassin)
 
-    def _recorded(self) -> _Requests:
+    def _recorded(self) -> Requests:
         """How mailguard asks."""
         load = LOAD.scaled(1 / MESSAGES)
         clients = load.addresses(next(self._turns))
@@ -174,7 +174,7 @@ class _Scanners:
             mailguard = self._started(Shape("mailguard, recorded", 1, "none"), recorder.server_address[1])
             work(self._bench.sink, mailguard, load, clients)
             mailguard.stop()
-        return _Requests(recorder.requests[-1], clients[0])
+        return Requests(recorder.requests[-1], clients[0])
 
     def _through(self, load: Load) -> tuple[float, float, float, float]:
         """What :class:`Pair` tells of a round through mailguard."""

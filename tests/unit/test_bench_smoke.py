@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from mailguard.config import Limits
+from mailguard.lab.process import LabError
 from mailguard.policy_files import load, load_settings
+from mailguard.scanners.spamd_protocol import request
 from tests.bench import bare, curves, half_load, peer
 from tests.bench.generator import Job, Seen, UnexpectedReply, content, run, script
 from tests.bench.half_load import LEAST, SECONDS, Added, Latency, half
@@ -30,7 +32,7 @@ from tests.bench.quota import NoQuota, limited
 from tests.bench.real_peers import CONFIGURATIONS, REAL_PEERS, RealPeer, cannot_run, write
 from tests.bench.report import LOAD_COLUMNS, Run, markdown
 from tests.bench.rounds import ROUND_SECONDS, ROUNDS, Figures, RunFailed, Sampler, cpu_seconds, enough, peak_memory
-from tests.bench.scanning import Pair, Scanning
+from tests.bench.scanning import Pair, Requests, Scanning
 from tests.bench.sections import PAGE, heading, keeping, split, with_section
 from tests.bench.sink import Sink, Taken, listen
 from tests.bench.subjects import Mailguard
@@ -280,6 +282,15 @@ def test_the_page_that_stands_in_docs_has_the_tables_of_today() -> None:
     page = PAGE.read_text()
     assert "| " + " | ".join(LOAD_COLUMNS) + " |" in page
     assert all(f"### {load.name}: {load.unit}\n" in page for load in LOADS)
+
+
+def test_spamd_is_asked_directly_what_mailguard_asked() -> None:
+    message = b"Received: from mail.example.org (unknown [%b])\r\n\r\n[198.19.1.20]\r\n"
+    recorded, other = (b"".join(request("HEADERS", message % client)) for client in (b"198.19.1.2", b"198.19.10.200"))
+    assert Requests(recorded, "198.19.1.2").about("198.19.10.200") == other
+    for unknown in (recorded.replace(b"HEADERS", b"SYMBOLS"), other, recorded + b"more"):
+        with pytest.raises(LabError, match="in another way"):
+            Requests(unknown, "198.19.1.2")
 
 
 class Refusing(asyncio.Protocol):
