@@ -10,7 +10,8 @@ for one, it knows no sender to ask SPF about. Clients are new at each message, f
 policy is the shipped one, whole.
 
 Here spamd may have as many children as there are cores, and whatever else runs takes time from them. Whether mailguard
-lets them wait, rather than takes from them, shows where each has only a share of a core.
+lets them wait, rather than takes from them, shows where each has only a share of a core; and, however busy the machine
+is, by how many requests spamd has in hand (:func:`supplied`).
 """
 
 from __future__ import annotations
@@ -86,14 +87,19 @@ class Pair:
 
 @dataclass(frozen=True)
 class Scanning:
-    """Pairs of rounds; ``apart``: with :data:`SHARE`, none where that cannot be had."""
+    """Attributes:
+    pairs: of rounds.
+    supplied: share of the time in which spamd had a request for each child, through mailguard.
+    apart: pairs of rounds with :data:`SHARE`, none where that cannot be had.
+    """
 
     pairs: Sequence[Pair]
+    supplied: float
     apart: Sequence[Pair] = ()
 
 
 class _Recorder(ThreadingTCPServer):
-    """Passes requests on to the spamd on ``port``, and keeps them."""
+    """Passes requests on to the spamd on ``port``; keeps them, and from when to when each was in its hands."""
 
     daemon_threads = True
 
@@ -101,6 +107,7 @@ class _Recorder(ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Recording)
         self.port = port
         self.requests: list[bytes] = []
+        self.spans: list[tuple[float, float]] = []
 
 
 class _Recording(StreamRequestHandler):
@@ -108,6 +115,7 @@ class _Recording(StreamRequestHandler):
 
     @override
     def handle(self) -> None:
+        began = time.perf_counter()
         head = b"".join(iter(self.rfile.readline, b"\r\n"))
         lengths = [line.partition(b":")[2] for line in head.splitlines() if line.lower().startswith(b"content-length:")]
         asked = head + b"\r\n" + self.rfile.read(int(lengths[0]) if lengths else 0)
@@ -115,6 +123,23 @@ class _Recording(StreamRequestHandler):
         with _connected(self.server.port) as spamd, spamd.makefile("rb") as answer:
             spamd.sendall(asked)
             shutil.copyfileobj(answer, self.wfile)
+        self.server.spans.append((began, time.perf_counter()))
+
+
+def supplied(spans: Sequence[tuple[float, float]], children: int) -> float:
+    """The share of the time, from the first request to the last, in which ``children`` or more were in hand.
+
+    Args:
+        spans: of each request, when it came and when it was answered.
+        children: of spamd.
+    """
+    first, last = min(came for came, _ in spans), max(came for came, _ in spans)
+    changes = sorted([(came, 1) for came, _ in spans] + [(min(answered, last), -1) for _, answered in spans])
+    in_hand, since, enough = 0, first, 0.0
+    for moment, change in changes:
+        enough += (moment - since) * (in_hand >= children)
+        in_hand, since = in_hand + change, moment
+    return enough / (last - first)
 
 
 class Requests:
@@ -147,7 +172,7 @@ class _Scanners:
         self._turns = count()
         self._clamd: Clamd = lab.clamd()
         self.spamd = lab.server("spamd", Spamd, lambda at: Spamd(at, bench.dns, CHILDREN))
-        self._requests = self._recorded()
+        self._requests, self.supplied = self._recorded()
         self._mailguard = self._started(Shape("mailguard, scanning", POOLED.workers, POOLED.client_identity))
         self._through(LOAD.scaled(0.1))
 
@@ -166,15 +191,18 @@ class _Scanners:
         }
         return self._bench.mailguard(shape, clamav={"address": self._clamd.address}, spamassassin=spamassassin)
 
-    def _recorded(self) -> Requests:
-        """How mailguard asks."""
-        load = LOAD.scaled(1 / MESSAGES)
+    def _recorded(self) -> tuple[Requests, float]:
+        """How mailguard asks, and what :func:`supplied` tells of it."""
+        load = LOAD.scaled(0.5)
         clients = load.addresses(next(self._turns))
         with _Recorder(self.spamd.port) as recorder, _serving(recorder):
-            mailguard = self._started(Shape("mailguard, recorded", 1, "none"), recorder.server_address[1])
+            mailguard = self._started(
+                Shape("mailguard, recorded", POOLED.workers, POOLED.client_identity), recorder.server_address[1]
+            )
             work(self._bench.sink, mailguard, load, clients)
             mailguard.stop()
-        return Requests(recorder.requests[-1], clients[0])
+        asked = next(each for each in recorder.requests if _literal(clients[0]) in each)
+        return Requests(asked, clients[0]), supplied(recorder.spans, CHILDREN)
 
     def _through(self, load: Load) -> tuple[float, float, float, float]:
         """What :class:`Pair` tells of a round through mailguard."""
@@ -235,10 +263,10 @@ def scanning(lab: Lab, bench: Bench) -> Scanning:
     scanners.spamd.start()  # so that no child comes to its last message meanwhile: another one would have no share
     try:
         with limited(session_members(scanners.spamd.process.pid), SHARE):
-            return Scanning(pairs, _pairs(scanners, LOAD.scaled(SHARE), APART))
+            return Scanning(pairs, scanners.supplied, _pairs(scanners, LOAD.scaled(SHARE), APART))
     except NoQuota as error:
         print(f"bench: spamd is not limited: {error}", file=sys.stderr)
-        return Scanning(pairs)
+        return Scanning(pairs, scanners.supplied)
 
 
 def _pairs(scanners: _Scanners, load: Load, rounds: int) -> list[Pair]:
@@ -257,6 +285,7 @@ The shipped policy whole, clamd and spamd ({children} children), messages of 4 K
   {share:.1f}% of spamd's. spamd driven directly: {alone:.0f} ms.
 * {through:.1f} messages a second, and {direct:.1f} by spamd driven directly: {busy} of it. spamd's
   children have {had:.0f}% of the {cores} cores' time through mailguard, and {had_alone:.0f}% driven directly.
+* From the first request to the last spamd had one for each child in hand {supplied:.1f}% of the time.
 {apart}"""
 _APART: Final = """\
 * Where each child of spamd has {limit} of a core at the most, so that all else takes nothing from it: {busy} of it.
@@ -283,6 +312,7 @@ def section(found: Scanning) -> str:
         had=_median(pair.spamd * pair.through for pair in pairs) / cores * 100,
         had_alone=_median(pair.alone * pair.direct for pair in pairs) / cores * 100,
         cores=cores,
+        supplied=found.supplied * 100,
         apart=apart,
     )
 

@@ -32,7 +32,7 @@ from tests.bench.quota import NoQuota, limited
 from tests.bench.real_peers import CONFIGURATIONS, REAL_PEERS, RealPeer, cannot_run, write
 from tests.bench.report import LOAD_COLUMNS, Run, markdown
 from tests.bench.rounds import ROUND_SECONDS, ROUNDS, Figures, RunFailed, Sampler, cpu_seconds, enough, peak_memory
-from tests.bench.scanning import Pair, Requests, Scanning
+from tests.bench.scanning import Pair, Requests, Scanning, supplied
 from tests.bench.sections import PAGE, heading, keeping, split, with_section
 from tests.bench.sink import Sink, Taken, listen
 from tests.bench.subjects import Mailguard
@@ -245,7 +245,8 @@ def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
     )
     scanning = Scanning(
         [Pair(0.004, 0.001, 0.1, through, 0.09, 20.0) for through in (17.0, 18.0, 21.0)],
-        [Pair(0.004, 0.001, 0.1, 12.0, 0.09, 12.5)],
+        supplied=0.995,
+        apart=[Pair(0.004, 0.001, 0.1, 12.0, 0.09, 12.5)],
     )
     run_ = Run(
         [(SMALL, row)],
@@ -269,6 +270,7 @@ def test_the_report_tells_medians_and_the_ratio_of_rounds() -> None:
     assert "server reached above; 3 rounds" in page
     assert "mailguard 4.0 ms, clamd 1.0 ms, spamd 100 ms; mailguard's is\n  4.0% of spamd's" in page
     assert "20.0 by spamd driven directly: 0.90 (0.85-1.05) of it" in page
+    assert "each child in hand 99.5% of the time" in page
     assert "takes nothing from it: 0.96 (0.96-0.96) of it." in page
     assert "two workers: 0.60 s, at best 0.50 s" in page
     assert "1.60 times the messages a second, 1.00 times" in page
@@ -291,6 +293,19 @@ def test_spamd_is_asked_directly_what_mailguard_asked() -> None:
     for unknown in (recorded.replace(b"HEADERS", b"SYMBOLS"), other, recorded + b"more"):
         with pytest.raises(LabError, match="in another way"):
             Requests(unknown, "198.19.1.2")
+
+
+@pytest.mark.parametrize(
+    ("spans", "share"),
+    [
+        ([(0, 10), (0, 10), (10, 20), (10, 20)], 1.0),  # the next comes as one is answered
+        ([(0, 10), (0, 10), (4, 15), (5, 15), (20, 30)], 0.75),  # nothing is in hand from 15 to 20
+        ([(0, 12), (10, 20)], 0.0),  # one child has nothing to do until the last request
+        ([(0, 4), (1, 5), (6, 9), (8, 9)], 0.375),
+    ],
+)
+def test_what_spamd_had_in_hand_counts_until_the_last_request(spans: list[tuple[float, float]], share: float) -> None:
+    assert supplied(spans, 2) == pytest.approx(share)
 
 
 class Refusing(asyncio.Protocol):
