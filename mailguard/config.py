@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from types import SimpleNamespace
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -145,10 +146,22 @@ def required(help_: str, **bounds: Any) -> Any:
     return Field(description=help_, **bounds)
 
 
+S = TypeVar("S", bound="Section")
+
+
 class Section(Model):
     """A group of settings: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def bare(section: S) -> S:
+    """The fields of ``section``, of sections in it too, and nothing else: for who reads them at every command.
+
+    Of pydantic's own objects each look at a field takes a call that is there for what a model lacks.
+    """
+    fields = {name: bare(value) if isinstance(value, Section) else value for name, value in section}
+    return cast(S, SimpleNamespace(**fields))
 
 
 class Listener(Section):

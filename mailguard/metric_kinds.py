@@ -1,4 +1,4 @@
-"""prometheus_client's counters and histograms, for what is counted dozens of times a message.
+"""prometheus_client's counters, gauges and histograms, for what is counted dozens of times a message.
 
 They are the same but for how much they call: a child that was bound before is one look into a dictionary, to count is
 to add to a number without a call, and the bucket of what was observed is found by bisection. prometheus_client's own
@@ -96,6 +96,22 @@ class Counter(_Bound, prometheus_client.Counter):
         if amount < 0:
             raise ValueError("a counter only grows")
         self.cells[0] += amount
+
+
+class Gauge(prometheus_client.Gauge):
+    """A gauge."""
+
+    def _metric_init(self) -> None:
+        super()._metric_init()
+        self._cells: Cells = self._value.cells
+
+    def inc(self, amount: float = 1) -> None:
+        """``amount`` more."""
+        self._cells[0] += amount
+
+    def dec(self, amount: float = 1) -> None:
+        """``amount`` less."""
+        self._cells[0] -= amount
 
 
 class Histogram(_Bound, prometheus_client.Histogram):

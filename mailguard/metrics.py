@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final, Literal, TypeAlias
 
-from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
+from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from mailguard.metric_kinds import Counter, Histogram
+from mailguard.metric_kinds import Counter, Gauge, Histogram
 
 _disable_created: Final[Callable[[], None]] = disable_created_metrics
 _disable_created()  # when a series began says nothing where processes take over each other's

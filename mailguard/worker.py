@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mailguard import __version__, metrics, policy_loads
 from mailguard.admin.health import Health
 from mailguard.checks.dnsbl import Dnsbl
-from mailguard.config import Settings, split_address
+from mailguard.config import Settings, bare, split_address
 from mailguard.dns.resolver import Resolver
 from mailguard.journal.journal import Journal
 from mailguard.journal.key import BadKey
@@ -62,7 +62,7 @@ _RESTART_DELAY = 5.0
 
 def assemble(settings: Settings, policy: CompiledPolicy, recorder: Recorder, switch: Switch) -> Services:
     """Everything that sessions ask, made from the settings."""
-    clock = time.monotonic
+    settings, clock = bare(settings), time.monotonic
     resolver = Resolver(settings.dns, clock)
     spool = Folder(settings.spool_dir, settings.limits.min_spool_free)
     return Services(

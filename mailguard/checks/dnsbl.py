@@ -14,23 +14,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import IPv4Address
-from typing import Final, cast
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from mailguard import config, metrics
 from mailguard.checks.dnsbl_answers import Outcome, read
 from mailguard.checks.dnsbl_health import Finding, Health, probe
 from mailguard.checks.dnsbl_names import is_asked_about
-from mailguard.dns.answers import Failed, Found, NotFound
 from mailguard.dns.inquiry import Inquiry, Steps
 from mailguard.dns.question import Question, about, backwards
 from mailguard.dns.resolver import Resolver
 from mailguard.facts import NOT_LISTED, Answer, ClientAddress, Codes, DnsblZone, Unknown
 from mailguard.log import logger
-from mailguard.metric_kinds import Cells, Counter, Histogram
+from mailguard.metric_kinds import Cells, Histogram
 from mailguard.net.together import together
 
 JITTER: Final = 0.1
@@ -58,9 +57,9 @@ class _List:
         return metrics.DNSBL_SECONDS.labels(self.zone.name)
 
     @cached_property
-    def outcomes(self) -> dict[Outcome, Counter]:
+    def outcomes(self) -> dict[Outcome, Cells]:
         """How many questions to it came out so."""
-        return {outcome: metrics.DNSBL_QUERIES.labels(self.zone.name, outcome) for outcome in Outcome}
+        return {outcome: metrics.DNSBL_QUERIES.labels(self.zone.name, outcome).cells for outcome in Outcome}
 
 
 class _Standing:
@@ -69,7 +68,8 @@ class _Standing:
     Attributes:
         asked: those that are asked.
         answers: what the others say of whoever it is, and what those that are asked do until they have answered.
-        ill: that they are, of each that is set aside.
+        ill: counts that they are, of each that is set aside.
+        at_once: the seconds that an answer takes that was known, of each that is asked.
     """
 
     def __init__(self, lists: Collection[_List], version: int) -> None:
@@ -79,6 +79,12 @@ class _Standing:
         self.answers: Final[dict[str, Answer[Codes]]] = {item.zone.name: NOT_LISTED for item in lists}
         self.answers.update({item.zone.name: Unknown(f"ill: {item.ill}") for item in ill})
         self.ill: Final = [item.outcomes[Outcome.ILL] for item in ill]
+        self.at_once: Final = {item.zone.name: 0.0 for item in self.asked}
+
+    @cached_property
+    def buckets(self) -> list[Cells]:
+        """Counts such answers, of each that is asked."""
+        return [item.seconds.bucket(0.0) for item in self.asked]
 
 
 @dataclass(slots=True)
@@ -87,19 +93,18 @@ class Said:
 
     Attributes:
         answers: by the list's name.
-        asked: those that were asked.
+        at_once: the seconds that each list that was asked takes now.
         counts: what one is added to whenever all that is known already: how it came out, of each, and of those that
             were asked that it took no time; of one that is set aside, that it is.
     """
 
     answers: dict[str, Answer[Codes]]
-    asked: Sequence[_List] = ()
+    at_once: Mapping[str, float] = field(default_factory=dict)
     counts: Sequence[Cells] = ()
 
-    def count(self, timed: Callable[[str, float], None]) -> None:
+    def count(self, took: dict[str, float]) -> None:
         """Count what was known: to whoever looks at the numbers it is a question as any other, answered at once."""
-        for item in self.asked:
-            timed(item.zone.name, 0.0)
+        took.update(self.at_once)
         for cells in self.counts:
             cells[0] += 1
 
@@ -157,30 +162,32 @@ class Dnsbl:
 
     def _stand(self) -> None:
         """One of the lists is another, or stands otherwise: what they said is known again only while all do as then."""
-        self._standing = {version: _Standing(self._lists.values(), version) for version in (4, 6)}
+        lists = self._lists.values()
+        self._standing = {IPv4Address: _Standing(lists, 4), IPv6Address: _Standing(lists, 6)}
 
     def ask(
         self,
         address: ClientAddress,
         deadline: float,
-        timed: Callable[[str, float], None] = lambda _name, _seconds: None,
+        took: dict[str, float] | None = None,
     ) -> Inquiry[Said]:
         """What each list says of ``address``, by the list's name.
 
         Args:
             address: the connecting client.
             deadline: loop time at which all that is missing is unknown.
-            timed: told of each list that was asked indeed how many seconds that took; of a cached answer hardly any.
+            took: given how many seconds each list that was asked indeed took, by its name; of a cached answer hardly
+                any.
         """
-        standing = self._standing[address.ip.version]
+        standing, took = self._standing[type(address.ip)], {} if took is None else took
         return self._resolver.inquire(
             ("lists", standing, address.text),
-            lambda: self._steps(standing, address, timed),
+            lambda: self._steps(standing, address, took),
             deadline,
-            lambda said: said.count(timed),
+            lambda said: said.count(took),
         )
 
-    def _steps(self, standing: _Standing, address: ClientAddress, timed: Callable[[str, float], None]) -> Steps[Said]:
+    def _steps(self, standing: _Standing, address: ClientAddress, took: dict[str, float]) -> Steps[Said]:
         if not self._settings.ask_about_private_clients and not is_asked_about(address):
             return Said(dict.fromkeys(standing.answers, NOT_LISTED))
         answers, asked, outcomes = standing.answers.copy(), standing.asked, standing.ill.copy()
@@ -188,14 +195,13 @@ class Dnsbl:
         replies = yield [client + item.question for item in asked]
         for item, (reply, seconds) in zip(asked, replies, strict=True):
             name = item.zone.name
-            outcome, answers[name] = read(cast("Found[IPv4Address] | NotFound | Failed", reply))
+            outcome, answers[name] = read(reply)
             outcomes.append(item.outcomes[outcome])
-            timed(name, seconds)
+            took[name] = seconds
             item.seconds.observe(seconds)
-        for counted in outcomes:
-            counted.inc()
-        at_once = [item.seconds.bucket(0.0) for item in asked]
-        return Said(answers, asked, [*(counted.cells for counted in outcomes), *at_once])
+        for cells in outcomes:
+            cells[0] += 1
+        return Said(answers, standing.at_once, outcomes + standing.buckets)
 
     async def watch(self) -> None:
         """Probe each list now and whenever it is due, until cancelled. A bug in here is logged and does not end it."""

@@ -12,7 +12,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
-from mailguard.dns.answers import Failed, Failure, Found, NotFound
+from mailguard.dns.answers import AnyAnswer, Failure, Found, NotFound
 from mailguard.facts import NOT_LISTED, Answer, Codes, Known, Unknown
 
 LISTING: Final = IPv4Network("127.0.0.0/8")
@@ -36,6 +36,7 @@ class Outcome(StrEnum):
     """The list is set aside and was not asked."""
 
 
+_NOT_LISTED: Final = (Outcome.NOT_LISTED, NOT_LISTED)
 _FAILURES: Final = {
     Failure.TIMEOUT: Outcome.TIMEOUT,
     Failure.SERVFAIL: Outcome.SERVFAIL,
@@ -44,15 +45,14 @@ _FAILURES: Final = {
 }
 
 
-def read(answer: Found[IPv4Address] | NotFound | Failed) -> tuple[Outcome, Answer[Codes]]:
-    """What ``answer`` says of the client asked about."""
-    match answer:
-        case Found():
-            return _codes(answer.records)
-        case NotFound():
-            return Outcome.NOT_LISTED, NOT_LISTED
-        case Failed(kind, why):
-            return _FAILURES[kind], Unknown(f"{kind}: {why}")
+def read(answer: AnyAnswer) -> tuple[Outcome, Answer[Codes]]:
+    """What ``answer``, to a question for A records, says of the client asked about."""
+    if isinstance(answer, NotFound):
+        return _NOT_LISTED
+    if isinstance(answer, Found):
+        return _codes(answer.records)
+    kind, why = answer.kind, answer.why
+    return _FAILURES[kind], Unknown(f"{kind}: {why}")
 
 
 @lru_cache(1024)

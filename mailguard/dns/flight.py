@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 from mailguard import config
 from mailguard.dns import wire
 from mailguard.dns.answers import AnyAnswer, Failed, Failure
-from mailguard.dns.deadlines import Deadlines
 from mailguard.dns.ids import Ids
 from mailguard.dns.question import Question
 from mailguard.dns.servers import Server, Servers
 from mailguard.dns.transport import Line, Transport
+from mailguard.net.deadlines import Deadlines
 
 if TYPE_CHECKING:
     from mailguard.dns.inquiry import Inquiry

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Hashable, Sequence
-from typing import Any, Final, Generic, Protocol, Self, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, Self, TypeAlias, TypeVar
 
 from mailguard.dns.answers import AnyAnswer, Failed, Failure
-from mailguard.dns.deadlines import Deadlines
 from mailguard.dns.flight import Flight
 from mailguard.dns.question import Question
+from mailguard.net.deadlines import Deadlines
 
 T = TypeVar("T")
 TOO_LATE: Final = Failed(Failure.TIMEOUT, "no answer by the deadline")
@@ -144,7 +144,7 @@ class Inquiry(Generic[T]):
             self.expires = -_EVER
             late = TOO_LATE, self._desk.clock() - self.started
             answers = [timed or late for timed in answers]
-        self._go_on(cast("list[Timed]", answers))
+        self._go_on(answers)  # type: ignore[arg-type]  # none is None any more
 
     def _go_on(self, answers: list[Timed] | None) -> None:
         """Take the next step with ``answers`` to the one before, if any: it asks for more, or is the last."""

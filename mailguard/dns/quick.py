@@ -130,9 +130,13 @@ def _zone_octets(question: Question, octets: bytes) -> int:
 
 def _starts_label(question: Question, place: int) -> bool:
     """Whether a label of the question's name stands at ``place``: from there on it is a suffix of the name."""
-    if place >= len(question) - _BEHIND_LABELS:
-        return False
+    return 0 <= place < len(question) - _BEHIND_LABELS and _are_labels(question[:place])
+
+
+@lru_cache(256)
+def _are_labels(octets: bytes) -> bool:
+    """Whether ``octets`` are whole labels and nothing else; those of a client are in what each list is asked."""
     at = 0
-    while at < place:
-        at += 1 + question[at]
-    return at == place
+    while at < len(octets):
+        at += 1 + octets[at]
+    return at == len(octets)

@@ -33,13 +33,13 @@ from mailguard.dns.answers import (
     StartOfAuthority,
 )
 from mailguard.dns.cache import TtlCache
-from mailguard.dns.deadlines import Deadlines
 from mailguard.dns.flight import Airport, Flight
 from mailguard.dns.ids import Ids
 from mailguard.dns.inquiry import Asked, Inquiry, Steps, Timed
 from mailguard.dns.question import TYPE, TYPE_CODES, Question, RecordType, about
 from mailguard.dns.servers import Server, Servers, system_servers
 from mailguard.dns.transport import NetworkTransport, Transport
+from mailguard.net.deadlines import Deadlines
 
 T = TypeVar("T")
 _HIT, _MISS, _JOINED = (metrics.DNS_CACHE.labels(result=result) for result in ("hit", "miss", "joined"))

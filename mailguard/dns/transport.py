@@ -144,13 +144,20 @@ class _Socket:
                 self._close()
 
     def _readable(self) -> None:
-        try:
-            datagram = self._sock.recv(MAX_DATAGRAM)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._fail(error)
-            return
+        """Take what is here, and not by a turn of the loop each: whoever asked several questions is woken once."""
+        for _ in range(MAX_QUESTIONS):
+            if not self._under_way:
+                return
+            try:
+                datagram = self._sock.recv(MAX_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._fail(error)
+                return
+            self._take(datagram)
+
+    def _take(self, datagram: bytes) -> None:
         under_way, key = self._under_way, datagram[wire.ID]
         asker = under_way.get(key)
         if asker is None or not wire.is_about(asker.question, datagram):

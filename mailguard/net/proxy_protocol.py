@@ -9,7 +9,7 @@ for nobody knows whose it is (section 2).
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Final
 
 from mailguard.facts import ClientAddress
@@ -117,12 +117,13 @@ def _line(line: bytes) -> Header:
 
 @lru_cache(maxsize=1024)  # clients come again, and our own end is always the same
 def _address(word: bytes, family: bytes) -> ClientAddress:
+    if b"%" in word:
+        raise ProxyError("version 1: an address with a zone")
     try:
-        text = word.decode("ascii")
-        if "%" in text:
-            raise ProxyError("version 1: an address with a zone")
-        return ClientAddress(IPv4Address(text) if family == b"TCP4" else IPv6Address(text))
-    except (UnicodeDecodeError, AddressValueError) as error:
+        if (b":" in word) != (family == b"TCP6"):
+            raise ValueError("of the other family")
+        return ClientAddress.parse(word.decode("ascii"))
+    except ValueError as error:
         raise ProxyError(f"version 1: not an address of {family.decode()}") from error
 
 

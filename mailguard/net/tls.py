@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailguard.facts import TlsSession
+from mailguard.net.deadlines import Deadlines
 from mailguard.net.wire import Wire
 
 
@@ -33,8 +34,8 @@ class _Inner(Wire):
 
     __slots__ = ("_over",)
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, over: Callable[[], None]) -> None:
-        super().__init__(loop)
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines, over: Callable[[], None]) -> None:
+        super().__init__(loop, deadlines)
         self._over = over
 
     def eof_received(self) -> bool:
@@ -50,6 +51,7 @@ class _Inner(Wire):
 async def secure(
     transport: asyncio.Transport,
     context: ssl.SSLContext,
+    deadlines: Deadlines,
     ended: Callable[[], None],
     *,
     handshake: float,
@@ -58,6 +60,7 @@ async def secure(
     """Shake hands with the client behind ``transport``, which is of no use afterwards but to be cut.
 
     Args:
+        deadlines: see :class:`~mailguard.net.wire.Wire`.
         ended: called, perhaps twice, once the client will send no more.
         handshake: bound of the handshake; a caller with a bound of its own gives a larger one.
         shutdown: bound of the exchange of ``close_notify``.
@@ -69,7 +72,7 @@ async def secure(
     if transport.is_closing():
         raise TlsFailed("the client left")
     loop = asyncio.get_running_loop()
-    wire = _Inner(loop, ended)
+    wire = _Inner(loop, deadlines, ended)
     try:
         upgraded = await loop.start_tls(
             transport,

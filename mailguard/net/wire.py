@@ -1,8 +1,8 @@
 """A connection that we accepted, as its handler sees it: octets in and out, and one bound for whatever it waits for.
 
 asyncio's streams have a coroutine, a future and a timer for each read and each write. Here nothing is made where octets
-are there already or the kernel takes them at once; where there is something to wait for, that is one future. There is
-one alarm a connection (``net.alarm``).
+are there already or the kernel takes them at once; where there is something to wait for, that is one future. All wires
+of a listener have one timer (``net.deadlines``).
 
 Memory: beyond :data:`READ_SIZE` octets twice that nobody has taken we stop reading, which one last read of the loop
 (256 KiB) may exceed; then the kernel's window closes. What is to be sent is bounded by whoever sends waiting for
@@ -15,9 +15,9 @@ anew: one that was kept would hold, by its traceback, all that belongs to the co
 from __future__ import annotations
 
 import asyncio
-from typing import Final, cast
+from typing import Final
 
-from mailguard.net.alarm import Alarm
+from mailguard.net.deadlines import Deadlines
 
 READ_SIZE: Final = 65536
 """Octets taken at once."""
@@ -28,6 +28,9 @@ _ENOUGH: Final = 2 * READ_SIZE
 class Wire(asyncio.Protocol):
     """One end of a connection. One task at a time may wait, and nobody else does.
 
+    Args:
+        deadlines: those of all wires of this loop.
+
     Attributes:
         transport: set when the connection is made.
         congested: more was written than the kernel takes now.
@@ -35,9 +38,10 @@ class Wire(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_alarm",
         "_broken",
+        "_deadlines",
         "_event_loop",
+        "_late",
         "_lost",
         "_reading",
         "_received",
@@ -51,16 +55,17 @@ class Wire(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
         self._event_loop = loop
         self._received = b""
         self._taken = 0
         self._stopped = True  # by nobody, but TLS may hand on octets before it tells us that the connection is there
         self._broken = ""
+        self._late = False
         self._lost = False
         self._reading = False
         self._waiter: asyncio.Future[None] | None = None
-        self._alarm = Alarm(loop)
+        self._deadlines = deadlines
         self.congested = False
         self.ended = False
 
@@ -68,7 +73,7 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there."""
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = transport  # type: ignore[assignment]  # cast() is a call
         self._stopped = False
 
     def data_received(self, data: bytes) -> None:
@@ -116,16 +121,23 @@ class Wire(asyncio.Protocol):
     def interrupt(self) -> None:
         """Who waits for octets gets TimeoutError now; who waits for anything else does not."""
         if self._reading:
-            self._give_up()
+            self.late()
+
+    def expire(self) -> None:
+        """What is here was waited for too long: :meth:`take` says so."""
+        self._late = True
 
     def take(self, at_most: int = READ_SIZE) -> bytes:
         """What is here, ``at_most`` so many octets; none where nothing is, or nothing will be.
 
         Raises:
+            TimeoutError: it was waited for, and came too late.
             ConnectionError: the connection broke.
         """
         if self._broken:
             raise ConnectionResetError(self._broken)
+        if self._late:
+            raise TimeoutError
         received, start = self._received, self._taken
         if len(received) - start > at_most:
             self._taken = start + at_most
@@ -150,14 +162,16 @@ class Wire(asyncio.Protocol):
         return self.take()
 
     def arrival(self, bound: float) -> asyncio.Future[None]:
-        """Done when octets are here to be taken, or their end; TimeoutError where neither is by ``bound``.
+        """Done when octets are here to be taken, or their end, or neither is by ``bound``: :meth:`take` tells.
 
         It is done when it is returned where they are here already, be that after ``bound``.
         """
-        self._reading = True
-        arrived = self._change(bound)
+        self._reading, self._late = True, False
+        self._waiter = arrived = self._event_loop.create_future()
         if self._received or self.ended:
             arrived.set_result(None)
+        else:
+            self._deadlines.set(self, bound)
         return arrived
 
     async def flushed(self, bound: float) -> None:
@@ -170,6 +184,7 @@ class Wire(asyncio.Protocol):
         self._reading = False
         while self.congested and not self._lost:
             await self._change(bound)
+            self._in_time()
         if self._lost:
             raise ConnectionResetError(self._broken or "the connection is over")
 
@@ -184,29 +199,36 @@ class Wire(asyncio.Protocol):
         self._reading = False
         while not self._lost:
             await self._change(bound)
+            self._in_time()
         if self._broken:
             raise ConnectionResetError(self._broken)
 
     def unwatched(self) -> None:
         """No bound holds any more, for nobody will wait."""
-        self._alarm.close()
+        self._deadlines.clear(self)
 
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _change(self, bound: float) -> asyncio.Future[None]:
         """Done when something changes: octets came, or their end, writing is possible again, the connection is over.
 
-        What is waited for must be looked at then. TimeoutError at the time ``bound``.
+        Or when it is ``bound``. What is waited for must be looked at then.
         """
-        self._alarm.set(bound, self._give_up)
+        self._late = False
         self._waiter = waiter = self._event_loop.create_future()
+        self._deadlines.set(self, bound)
         return waiter
 
-    def _give_up(self) -> None:
+    def _in_time(self) -> None:
+        if self._late:
+            raise TimeoutError
+
+    def late(self) -> None:
         """Who waits gets TimeoutError now."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            waiter.set_exception(TimeoutError())
+            self._late = True
+            waiter.set_result(None)
 
     def _wake(self) -> None:
         waiter = self._waiter

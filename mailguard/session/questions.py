@@ -20,14 +20,16 @@ from mailguard.config import Network
 from mailguard.dns.inquiry import Inquiry
 from mailguard.facts import NOT_ASKED, NOT_LISTED, Answer, Client, ClientAddress, Codes, Helo, Known, ReverseDns, Source
 from mailguard.session.services import Services
+from mailguard.smtp.admission import is_trusted
 
 T = TypeVar("T")
 _YES: Final = Known(True)
+_ABOUT_HELO, _ABOUT_SENDER = Source.HELO, Source.SENDER  # CPython 3.11 calls a function for each look into an enum
 
 
 def is_own_relay(address: ClientAddress, networks: Sequence[Network]) -> bool:
     """Whether the client is one of our own backup MX or forwarders: no question is asked about it."""
-    return any(address.ip in network for network in networks)
+    return is_trusted(address, networks)
 
 
 class Questions:
@@ -67,7 +69,7 @@ class Questions:
             return
         services, address, deadline = self._services, self._address, self._deadline()
         if services.loaded.lists:
-            self._lists = services.dnsbl.ask(address, deadline, self.dnsbl_seconds.__setitem__)
+            self._lists = services.dnsbl.ask(address, deadline, self.dnsbl_seconds)
         if self._told is None:
             self._reverse = reverse_dns(services.resolver, address, deadline)
 
@@ -80,7 +82,7 @@ class Questions:
         self.forget_helo()
         self._hello = name
         services = self._services
-        if Source.HELO in services.loaded.sources and not self.own_relay:
+        if _ABOUT_HELO in services.loaded.sources and not self.own_relay:
             self._helo = helo_resolves(services.resolver, name, self._deadline())
 
     def forget_helo(self) -> None:
@@ -93,13 +95,13 @@ class Questions:
         _drop(self._sender)
         self._sender = None
         services = self._services
-        if path.domain and Source.SENDER in services.loaded.sources and not self.own_relay:
+        if path.domain and _ABOUT_SENDER in services.loaded.sources and not self.own_relay:
             self._sender = sender_resolves(services.resolver, path.mailbox.domain, self._deadline())
 
     async def answered(self) -> None:
         """Wait until everything asked is known or, by its deadline, unknown."""
         for inquiry in self._all():
-            if not inquiry.done:
+            if inquiry is not None and not inquiry.done:
                 await inquiry.settled()
 
     def client(self) -> Client:
@@ -134,11 +136,11 @@ class Questions:
     def close(self) -> None:
         """End what is still under way."""
         for inquiry in self._all():
-            inquiry.call_off()
+            if inquiry is not None and not inquiry.done:
+                inquiry.call_off()
 
-    def _all(self) -> list[Inquiry[Any]]:
-        asked: tuple[Inquiry[Any] | None, ...] = (self._lists, self._reverse, self._helo, self._sender)
-        return [inquiry for inquiry in asked if inquiry is not None]
+    def _all(self) -> tuple[Inquiry[Any] | None, ...]:
+        return self._lists, self._reverse, self._helo, self._sender
 
     def _found(self) -> Client:
         said, name = _known(self._lists), self._told or _known(self._reverse) or NOT_ASKED

@@ -75,8 +75,10 @@ class _Place(NamedTuple):
     cells: tuple[int, ...]
 
 
-_OF_OURS: Final = (Tally.CONNECTIONS,)
-_OF_STRANGERS: Final = (Tally.CONNECTIONS, Tally.STRANGERS)
+_CONNECTIONS, _STRANGERS, _UNNAMED = Tally.CONNECTIONS, Tally.STRANGERS, Tally.UNNAMED
+_OF_UNNAMED: Final = (_UNNAMED,)
+_OF_OURS: Final = (_CONNECTIONS,)
+_OF_STRANGERS: Final = (_CONNECTIONS, _STRANGERS)
 
 
 class Slots:
@@ -118,7 +120,7 @@ class Slots:
         Raises:
             TurnedAway: 421 4.3.2, too many are waited for.
         """
-        return _looked_at(Held(self._counts, (Tally.UNNAMED,)), self._refusal_of_unnamed())
+        return _looked_at(Held(self._counts, _OF_UNNAMED), self._refusal_of_unnamed())
 
     def client(self, address: ClientAddress) -> Held:
         """A slot for the client at ``address``.
@@ -138,15 +140,15 @@ class Slots:
         return _Place(stranger, client, cells)
 
     def _refusal_of_unnamed(self) -> TurnedAway | None:
-        waiting = self._counts.total(Tally.UNNAMED) + self._counts.total(Tally.CONNECTIONS)
+        waiting = self._counts.total(_UNNAMED) + self._counts.total(_CONNECTIONS)
         if waiting > self._total + self._reserve:
             return _overloaded(Why.SLOTS, f"{waiting - 1} connections, with those that have sent no PROXY header")
         return None
 
     def _refusal(self, client: int, stranger: bool) -> TurnedAway | None:
-        if (taken := self._counts.total(Tally.CONNECTIONS)) > self._total:
+        if (taken := self._counts.total(_CONNECTIONS)) > self._total:
             return _overloaded(Why.SLOTS, f"{taken - 1} connections")
-        if stranger and (strangers := self._counts.total(Tally.STRANGERS)) > self._total - self._reserve:
+        if stranger and (strangers := self._counts.total(_STRANGERS)) > self._total - self._reserve:
             return _overloaded(Why.SLOTS, f"{strangers - 1} connections of strangers")
         if not self._counts.within(client, self._per_client):
             cause = f"{self._counts.client(client) - 1} connections"
@@ -176,8 +178,12 @@ def endpoint(name: Sequence[Any]) -> Endpoint:
 
 
 def is_trusted(peer: ClientAddress, trusted: Sequence[Network]) -> bool:
-    """Whether ``peer`` is one of those that must begin with a PROXY header, or may send XCLIENT."""
-    return bool(trusted) and any(peer.ip in network for network in trusted)
+    """Whether ``peer`` is one of those that must begin with a PROXY header, may send XCLIENT, or are ours."""
+    ip = peer.ip
+    for network in trusted:  # noqa: SIM110  any() takes a generator, and this is asked three times a connection
+        if ip in network:
+            return True
+    return False
 
 
 def behind(header: Header, peer: Endpoint, local: Endpoint) -> tuple[Endpoint, Endpoint]:

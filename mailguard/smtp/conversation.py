@@ -66,8 +66,9 @@ _OF_THE_HOP: Final = frozenset({Verb.STARTTLS, Verb.XCLIENT})
 """Commands that not every client is offered."""
 _OF_MAIL: Final = frozenset({Verb.RCPT, Verb.BDAT})
 """Commands that are counted as without mail where they are refused only, or come to little."""
-_CONTENT: Final = State.CONTENT  # asked for at each read, and CPython 3.11 calls a function for each look into an enum
-_WITHOUT_LINES: Final = frozenset({_CONTENT, State.CLOSED})
+# CPython 3.11 calls a function for each look into an enum; these are for every session.
+_START, _CONTENT, _CLOSED = State.START, State.CONTENT, State.CLOSED
+_EHLO, _RCPT, _QUIT = Verb.EHLO, Verb.RCPT, Verb.QUIT
 _IN_TRANSACTION: Final = (State.SENDER, State.REFUSED, State.RECIPIENTS, State.CONTENT, State.CHUNKS)
 
 MAX_SKIPPED: Final = 65536
@@ -132,7 +133,7 @@ class Conversation:
         self._recipients = 0
         self._without_mail = 0
         self._draining = False
-        self.state = State.START
+        self.state = _START
         self.commands = 0
         self.transactions = 0
         self.errors = 0
@@ -232,13 +233,16 @@ class Conversation:
 
     def _step(self) -> bool:
         """Look at what is here next; whether there was anything."""
-        if self.state in _WITHOUT_LINES:
-            return self.state is _CONTENT and self._content()
+        if self.state is _CONTENT:
+            return self._content()
+        if self.state is _CLOSED:
+            return False
         if self._chunk is not None:
             return self._read_chunk(self._chunk)
-        line = self._lines.next()
+        lines = self._lines
+        line = None if lines.spent else lines.next()
         if line is None:
-            return self._lines.skipped > MAX_SKIPPED and self._endless_line()
+            return lines.skipped > MAX_SKIPPED and self._endless_line()
         self.commands += 1
         if isinstance(line, Fault):
             self._error(reply(line.value))
@@ -252,7 +256,7 @@ class Conversation:
         if verb in _OF_THE_HOP and not self._is_offered(verb):
             verb = None
         self._without_mail += verb not in _OF_MAIL
-        if self._without_mail > self._limits.max_commands_without_mail and verb is not Verb.QUIT:
+        if self._without_mail > self._limits.max_commands_without_mail and verb is not _QUIT:
             self.close(reply("too_many_commands"), End.ERRORS)
         elif verb is None:
             self._error(reply("not_implemented" if word in NOT_OFFERED else "unknown_command"))
@@ -303,7 +307,7 @@ class Conversation:
         return with_keywords(answer, self._offered, limits.max_recipients, limits.max_messages, self.hop)
 
     def _refused(self, verb: Verb) -> None:
-        self._without_mail += verb is Verb.RCPT
+        self._without_mail += verb is _RCPT
         self.state = AFTER_REFUSAL.get((self.state, verb), self.state)
 
     def _say(self, what: Reply, verb: Verb | None = None) -> None:
@@ -331,7 +335,7 @@ class Conversation:
         self._end(Closed(end))
 
     def _end(self, last: Closed | TlsAsked | ClientNamed) -> None:
-        self.state = State.CLOSED
+        self.state = _CLOSED
         self._events.clear()
         self._events.append(last)
 
@@ -342,7 +346,7 @@ class Conversation:
     # --- commands -----------------------------------------------------------------------------------------------
 
     def _helo(self, verb: Verb, argument: bytes) -> None:
-        self._ask(verb, HeloGiven(grammar.helo_name(argument, verb), verb is Verb.EHLO))
+        self._ask(verb, HeloGiven(grammar.helo_name(argument, verb), verb is _EHLO))
 
     def _starttls(self, verb: Verb, argument: bytes) -> None:
         grammar.no_argument(argument, verb)

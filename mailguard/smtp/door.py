@@ -7,7 +7,7 @@ Where the peer is to send a PROXY header the client is not known yet: then it is
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from mailguard import metrics
 from mailguard.facts import ClientAddress
@@ -29,13 +29,13 @@ class Door(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected: let it in, with its slot, or say 421 and close."""
-        made = cast(asyncio.Transport, transport)
+        made: asyncio.Transport = transport  # type: ignore[assignment]  # cast() is a call
         name = made.get_extra_info("peername")
         peer = endpoint(name) if name else None  # which is gone already
         try:
             held = self._slot(peer[0]) if peer else None
         except TurnedAway as refusal:
-            self._turn_away(made, refusal, str(peer[0]) if peer else "")
+            self._turn_away(made, refusal, peer[0].text if peer else "")
             return
         connection = self._listener.connection(peer, held)
         made.set_protocol(connection)

@@ -26,9 +26,14 @@ class Fault(Enum):
 
 
 class CommandLines:
-    """Splits what it receives into command lines of at most ``max_line`` octets, CR LF included."""
+    """Splits what it receives into command lines of at most ``max_line`` octets, CR LF included.
 
-    __slots__ = ("_data", "_max_line", "_position", "_skipping", "skipped")
+    Attributes:
+        spent: whether all that came was taken.
+        skipped: octets dropped of the present faulty line.
+    """
+
+    __slots__ = ("_data", "_max_line", "_position", "_skipping", "skipped", "spent")
 
     def __init__(self, max_line: int) -> None:
         self._max_line = max_line
@@ -36,7 +41,7 @@ class CommandLines:
         self._position = 0
         self._skipping = False
         self.skipped = 0
-        """Octets dropped of the present faulty line."""
+        self.spent = True
 
     @property
     def line_waiting(self) -> bool:
@@ -45,16 +50,16 @@ class CommandLines:
 
     def receive(self, octets: bytes) -> None:
         """More from the client, behind what is here."""
-        if self._position < len(self._data):
+        if not self.spent:
             octets = self._data[self._position :] + octets
-        self._data, self._position = octets, 0
+        self._data, self._position, self.spent = octets, 0, not octets
 
     def take(self, at_most: int | None = None) -> bytes:
         """The octets not taken yet, all or ``at_most`` so many, for a reader of content."""
         data, start, size = self._data, self._position, len(self._data)
         end = size if at_most is None else min(start + at_most, size)
         if end == size:
-            self._data, self._position = b"", 0
+            self._data, self._position, self.spent = b"", 0, True
         else:
             self._position = end
         return data[start:end]
@@ -63,11 +68,12 @@ class CommandLines:
         """The next line without its CR LF, a fault, or None where more octets are needed."""
         if self._skipping and not self._skip():
             return None
-        data, start = self._data, self._position
-        if start == len(data):
+        if self.spent:
             return None
+        data, start = self._data, self._position
         if whole := _LINE.match(data, start, start + self._max_line):
-            self._position = whole.end()
+            self._position = end = whole.end()
+            self.spent = end == len(data)
             return whole[1]
         return self._incomplete()
 
@@ -94,6 +100,7 @@ class CommandLines:
             self._skipping = False
         self.skipped += max(stop - self._position, 0)
         self._position = max(stop, self._position)
+        self.spent = self._position == len(self._data)
         return end >= 0
 
 

@@ -10,9 +10,10 @@ import socket
 from typing import Any, Final
 
 from mailguard import metrics
-from mailguard.config import Listener, Settings
+from mailguard.config import Listener, Settings, bare
 from mailguard.journal.recorder import Recorder
 from mailguard.net import backlog
+from mailguard.net.deadlines import Deadlines
 from mailguard.net.local import BACKLOG, bind
 from mailguard.replies import Reply
 from mailguard.smtp.admission import Endpoint, Held, Slots, TurnedAway
@@ -36,6 +37,8 @@ class SmtpListener:
         address: host and port, as in the configuration, port 0 replaced.
         identity: our certificate; None where there is none, and no STARTTLS.
         recorder: told of what is refused before or beside a story.
+        limits, config: bounds, and what is configured for this socket.
+        deadlines: of all its connections.
     """
 
     def __init__(
@@ -47,13 +50,15 @@ class SmtpListener:
         identity: Identity | None = None,
         recorder: Recorder | None = None,
     ) -> None:
-        self.settings = settings
-        self.config = config
+        self.limits = bare(settings.limits)
+        self.hostname = settings.hostname
+        self.config = bare(config)
         self.story_factory = story_factory
         self.slots = slots
         self.identity = identity
         self.recorder = recorder or Recorder()
-        self._equipped = equipped(settings)
+        self.deadlines = Deadlines()
+        self._equipped = equipped(self.hostname)
         self.port = 0
         self.address = config.address
         self._server: asyncio.Server | None = None
@@ -134,7 +139,7 @@ class SmtpListener:
             return
         backlog.stop_new(self._bound)
         loop = asyncio.get_running_loop()
-        quiet, end = loop.time() + _HANDSHAKE, loop.time() + self.settings.limits.close_timeout
+        quiet, end = loop.time() + _HANDSHAKE, loop.time() + self.limits.close_timeout
         while loop.time() < end:
             if self._bound is None:  # another drain was faster
                 return

@@ -18,18 +18,18 @@ was that). Behind XCLIENT the story is new, for it is of another client; what wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import cache
 from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
 from aiosmtpd.smtp import SMTP
-from prometheus_client import Counter
 
 from mailguard import metrics
-from mailguard.config import Limits, Settings
+from mailguard.config import Limits
 from mailguard.facts import Answer, ClientAddress, Known, TlsSession, Unknown
 from mailguard.log import logger
+from mailguard.metric_kinds import Cells
 from mailguard.net.proxy_protocol import Header, HeaderReader, ProxyError
 from mailguard.net.tls import Secured, TlsFailed, secure
 from mailguard.net.wire import READ_SIZE, Wire
@@ -51,7 +51,7 @@ from mailguard.smtp.events import (
 from mailguard.smtp.keywords import Hop, hop
 from mailguard.smtp.patience import Patience
 from mailguard.smtp.states import State
-from mailguard.smtp.story import ConnectionEnd, Peer, Story
+from mailguard.smtp.story import NOTHING_TOLD, ConnectionEnd, Peer, Story
 from mailguard.smtp.teller import Bug, Teller
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 _NO_WAIT: Final = Unknown("nothing was waited for before the greeting")
 _BATCHED: Final = frozenset({MailGiven, RcptGiven, TransactionDropped})
 """Events whose replies may wait for those of the next (RFC 2920 3.2); before any other all replies are sent."""
+_TOLD: Final = (Content, TransactionDropped)
+"""Events that need no answer, and end no conversation."""
 _PARTED: Final = frozenset({End.QUIT, End.LOST})
 """Ends behind which the client has nothing under way that we would have to read."""
 MAX_LINGER: Final = 4 * 1024 * 1024
@@ -102,12 +104,12 @@ class Connection(Wire, SMTP):
 
     def __init__(self, listener: SmtpListener, peer: Endpoint | None = None, held: Held | None = None) -> None:
         """What aiosmtpd's constructor would find out again, in 115 us, its subclass by :func:`equipped` has."""
-        Wire.__init__(self, self.loop)
+        Wire.__init__(self, self.loop, listener.deadlines)
         self._wire: Wire = self
         self._listener = listener
-        self._limits: Limits = listener.settings.limits
-        self._conversation = Conversation(self._limits, listener.settings.hostname)
-        self._accepted = self._began = self.loop.time()
+        self._limits: Limits = listener.limits
+        self._conversation = Conversation(listener.limits, listener.hostname)
+        self._accepted = self._began = self._event_loop.time()
         self._named = peer
         self._gone = asyncio.Event()
         self._held = held
@@ -129,7 +131,7 @@ class Connection(Wire, SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected: our ``_handle_client`` begins, a task as aiosmtpd has it."""
         super().connection_made(transport)
-        self._handler_coroutine = self.loop.create_task(self._handle_client())
+        self._handler_coroutine = self._event_loop.create_task(self._handle_client())
         self._listener.entered(self, self._handler_coroutine)
 
     def eof_received(self) -> bool | None:
@@ -153,7 +155,7 @@ class Connection(Wire, SMTP):
         if self._handshake_bound is None:
             self._wire.interrupt()
         elif not self._handshake_bound.expired():
-            self._handshake_bound.reschedule(self.loop.time())
+            self._handshake_bound.reschedule(self._event_loop.time())
 
     def _cut(self) -> None:
         """Reset the connection. By its own transport: that of TLS may fail once it is closed."""
@@ -184,7 +186,7 @@ class Connection(Wire, SMTP):
         self.let_slot_go()
         del self._wire  # ourselves: nobody should have to look for that circle
         metrics.SESSIONS.dec()
-        metrics.SESSION_SECONDS.observe(self.loop.time() - self._accepted)
+        metrics.SESSION_SECONDS.observe(self._event_loop.time() - self._accepted)
 
     async def _attend(self) -> End:
         """Let the client in or turn it away, tell its story, and those of clients named by XCLIENT; how it ended."""
@@ -209,7 +211,7 @@ class Connection(Wire, SMTP):
         """
         client = renamed(peer, named.attributes, own)
         self._relayed = True
-        self._began = self.loop.time()
+        self._began = self._event_loop.time()
         self._take_slot(client.address)
         self._conversation = self._conversation.for_another_client()
         return client
@@ -224,7 +226,7 @@ class Connection(Wire, SMTP):
             end = await self._greet(peer) or await self._converse(peer)
         finally:
             how = End.RENAMED if isinstance(end, ClientNamed) else end
-            seconds, conversation = self.loop.time() - self._began, self._conversation
+            seconds, conversation = self._event_loop.time() - self._began, self._conversation
             await self._teller.closed(ConnectionEnd(how, seconds, conversation.commands, conversation.errors))
         return end
 
@@ -252,12 +254,12 @@ class Connection(Wire, SMTP):
         if self._named is None or not name:  # nobody can be asked once the client is gone
             raise ConnectionResetError
         client, local = self._named, endpoint(name)
-        self._client = str(client[0])
+        self._client = client[0].text
         if self._held is None:
             with self._listener.slots.unnamed():
                 client, local = behind(await self._proxy_header(), client, local)
             self._take_slot(client[0])
-        return Peer(*client, local, gone=self._gone)
+        return Peer(client[0], client[1], local, NOTHING_TOLD, self._gone)
 
     def _take_slot(self, client: ClientAddress) -> None:
         """Hold a slot of ``client``, whom the log names from now on, and none of the client before it.
@@ -265,7 +267,7 @@ class Connection(Wire, SMTP):
         Raises:
             TurnedAway: there is none for it.
         """
-        self._client = str(client)
+        self._client = client.text
         self.let_slot_go()
         self._held = self._listener.slots.client(client)
 
@@ -277,7 +279,7 @@ class Connection(Wire, SMTP):
 
     async def _proxy_header(self) -> Header:
         reader, header = HeaderReader(), None
-        deadline = self.loop.time() + self._limits.proxy_header_timeout
+        deadline = self._event_loop.time() + self._limits.proxy_header_timeout
         try:
             while header is None:
                 octets = await self._wire.read(deadline)
@@ -323,7 +325,7 @@ class Connection(Wire, SMTP):
         if self._spoke_early:
             return Known(True)
         try:
-            octets = await self._wire.read(self.loop.time() + wait)
+            octets = await self._wire.read(self._event_loop.time() + wait)
         except TimeoutError:
             return Unknown("we drain") if self._draining else Known(False)
         except OSError:
@@ -335,7 +337,7 @@ class Connection(Wire, SMTP):
 
     async def _converse(self, peer: Peer) -> End | ClientNamed:
         """From the first command to the end, which is returned."""
-        patience = Patience(self._limits, self.loop.time())
+        patience = Patience(self._limits, self._event_loop.time())
         while True:
             conversation = self._conversation
             if self._draining:
@@ -345,23 +347,23 @@ class Connection(Wire, SMTP):
                 sent = self._write(conversation.replies())
                 if not sent or (self._wire.congested and not await self._flushed()):
                     return End.LOST
-            match event:
-                case None:
-                    await self._listen(patience)
-                case Question():
-                    await self._teller.ask(event)
-                case Content() | TransactionDropped():
-                    await self._teller.tell(event)
-                case _ if (end := await self._ended(event, peer)) is not None:
-                    return end
+            if event is None:
+                began = self._event_loop.time()
+                await self._more(patience, began)
+                self._heard(patience, began)
+            elif isinstance(event, Question):
+                await self._teller.ask(event)
+            elif isinstance(event, _TOLD):
+                await self._teller.tell(event)
+            elif (end := await self._ended(event, peer)) is not None:
+                return end
 
     async def _ended(self, last: Closed | TlsAsked | ClientNamed, peer: Peer) -> End | ClientNamed | None:
         """What comes of the ``last`` event of a conversation; None: it goes on in TLS."""
-        match last:
-            case Closed(end):
-                return end
-            case ClientNamed():
-                return last
+        if isinstance(last, Closed):
+            return last.end
+        if isinstance(last, ClientNamed):
+            return last
         return None if await self._secure(peer) else End.TLS
 
     def _close_if_idle(self) -> None:
@@ -369,20 +371,21 @@ class Connection(Wire, SMTP):
         if not conversation.in_transaction and conversation.state is not State.CLOSED:
             conversation.close(reply("shutting_down"), End.SHUTDOWN)
 
-    async def _listen(self, patience: Patience) -> None:
-        """Wait for more from the client and hand it to the conversation."""
-        wire, conversation, began = self._wire, self._conversation, self.loop.time()
+    def _more(self, patience: Patience, began: float) -> Awaitable[None]:
+        """Done when there is more of the client's to look at, or its time is over: :meth:`_heard` finds out which."""
+        wire, conversation = self._wire, self._conversation
+        if conversation.in_content:
+            return wire.arrival(patience.content_deadline(conversation.transactions, began))
+        deadline = patience.command_deadline(conversation.commands, began)
+        arrived = wire.arrival(deadline)
+        return _give_way(wire, deadline - began) if arrived.done() else arrived
+
+    def _heard(self, patience: Patience, began: float) -> None:
+        """Hand on to the conversation what came since ``began``, that no more will, or that it came too late."""
+        conversation = self._conversation
         in_content = conversation.in_content
-        if in_content:
-            deadline = patience.content_deadline(conversation.transactions, began)
-        else:
-            deadline = patience.command_deadline(conversation.commands, began)
         try:
-            arrived = wire.arrival(deadline)
-            if arrived.done() and not in_content:
-                await _give_way(deadline - began)
-            await arrived
-            octets = wire.take(READ_SIZE if in_content else PIPELINED)
+            octets = self._wire.take(READ_SIZE if in_content else PIPELINED)
         except TimeoutError:
             if not self._draining or conversation.in_transaction:
                 conversation.close(reply("timeout"), End.TIMEOUT)
@@ -390,7 +393,7 @@ class Connection(Wire, SMTP):
         except OSError:
             octets = b""
         if in_content:
-            patience.content_came(len(octets), self.loop.time() - began)
+            patience.content_came(len(octets), self._event_loop.time() - began)
         if octets:
             conversation.receive(octets)
         else:
@@ -401,7 +404,7 @@ class Connection(Wire, SMTP):
 
     async def _secure(self, peer: Peer) -> bool:
         """The handshake behind our reply to STARTTLS; whether the connection is in TLS now."""
-        began = self.loop.time()
+        began = self._event_loop.time()
         try:
             secured = await self._handshake()
         except (TlsFailed, TimeoutError) as error:
@@ -411,7 +414,7 @@ class Connection(Wire, SMTP):
             logger.info("tls handshake failed", ref=self._reference, client=self._client, error=why)
             return False
         metrics.TLS_HANDSHAKES.labels("ok", secured.facts.version).inc()
-        metrics.TLS_SECONDS.observe(self.loop.time() - began)
+        metrics.TLS_SECONDS.observe(self._event_loop.time() - began)
         self._wire, self._tls = secured.wire, secured.facts
         self._conversation = self._conversation.in_tls()
         self._conversation.hop = self._hop(peer)
@@ -436,6 +439,7 @@ class Connection(Wire, SMTP):
                 secured = await secure(
                     self.transport,
                     identity.context,
+                    self._deadlines,
                     self._gone.set,
                     handshake=2 * limits.tls_handshake_timeout,  # the bound that counts is the one above
                     shutdown=limits.close_timeout,
@@ -482,7 +486,7 @@ class Connection(Wire, SMTP):
             if own:
                 answer = self._explained(answer)
             if not gone:
-                _replies(answer.code // 100, stage).inc()
+                _replies(answer.code // 100, stage)[0] += 1
                 octets += answer.encode()
         if not gone:
             transport.write(octets)
@@ -491,7 +495,7 @@ class Connection(Wire, SMTP):
     async def _flushed(self) -> bool:
         """Wait until the kernel has taken what was written; False where the client does not read it in time."""
         try:
-            await self._wire.flushed(self.loop.time() + self._limits.command_timeout)
+            await self._wire.flushed(self._event_loop.time() + self._limits.command_timeout)
         except OSError:  # a timeout among them
             self._gone.set()
             return False
@@ -505,7 +509,7 @@ class Connection(Wire, SMTP):
         if self._handshaking:  # it failed: nobody would ever tell our wire that it is closed
             self._cut()
             return
-        wire, bound = self._wire, self.loop.time() + self._limits.close_timeout
+        wire, bound = self._wire, self._event_loop.time() + self._limits.close_timeout
         try:
             if linger and not self._gone.is_set() and wire.transport.can_write_eof():
                 wire.transport.write_eof()
@@ -526,13 +530,13 @@ class Connection(Wire, SMTP):
             self._cut()
 
 
-def equipped(settings: Settings) -> type[Connection]:
+def equipped(hostname: str) -> type[Connection]:
     """:class:`Connection` with the attributes that aiosmtpd's constructor gives each object; these are all the same.
 
     Without the commands and AUTH methods that it would offer. As the class's own they take 1 KB of a connection less.
     """
     loop = asyncio.get_running_loop()
-    made = SMTP(None, hostname=settings.hostname, ident="mailguard", loop=loop)
+    made = SMTP(None, hostname=hostname, ident="mailguard", loop=loop)
     anew = {*Wire.__slots__, *Connection.__slots__}
     of_all = {
         name: staticmethod(value) if isinstance(value, FunctionType) else value
@@ -543,18 +547,17 @@ def equipped(settings: Settings) -> type[Connection]:
     return type("EquippedConnection", (Connection,), {"__slots__": (), **of_all})
 
 
-async def _give_way(left: float) -> None:
+async def _give_way(wire: Wire, left: float) -> None:
     """A client that pipelines without end has the next commands here already: the others' turn, and the end of its own.
 
-    Raises:
-        TimeoutError: nothing is ``left`` of its time, in seconds.
+    ``left``: of its time, in seconds.
     """
     if left <= 0:
-        raise TimeoutError
+        wire.expire()
     await asyncio.sleep(0)
 
 
 @cache
-def _replies(class_: int, stage: str) -> Counter:
-    """The counter of these replies; looking it up by its labels is half the cost of counting."""
-    return metrics.REPLIES.labels(str(class_), stage)
+def _replies(class_: int, stage: str) -> Cells:
+    """The number of these replies; looking it up by its labels is half the cost of counting."""
+    return metrics.REPLIES.labels(str(class_), stage).cells

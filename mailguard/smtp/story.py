@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import field
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from mailguard.commands import Extensions, MailFrom, RcptTo
 from mailguard.facts import Answer, ClientAddress, ReverseDns, TlsSession
@@ -41,8 +41,13 @@ class Told:
 
     def hello(self, said: HeloGiven) -> HeloGiven:
         """The client's own greeting, where the peer greets us with ``said``."""
+        if not self.helo and self.extended is None:
+            return said
         extended = said.extended if self.extended is None else self.extended
         return HeloGiven(self.helo or said.name, extended)
+
+
+NOTHING_TOLD: Final = Told()
 
 
 @value(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class Peer:
     address: ClientAddress
     port: int
     local: tuple[ClientAddress, int]
-    told: Told = Told()
+    told: Told = NOTHING_TOLD
     gone: asyncio.Event = field(default_factory=asyncio.Event, compare=False, repr=False)
 
 

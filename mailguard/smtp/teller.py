@@ -92,20 +92,19 @@ class Teller:
         """Put ``question`` to the story; the conversation has its answer afterwards."""
         offered = None
         try:
-            match question:
-                case HeloGiven():
-                    answer, offered = await self.story.helo(question), self.story.extensions()
-                case MailGiven():
-                    answer = await self.story.mail(question.command)
-                case RcptGiven():
-                    answer = await self.story.rcpt(question.command)
-                case DataAsked():
-                    answer = await self.story.data()
-                case EndOfData() if self._content_failed:
-                    await self._reset(reply("internal").with_reference(self.story.reference))
-                    return
-                case EndOfData():
-                    answer = await self.story.end_of_data(question)
+            if isinstance(question, HeloGiven):
+                answer, offered = await self.story.helo(question), self.story.extensions()
+            elif isinstance(question, MailGiven):
+                answer = await self.story.mail(question.command)
+            elif isinstance(question, RcptGiven):
+                answer = await self.story.rcpt(question.command)
+            elif isinstance(question, DataAsked):
+                answer = await self.story.data()
+            elif self._content_failed:
+                await self._reset(reply("internal").with_reference(self.story.reference))
+                return
+            elif isinstance(question, EndOfData):
+                answer = await self.story.end_of_data(question)
         except Exception:  # noqa: BLE001  a bug defers
             answer = self._bug("internal")
         self._conversation.answer(answer, offered)

@@ -13,8 +13,8 @@ MUTANTS: tuple[Mutant, ...] = (
         CLIENT_ONLY,
         "dnsbl-takes-more-than-the-client",
         "mailguard/checks/dnsbl.py",
-        "timed: Callable[[str, float], None] = lambda _name, _seconds: None,\n    ) -> Inquiry[Said]:",
-        "timed: Callable[[str, float], None] = lambda _name, _seconds: None,\n"
+        "took: dict[str, float] | None = None,\n    ) -> Inquiry[Said]:",
+        "took: dict[str, float] | None = None,\n"
         "        received: tuple[ClientAddress, ...] = (),\n    ) -> Inquiry[Said]:",
         _DNSBL,
     ),

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import TypeVar, cast
 
 from mailguard.checks.dnsbl import Said
-from mailguard.dns.deadlines import Deadlines
 from mailguard.dns.inquiry import Desk, Inquiry, Steps
 from mailguard.facts import Answer, Codes
+from mailguard.net.deadlines import Deadlines
 
 T = TypeVar("T")
 

@@ -1,8 +1,10 @@
 """The vocabulary of facts: addresses, and the declaration that compiler, cases and pages read."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailguard.facts import FACTS, ClientAddress, Direction, FactType, Mailbox, Provenance, Source, Stage
 
@@ -25,6 +27,22 @@ def test_a_client_address(text: str, shown: str, literal: str) -> None:
 def test_no_client_address(text: str) -> None:
     with pytest.raises(ValueError, match="address"):
         ClientAddress.parse(text)
+
+
+@given(
+    st.from_regex(r"\A(0?[0-9]{1,3}\.){2,4}[0-9]{0,3}\Z")
+    | st.ip_addresses().map(str)
+    | st.text("0123456789.:", max_size=16)
+)
+def test_an_address_is_read_as_python_reads_it(text: str) -> None:
+    try:
+        theirs = ClientAddress(ip_address(text))
+    except ValueError:
+        with pytest.raises(ValueError, match="address"):
+            ClientAddress.parse(text)
+    else:
+        ours = ClientAddress.parse(text)
+        assert (ours, ours.ip, ours.client_key) == (theirs, theirs.ip, theirs.client_key)
 
 
 def test_a_mapped_address_given_as_a_value_is_ipv4_too() -> None:

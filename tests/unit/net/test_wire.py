@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from mailguard.net.alarm import Alarm
+from mailguard.net.deadlines import Deadlines
 from mailguard.net.wire import READ_SIZE, Wire
 from tests.support.loops import LOOPS
 
@@ -20,7 +20,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 @pytest.fixture
 async def wire() -> AsyncIterator[Wire]:
-    made = Wire(asyncio.get_running_loop())
+    made = Wire(asyncio.get_running_loop(), Deadlines())
     made.connection_made(Mock(asyncio.Transport))
     yield made
     made.unwatched()
@@ -67,7 +67,7 @@ async def test_reading_stops_at_the_bound_until_all_was_taken(wire: Wire) -> Non
 
 
 async def test_octets_before_the_connection_is_told_stop_nothing() -> None:
-    wire = Wire(asyncio.get_running_loop())
+    wire = Wire(asyncio.get_running_loop(), Deadlines())
     wire.data_received(bytes(3 * READ_SIZE))
     assert len(wire.take()) == READ_SIZE
 
@@ -128,8 +128,8 @@ async def test_a_nearer_bound_moves_the_timer(wire: Wire) -> None:
 
 async def test_later_bounds_set_no_timer(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     timers: list[object] = []
-    start = Alarm._start
-    monkeypatch.setattr(Alarm, "_start", lambda alarm, due: (timers.append(alarm), start(alarm, due)))
+    start = Deadlines._set_timer
+    monkeypatch.setattr(Deadlines, "_set_timer", lambda each, due: (timers.append(each), start(each, due)))
     for turn in range(10):
         wait = wire._change(in_(FAR + turn))
         wire.data_received(b"x")

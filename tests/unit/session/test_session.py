@@ -388,7 +388,7 @@ async def test_a_reload_is_for_new_sessions_and_a_bad_policy_changes_nothing(ser
 async def test_our_own_relays_are_asked_nothing_about(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def ask(_dnsbl: object, address: ClientAddress, _deadline: float, _timed: object) -> Inquiry[Said]:
+    def ask(_dnsbl: object, address: ClientAddress, _deadline: float, _took: object) -> Inquiry[Said]:
         asked.append(str(address))
         return said({})
 

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from mailguard import metrics
-from mailguard.config import Limits
+from mailguard.config import Limits, Listener
 from mailguard.facts import ClientAddress, Known, Unknown
 from mailguard.journal.recorder import Recorder
 from mailguard.net.local import BACKLOG
@@ -27,7 +27,7 @@ from mailguard.smtp.server import PIPELINED
 from mailguard.smtp.shared_counts import SharedCounts, Tally
 from tests.support.client import Client, proxy_v1, proxy_v2, proxy_v2_local
 from tests.support.story import RecordingStory
-from tests.unit.smtp.conftest import Server
+from tests.unit.smtp.conftest import Server, settings
 
 MESSAGE = b"Subject: x\r\n\r\n.dot\r\n"
 STUFFED = b"Subject: x\r\n\r\n..dot\r\n"
@@ -783,8 +783,8 @@ async def test_a_burst_of_connections_waits_in_the_backlog(server: Server) -> No
 async def test_an_address_in_use_is_an_error(server: Server) -> None:
     listener = await server.start()
     taken = SmtpListener(
-        listener.settings,
-        listener.config.model_copy(update={"address": listener.address}),
+        settings(),
+        Listener(address=listener.address),
         RecordingStory,
         listener.slots,
     )

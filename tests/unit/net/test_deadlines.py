@@ -1,4 +1,4 @@
-"""dns/deadlines.py on a loop whose timers are real."""
+"""net/deadlines.py on a loop whose timers are real."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mailguard.dns.deadlines import Deadlines
+from mailguard.net.deadlines import Deadlines
 
 
 class Wait:

@@ -1,9 +1,9 @@
 """When to give up each of many waits that mostly end before: one timer of the event loop serves them all.
 
-A timer for each, and its cancelling, would cost more than to send the question. Here a wait is an entry in a
-dictionary. The timer rings at the first deadline that it knew when it was set, tells those that are late by then, and
-is set for the first of the rest, though not within :data:`STEP`: that bounds what it costs to look at all of them where
-many are late one after the other.
+A timer for each, and its cancelling, would cost more than to send a question or to read a command. Here a wait is an
+entry in a dictionary. The timer rings at the first deadline that it knew when it was set, tells those that are late by
+then, and is set for the first of the rest, though not within :data:`STEP`: that bounds what it costs to look at all of
+them where many are late one after the other.
 
 Units: seconds of the loop's clock (``loop.time()``). Nobody is told early, and nobody later than :data:`STEP`.
 """
