@@ -288,6 +288,16 @@ def reply(name: str, **values: Hashable) -> Reply:
     return _reply(name, **values) if values else _PLAIN[name]
 
 
+@lru_cache(maxsize=16)
+def named(name: str, hostname: str) -> Reply:
+    """The reply ``name``, which says what we are called and nothing else: found by two words, for each session's three.
+
+    Raises:
+        KeyError: as :func:`reply`.
+    """
+    return _reply(name, hostname=hostname)
+
+
 @lru_cache(maxsize=256, typed=True)  # clients choose some of the values
 def _reply(name: str, **values: Hashable) -> Reply:
     spec = REPLIES[name]

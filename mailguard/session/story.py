@@ -16,7 +16,7 @@ from mailguard.commands import Extensions, MailFrom, RcptTo
 from mailguard.facts import Answer, Client, Envelope, Mailbox, TlsSession
 from mailguard.reference import new_reference
 from mailguard.relay import ClientGone, Identity
-from mailguard.replies import Reply, reply
+from mailguard.replies import Reply, named, reply
 from mailguard.session import record
 from mailguard.session.arrived import Arrived, origin, read, shown
 from mailguard.session.judge import Judgement, judge
@@ -76,7 +76,7 @@ class Session:
     async def greeting(self, early_talker: Answer[bool]) -> Reply:
         """Our 220."""
         self._questions.early_talker(early_talker)
-        return reply("greeting", hostname=self._settings.hostname)
+        return named("greeting", self._settings.hostname)
 
     def extensions(self) -> Extensions:
         """What the backends do end to end."""
@@ -92,7 +92,7 @@ class Session:
         """EHLO or HELO: the questions about the name begin."""
         self._hello = self._peer.told.hello(event)
         self._questions.about_helo(self._hello.name)
-        return reply("helo", hostname=self._settings.hostname)
+        return named("helo", self._settings.hostname)
 
     async def mail(self, command: MailFrom) -> Reply:
         """MAIL: a transaction begins; nothing is decided yet, but that a message may be too long for our disk now."""

@@ -24,7 +24,7 @@ from typing import Final, TypeAlias
 
 from mailguard.commands import Extensions
 from mailguard.config import Limits
-from mailguard.replies import Reply, reply
+from mailguard.replies import Reply, named, reply
 from mailguard.smtp import grammar
 from mailguard.smtp.chunkreader import ChunkReader
 from mailguard.smtp.content import ContentReader
@@ -432,7 +432,7 @@ class Conversation:
 
     def _quit(self, verb: Verb, argument: bytes) -> None:
         grammar.no_argument(argument, verb)
-        self.close(reply("bye", hostname=self._hostname), End.QUIT)
+        self.close(named("bye", self._hostname), End.QUIT)
 
     # --- content ------------------------------------------------------------------------------------------------
 

@@ -12,23 +12,27 @@ from mailguard.config import Limits
 
 
 class Patience:
-    """The deadlines of one connection that was accepted at ``now``."""
+    """The deadlines of one connection that was accepted at ``now``.
+
+    Attributes:
+        content_began: when content was waited for first; None: it is commands that are waited for.
+    """
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._limits = limits
         self._session_end = now + limits.session_timeout
         self._command_end = now + limits.command_timeout
         self._commands = 0
-        self._content_began: float | None = None
+        self.content_began: float | None = None
         self._transaction = -1
         self._octets = 0
         self._waited = 0.0
 
     def command_deadline(self, commands: int, now: float) -> float:
         """Until when to wait for more of a command; ``commands``: how many are complete."""
-        if self._content_began is not None:
-            self._session_end += now - self._content_began
-            self._content_began = None
+        if self.content_began is not None:
+            self._session_end += now - self.content_began
+            self.content_began = None
         if commands != self._commands:
             self._commands = commands
             self._command_end = now + self._limits.command_timeout
@@ -36,8 +40,8 @@ class Patience:
 
     def content_deadline(self, transaction: int, now: float) -> float:
         """Until when to wait for more content; ``transaction``: the number of the one whose content it is."""
-        if self._content_began is None:
-            self._content_began = now
+        if self.content_began is None:
+            self.content_began = now
         if transaction != self._transaction:
             self._transaction, self._octets, self._waited = transaction, 0, 0.0
         allowed = self._limits.data_timeout

@@ -382,8 +382,7 @@ class Connection(Wire, SMTP):
 
     def _heard(self, patience: Patience, began: float) -> None:
         """Hand on to the conversation what came since ``began``, that no more will, or that it came too late."""
-        conversation = self._conversation
-        in_content = conversation.in_content
+        conversation, in_content = self._conversation, patience.content_began is not None
         try:
             octets = self._wire.take(READ_SIZE if in_content else PIPELINED)
         except TimeoutError:

@@ -22,8 +22,8 @@ MUTANTS: tuple[Mutant, ...] = (
         SHARED,
         "who-waits-for-a-proxy-header-holds-a-slot",
         "mailguard/smtp/admission.py",
-        "Held(self._counts, (Tally.UNNAMED,))",
-        "Held(self._counts, (Tally.CONNECTIONS,))",
+        "Held(self._counts, _OF_UNNAMED)",
+        "Held(self._counts, _OF_OURS)",
         _ADMISSION,
     ),
     Mutant(
