@@ -222,9 +222,19 @@ async def _connections(
 def main() -> None:
     try:
         seen = uvloop.run(run(Job.from_json(sys.stdin.read())))
-    except* (UnexpectedReply, OSError) as group:  # a TimeoutError is an OSError
-        sys.exit(f"load generator: {group.exceptions[0]!r}")
+    except (ExceptionGroup, OSError) as error:  # a TimeoutError is an OSError
+        cause = _first(error)
+        if not isinstance(cause, UnexpectedReply | OSError):
+            raise
+        sys.exit(f"load generator: {cause!r}")
     sys.stdout.write(json.dumps(asdict(seen)))
+
+
+def _first(error: Exception) -> Exception:
+    """The one that came first of those that ended the clients' tasks."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 if __name__ == "__main__":

@@ -334,6 +334,19 @@ async def test_a_refusal_is_5xx_wherever_it_comes_and_421_is_none() -> None:
     assert raised.group_contains(UnexpectedReply, match="421 not you")
 
 
+@pytest.mark.parametrize("load_", [SMALL, REFUSED], ids=lambda load_: load_.name)
+async def test_the_generators_process_says_in_a_line_what_makes_a_row_void(load_: Load) -> None:
+    """The first line is what the page tells (``tests.bench.report``)."""
+    async with await asyncio.get_running_loop().create_server(Busy, "127.0.0.1") as server:
+        generator = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.bench.generator", stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        job = Job(load_, port(server), ["127.0.0.1"])
+        _, said = await asyncio.wait_for(generator.communicate(job.to_json().encode()), 60)
+    assert generator.returncode == 1
+    assert re.fullmatch(r"load generator: UnexpectedReply\(.*421 not you.*\)\n", said.decode())
+
+
 async def test_connections_begin_at_their_rate() -> None:
     paced = Load("paced", connections=5, at_once=5, rate=50)
     async with await listen(Taken()) as sink:
