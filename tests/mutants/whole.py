@@ -189,7 +189,7 @@ MUTANTS: tuple[Mutant, ...] = (
         SHARED,
         "connections-without-end",
         "mailguard/smtp/admission.py",
-        "if (taken := self._counts.total(Tally.CONNECTIONS)) > self._total:",
+        "if (taken := self._counts.total(_CONNECTIONS)) > self._total:",
         "if (taken := 0):",
         ("tests/unit/smtp/test_admission.py",),
     ),
