@@ -150,12 +150,14 @@ class ReverseDns:
 NOT_ASKED: Final = Unknown("not asked")
 
 
-@value(frozen=True, slots=True)
+@value(frozen=True, slots=True, eq=False)
 class Client:
-    """The connecting client (provenance: connection). ``dnsbl`` maps the policy's name of a list to its answer."""
+    """The connecting client (provenance: connection). ``dnsbl`` maps the policy's name of a list to its answer.
+
+    One that comes again is the same object while the same is known of it (``clients``), and found by that.
+    """
 
     address: ClientAddress
-    port: int = 0
     early_talker: Answer[bool] = NOT_ASKED
     reverse_dns: Answer[ReverseDns] = NOT_ASKED
     dnsbl: Mapping[str, Answer[Codes]] = field(default_factory=dict)
@@ -223,6 +225,9 @@ class Mailbox:
         return f"{quoted}@{self.domain}" if self.domain else quoted
 
 
+NOTHING_HIDDEN: Final[frozenset[str]] = frozenset()
+
+
 @value(frozen=True, slots=True)
 class Envelope:
     """What the client said before the content, for one recipient (provenance: envelope).
@@ -236,7 +241,7 @@ class Envelope:
     sender: Mailbox
     recipient: Mailbox
     sender_resolves: Answer[bool] = NOT_ASKED
-    hidden: frozenset[str] = frozenset()
+    hidden: frozenset[str] = NOTHING_HIDDEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,11 +134,16 @@ def _to_json(value: Any) -> str:
         return _ENCODER.encode(value)
 
 
-def _to_logfmt(event: Mapping[str, Any]) -> str:
+def _json_line(time: str, level: str, event: Mapping[str, Any]) -> str:
+    return f'{{"time":"{time}","level":"{level}",{_to_json(event)[1:]}'
+
+
+def _logfmt_line(time: str, level: str, event: Mapping[str, Any]) -> str:
     plain = _is_plain
-    return " ".join(
-        [f"{name}={value if type(value) is str and plain(value) else _word(value)}" for name, value in event.items()]
-    )
+    words = [
+        f"{name}={value if type(value) is str and plain(value) else _word(value)}" for name, value in event.items()
+    ]
+    return f"time={time} level={level} {' '.join(words)}"
 
 
 def _word(value: Any) -> str:
@@ -161,12 +166,12 @@ def _escaped(character: str) -> str:
 
 
 class _Line:
-    """Makes the line of an event, as ``encode`` puts fields: time, level and event first, and nothing that is empty.
+    """Makes the line of an event, as ``encode`` puts time, level and fields.
 
     structlog's one processor. Events below ``least`` make no line.
     """
 
-    def __init__(self, encode: Callable[[Mapping[str, Any]], str], least: str) -> None:
+    def __init__(self, encode: Callable[[str, str, Mapping[str, Any]], str], least: str) -> None:
         self._encode = encode
         self._levels = LEVELS[LEVELS.index(least) :]
 
@@ -175,11 +180,7 @@ class _Line:
             raise structlog.DropEvent
         if "exc_info" in event:
             event = structlog.processors.format_exc_info(logger, level, event)
-        line = {"time": stamp(time.time_ns() // 1000), "level": level, "event": event.pop("event")}
-        for name, value in event.items():
-            if value or value not in _EMPTY:
-                line[name] = value  # noqa: PERF403  that would be a dict more
-        text = self._encode(line)
+        text = self._encode(stamp(time.time_ns() // 1000), level, event)
         return text if _prints(text) else "".join(c if c.isprintable() else _escaped(c) for c in text)
 
 
@@ -204,18 +205,11 @@ class _Output:
 
     def msg(self, line: str) -> None:
         """Write one line, its end in the same write(2): between two, another process would write its own."""
-        if self._descriptor is not None:
-            self._queue(f"{line}\n".encode())
-            if self.gathering is None or not self.gathering.keeps():
-                self.flush()
+        whole = f"{line}\n"
+        if self._descriptor is None:
+            self._print(whole)
             return
-        try:
-            self._file.write(f"{line}\n")
-            self._file.flush()
-        except (OSError, ValueError):  # a full disk, a closed file
-            _Output.lost()
-
-    def _queue(self, octets: bytes) -> None:
+        octets = whole.encode()
         length = len(octets)
         with self._writing:
             if self._octets + length > MAX_WAITING:
@@ -225,6 +219,15 @@ class _Output:
                     return
             self._waiting.append(octets)
             self._octets += length
+        if self.gathering is None or not self.gathering.keeps():
+            self.flush()
+
+    def _print(self, line: str) -> None:
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except (OSError, ValueError):  # a full disk, a closed file
+            _Output.lost()
 
     def flush(self) -> None:
         """Write what waits, as far as it is taken now."""
@@ -444,7 +447,7 @@ def configure(format_: str = "logfmt", level: str = "info", syslog: Path | None 
     _Output.current = _Output(sys.stdout) if syslog is None else None
     output = _Output.current if syslog is None else _Syslog(syslog)
     structlog.configure(
-        processors=[_Line(_to_json if format_ == "json" else _to_logfmt, level)],
+        processors=[_Line(_json_line if format_ == "json" else _logfmt_line, level)],
         logger_factory=lambda *_: output,
     )
 
@@ -461,7 +464,8 @@ def _dropped(_logger: Any, _method: str, _event: MutableMapping[str, Any]) -> st
 class _Logger:
     """Passes events through structlog's processors, which :func:`configure` and tests set, to the output.
 
-    It does what structlog's own logger does with that configuration, without one made for each event.
+    It does what structlog's own logger does with that configuration, without one made for each event. What is empty is
+    left out.
     """
 
     def debug(self, event: str, **fields: Any) -> None:
@@ -472,9 +476,9 @@ class _Logger:
         """Tell what happened."""
         self._tell("info", event, fields)
 
-    def tell(self, event: str, fields: dict[str, Any]) -> None:
-        """As :meth:`info` does, of ``fields`` that are given away."""
-        self._tell("info", event, fields)
+    def tell(self, fields: dict[str, Any]) -> None:
+        """As :meth:`info` does, of ``fields`` that are given away: the event first, and none that is empty."""
+        self._pass("info", fields)
 
     def warning(self, event: str, **fields: Any) -> None:
         """Tell what somebody should look at."""
@@ -492,8 +496,11 @@ class _Logger:
         """Tell what went wrong, with the traceback of the exception that is being handled."""
         self._tell("error", event, fields | {"exc_info": True})
 
-    def _tell(self, level: str, event: str, fields: Any) -> None:
-        fields["event"] = event
+    def _tell(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
+        whole = {name: value for name, value in fields.items() if value or value not in _EMPTY}
+        self._pass(level, {"event": event, **whole})
+
+    def _pass(self, level: str, fields: Any) -> None:
         configured = structlog.get_config()
         try:
             for process in configured["processors"]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from dataclasses import dataclass as value
 else:
 
-    def value(*, frozen: bool, slots: bool):
-        """Make a dataclass with slots, comparable and hashable by its fields; ``frozen`` is what mypy holds it to."""
-        return dataclass(slots=slots, unsafe_hash=frozen)
+    def value(*, frozen: bool, slots: bool, eq: bool = True):
+        """Make a dataclass with slots, comparable and hashable by its fields, or else (``eq``) by its identity.
+
+        ``frozen`` is what mypy holds it to.
+        """
+        return dataclass(slots=slots, eq=eq, unsafe_hash=frozen and eq)

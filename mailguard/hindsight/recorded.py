@@ -14,6 +14,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Any, Final, TypeVar
 
+from mailguard.clients import Clients
 from mailguard.facts import (
     NOT_ASKED,
     NOT_LISTED,
@@ -100,6 +101,7 @@ def _truth(recorded: Any) -> Answer[bool]:
 
 _TRUE: Final = Known(True)
 _FALSE: Final = Known(False)
+_clients: Final = Clients()
 
 
 # The same few come in most records. What is kept is bounded, and immutable.
@@ -123,9 +125,8 @@ def _address(written: str) -> ClientAddress:
 
 def _client(recorded: Mapping[str, Any], lists: Sequence[DnsblZone]) -> Client:
     address = _address(recorded["ip"])
-    return Client(
+    return _clients.known(
         address,
-        recorded["port"],
         _truth(recorded["early_talker"]),
         _answer(recorded["reverse"], lambda name: ReverseDns(name["name"], name["confirmed"])),
         {each.name: _list_answer(recorded, each, address) for each in lists},

@@ -92,6 +92,11 @@ _ASKED_FOR: Final = ("verdict", "sender", "recipient")
 """What a record can be asked for by, where it has it; besides, its client and its recipients."""
 
 
+def begun(event: str, reference: str) -> Record:
+    """What every record begins with; ``Journal.put`` adds when it is written."""
+    return {"v": VERSION, "time": "", "event": event, "ref": reference}
+
+
 def encode(record: Record) -> bytes:
     """``record`` as a line, its end included; what UTF-8 cannot hold becomes ``?``."""
     try:

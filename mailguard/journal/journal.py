@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mailguard import config
 from mailguard.journal.folder import Folder
-from mailguard.journal.form import VERSION, Record, encode
+from mailguard.journal.form import Record, encode
 from mailguard.journal.keeper import Keeper
 from mailguard.journal.key import pseudonyms_for
 from mailguard.journal.writer import Writer
@@ -52,9 +52,9 @@ class Journal:
         self._keeper.start()
 
     def put(self, record: Record) -> None:
-        """Write ``record``, without version and time, soon. Waits for nothing and fails never, but by a bug."""
-        whole = {"v": VERSION, "time": stamp(self._wall() // 1000), **record}
-        self._writer.put(encode(self._pseudonyms.cover(whole) if self._pseudonyms else whole))
+        """Write ``record``, which is given away, soon. Waits for nothing and fails never, but by a bug."""
+        record["time"] = stamp(self._wall() // 1000)
+        self._writer.put(encode(self._pseudonyms.cover(record) if self._pseudonyms else record))
 
     def stop(self) -> bool:
         """Write what waits; whether that was done within ``journal.close_timeout``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from mailguard.journal.form import Record
 from mailguard.verdict import Action
@@ -24,28 +24,38 @@ _KEPT: Final = 1024
 
 _APART: Final = frozenset(',"')
 _quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
-_AS_THEY_ARE: Final = ("sender", "recipient", "recipients", "size", "backend", "message_id", "digest")
+_AS_THEY_ARE: Final[Mapping[str, tuple[str, ...]]] = {
+    "recipient": ("sender", "recipient", "backend"),
+    "message": ("sender", "recipients", "size", "backend", "message_id", "digest"),
+}
+"""By event, what a line says as the record does."""
+_Line: TypeAlias = dict[str, Any]
+Words: TypeAlias = tuple[str, list[str]]
+"""Of a client: its confirmed name, what lists say of it."""
 
 
 def log_line(record: Record, client: Mapping[str, object] | None = None) -> dict[str, object]:
-    """The fields of the log, ``ref`` first; :data:`mailguard.log.FIELDS` says what they mean.
+    """The fields of the log, ``event`` and ``ref`` first, none that is empty; :data:`mailguard.log.FIELDS` says what
+    they mean.
 
     ``client``: what :func:`client_fields` says of this client, where somebody has asked already.
     """
-    line: dict[str, object] = {"ref": record["ref"], **(client or client_fields(record))}
-    for name in _AS_THEY_ARE:
-        if name in record:
-            line[name] = record[name]
+    event = record["event"]
+    line = {"event": event, "ref": record["ref"], **(client or client_fields(record))}
+    for name in _AS_THEY_ARE.get(event, ()):
+        value = record.get(name)
+        if value or value == 0:
+            line[name] = value
     if "envelope" in record:
-        line |= _decision(record["envelope"], record.get("content"))
+        _decided(line, record["envelope"], record.get("content"))
     if record.get("others"):
-        line |= _others(record)
+        _others(line, record)
     if "virus" in record:
-        line |= _scans(record)
+        _scanned(line, record)
     if "end" in record:
         line["end"] = record["end"]
     if "reply" in record:
-        line |= _reply(record["reply"])
+        _replied(line, record["reply"])
     return line
 
 
@@ -58,22 +68,33 @@ def _unknown(answer: Mapping[str, Any]) -> str:
     return f"unknown({answer['unknown']})"
 
 
-def client_fields(record: Record) -> dict[str, object]:
-    """Those that say who the client is; none where ``record`` is about none."""
+def client_fields(record: Record, words: Words | None = None) -> dict[str, Any]:
+    """Those that say who the client is; none where ``record`` is about none.
+
+    ``words``: what :func:`words_of` says of it, where somebody has asked already.
+    """
     client = record.get("client")
     if client is None:
         return {}
-    if "helo" not in record:  # nothing more is known of it
-        return {"client": client["ip"]}
-    reverse, tls = client["reverse"], record["tls"]
+    fields = {"client": client["ip"]}
+    if "helo" in record:  # else nothing more is known of it
+        (reverse, lists), helo, tls = words or words_of(client), record["helo"]["name"], record["tls"]
+        if reverse:
+            fields["reverse"] = reverse
+        if helo:
+            fields["helo"] = helo
+        if tls:
+            fields["tls"] = f"{tls['version']}/{tls['cipher']}"
+        if lists:
+            fields["dnsbl"] = lists
+    return fields
+
+
+def words_of(client: Mapping[str, Any]) -> Words:
+    """What a line says of a client alone."""
+    reverse = client["reverse"]
     confirmed = "confirmed" in reverse and reverse["confirmed"]
-    return {
-        "client": client["ip"],
-        "reverse": reverse["name"] if confirmed else "",
-        "helo": record["helo"]["name"],
-        "tls": f"{tls['version']}/{tls['cipher']}" if tls else "",
-        "dnsbl": _lists(client["dnsbl"]),
-    }
+    return reverse["name"] if confirmed else "", _lists(client["dnsbl"])
 
 
 def _lists(answers: Mapping[str, Any]) -> list[str]:
@@ -85,19 +106,21 @@ def _lists(answers: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _decision(envelope: Mapping[str, Any], content: Mapping[str, Any] | None) -> dict[str, object]:
+def _decided(line: _Line, envelope: Mapping[str, Any], content: Mapping[str, Any] | None) -> None:
     """What was decided last, and why; where something is observed, that explains: it holds all that counts."""
     last = content or envelope
     observed = _kept_from(envelope["observed"], last["observed"])
-    weights = (observed or last)["weights"]
-    return {
-        "action": last["action"],
-        "rule": last["rule"],
-        "folder": last["folder"],
-        "weights": list(map(_weight, weights, weights.values())),
-        "facts": _facts(envelope, content),
-        "observed": f"{observed['action']} {observed['rule']}" if observed else "",
-    }
+    line["action"] = last["action"]
+    if last["rule"]:
+        line["rule"] = last["rule"]
+    if last["folder"]:
+        line["folder"] = last["folder"]
+    if weights := (observed or last)["weights"]:
+        line["weights"] = list(map(_weight, weights, weights.values()))
+    if facts := _facts(envelope, content):
+        line["facts"] = facts
+    if observed:
+        line["observed"] = f"{observed['action']} {observed['rule']}"
 
 
 @lru_cache(maxsize=_KEPT)
@@ -105,11 +128,11 @@ def _weight(name: str, weight: float) -> str:
     return f"{name}={weight:g}"
 
 
-def _others(record: Record) -> dict[str, object]:
+def _others(line: _Line, record: Record) -> None:
     """Those whom the decision is not about: ``bob@example.com: file Junk, looks like spam``."""
     others = [(", ".join(each["recipients"]), told(each["content"])) for each in record["others"]]
-    found = [f"{who}: {what}" for who, what in others if what != told(record["content"])]
-    return {"others": found} if found else {}
+    if found := [f"{who}: {what}" for who, what in others if what != told(record["content"])]:
+        line["others"] = found
 
 
 def told(decision: Mapping[str, Any]) -> str:
@@ -137,23 +160,20 @@ def _fact(name: str, value: str | None) -> str:
     return f"{name}={word if _APART.isdisjoint(word) else _quoted(word)}"
 
 
-def _scans(record: Record) -> dict[str, object]:
-    found: dict[str, object] = {}
+def _scanned(line: _Line, record: Record) -> None:
     if (virus := record.get("virus")) is not None:
-        found["virus"] = _unknown(virus) if is_unknown(virus) else virus["name"] or "clean"
-        found["virus_kind"] = virus.get("kind", "")
-    if (spam := record.get("spam")) is not None:
-        found |= {"spam": _unknown(spam)} if is_unknown(spam) else _spam(spam)
-    return found
-
-
-def _spam(spam: Mapping[str, Any]) -> dict[str, object]:
-    return {
-        "spam": spam["score"],
-        "spam_content": spam["content_score"],
-        "spam_received": round(spam["score"] - spam["content_score"], 3),
-        "spam_rules": _spam_rules(spam),
-    }
+        line["virus"] = _unknown(virus) if is_unknown(virus) else virus["name"] or "clean"
+        if kind := virus.get("kind"):
+            line["virus_kind"] = kind
+    if (spam := record.get("spam")) is None:
+        return
+    if is_unknown(spam):
+        line["spam"] = _unknown(spam)
+        return
+    line["spam"], line["spam_content"] = spam["score"], spam["content_score"]
+    line["spam_received"] = round(spam["score"] - spam["content_score"], 3)
+    if rules := _spam_rules(spam):
+        line["spam_rules"] = rules
 
 
 def _spam_rules(spam: Mapping[str, Any]) -> list[str]:
@@ -163,7 +183,9 @@ def _spam_rules(spam: Mapping[str, Any]) -> list[str]:
     return [f"{name[:MAX_VALUE]}={points:g}{'/received' * (name in tainted)}" for name, points in hits]
 
 
-def _reply(answer: Mapping[str, Any]) -> dict[str, object]:
-    said = f"{answer['code']} {answer['enhanced']} {answer['text']}".replace("  ", " ")
-    refused_by = answer["by"] if answer["code"] >= 400 else ""
-    return {"reply": said, "refused_by": refused_by, "cause": answer["cause"]}
+def _replied(line: _Line, answer: Mapping[str, Any]) -> None:
+    line["reply"] = f"{answer['code']} {answer['enhanced']} {answer['text']}".replace("  ", " ")
+    if answer["code"] >= 400:
+        line["refused_by"] = answer["by"]
+    if answer["cause"]:
+        line["cause"] = answer["cause"]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mailguard import metrics
 from mailguard.config import Limits
-from mailguard.journal.form import Record, bounded
+from mailguard.journal.form import Record, begun, bounded
 from mailguard.journal.journal import Journal
 from mailguard.journal.line import log_line
 from mailguard.journal.throttle import Throttle
@@ -53,9 +53,9 @@ class Recorder:
         self._throttle = Throttle(most, _later, _more)
 
     def note(self, record: Record, client: Mapping[str, object] | None = None) -> None:
-        """Tell of ``record``, which is without version and time; ``client``: of the line, where that is made."""
+        """Tell of ``record``, which is given away; ``client``: of the line, where that is made."""
         try:
-            logger.tell(record["event"], log_line(record, client))
+            logger.tell(log_line(record, client))
         except Exception:  # noqa: BLE001  told of as any bug is, but for the journal
             self._failed(record["ref"])
         self._write(record)
@@ -79,7 +79,7 @@ class Recorder:
     def bug(self, reference: str, client: str) -> None:
         """Count and tell of the exception being handled, which nobody expected; the client is told 4yz."""
         self._failed(reference)
-        about = {"event": "internal error", "ref": reference, "verdict": DEFER, "client": {"ip": client}}
+        about = {**begun("internal error", reference), "verdict": DEFER, "client": {"ip": client}}
         self._write({**about, "exception": bounded(repr(sys.exception()))})
 
     def refused(self, event: str, reference: str, client: str, answer: Reply, **more: object) -> bool:
@@ -90,7 +90,7 @@ class Recorder:
         """
         if not self._throttle.admits(f"{event}: {answer.code} {answer.enhanced}"):
             return False
-        about = {"event": event, "ref": reference, "verdict": became(answer), "client": {"ip": client}}
+        about = {**begun(event, reference), "verdict": became(answer), "client": {"ip": client}}
         self.note({**about, **more, "reply": reply_fields(answer)})
         return True
 

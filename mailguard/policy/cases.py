@@ -227,7 +227,7 @@ def facts_of_case(policy: CompiledPolicy, given: Mapping[str, Given]) -> tuple[C
     names = [table.zone.name for table in policy.tables]
     answers = {name: client.dnsbl.get(name, NOT_LISTED) for name in names}
     return (
-        Client(client.address, 0, client.early_talker, client.reverse_dns, answers),
+        Client(client.address, client.early_talker, client.reverse_dns, answers),
         facts.envelope(),
         facts.message(),
     )

@@ -31,9 +31,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from mailguard.facts import (
+    NOTHING_HIDDEN,
     Answer,
     Client,
     Codes,
@@ -65,6 +66,8 @@ _CAREFUL: Final = {Action.DEFER: 0, Action.FILE: 1, Action.ACCEPT: 2}
 """What ``unavailable`` may say, the most careful first."""
 
 
+_NO_CONSTANTS: Final[Mapping[str, Constant]] = {}
+
 Watch: TypeAlias = Callable[[Rule, View], None]
 """Told of each rule as it is tried, with what its condition sees then: facts, constants, the tags given so far."""
 
@@ -75,7 +78,18 @@ class _Pass:
     Args:
         watch: told of each rule of which there will be an outcome, before it.
         free: only rules that no Received evidence moves give tags and let the message through, and none blocks.
+
+    Attributes:
+        decided: the rule that did.
+        reach: whether the rules below are reached: None where an accept or file above is in doubt and did not fire.
+        missed: sources whose missing answer may have left a rule undecided, where only free rules count.
+        outcomes: of the rules tried.
     """
+
+    decided: Rule | None = None
+    reach: Truth = True
+    missed: frozenset[Source] = frozenset()
+    _spared = False
 
     def __init__(
         self,
@@ -88,25 +102,23 @@ class _Pass:
         free: bool = False,
     ) -> None:
         self._rules = world.stages[stage]
-        self._of_client = world.reputes[stage].rules
-        self._known = reading.repute.truths
+        self._reputes = world.reputes[stage]
         self._watch = watch
         self._reading = reading
         self._free = free
         self._careful = View(reading, profile)
-        self._spared = False
-        self.decided: Rule | None = None
-        self.reach: Truth = True
-        """Whether the rules below are reached: None where an accept or file above is in doubt and did not fire."""
-        self.missed: set[Source] = set()
-        """Sources whose missing answer may have left a rule undecided, where only free rules count."""
         self.outcomes: list[RuleOutcome] = []
 
-    def run(self) -> _Pass:
+    def run(self) -> Self:
         """Try the rules in order; the pass itself is the result."""
-        free = self._free
+        free, known = self._free, self._reading.repute.truths
         for position, rule in enumerate(self._rules.rules):
-            truth = None if self._spared and rule.blocks else self._truth(rule)
+            if self._spared and rule.blocks:
+                truth = None
+            elif (name := rule.name) in known:
+                truth = known[name]
+            else:
+                truth = self._truth(rule)
             if free and self._passes_over(rule, truth):
                 continue
             if truth is False:  # whatever it would do, it does nothing
@@ -117,13 +129,10 @@ class _Pass:
         return self
 
     def _truth(self, rule: Rule) -> Truth:
-        """Whether its condition holds; where that rests on the client alone, as it was found for it once."""
-        name, known = rule.name, self._known
-        if name in known:
-            return known[name]
+        """Whether its condition holds; where that rests on the client alone, it is kept for the next time."""
         truth = rule.condition.evaluate(self._careful)
-        if name in self._of_client:
-            known[name] = truth
+        if rule.name in self._reputes.rules:
+            self._reading.repute.truths[rule.name] = truth
         return truth
 
     def _passes_over(self, rule: Rule, truth: Truth) -> bool:
@@ -163,10 +172,12 @@ class _Pass:
     def _tag(self, rule: Rule, truth: Truth, fired: bool) -> None:
         """Add the symbol of ``rule``: for certain, as possible, or as given where doubt weighs nothing."""
         symbol, tags = {rule.symbol or ""}, self._reading.tags
-        self._reading.tags = Members(
-            tags.certain | symbol if truth is True else tags.certain,
-            tags.possible | symbol if truth is not False or fired else tags.possible,
-            tags.settled | symbol if fired else tags.settled,
+        self._reading.give(
+            Members(
+                tags.certain | symbol if truth is True else tags.certain,
+                tags.possible | symbol if truth is not False or fired else tags.possible,
+                tags.settled | symbol if fired else tags.settled,
+            )
         )
 
 
@@ -179,27 +190,29 @@ class _Decided(NamedTuple):
     folder: str | None = None
 
 
-class _Decision:
-    """The verdict of one pass."""
+_LET_THROUGH: Final = _Decided(Action.ACCEPT)
+
+
+class _Decision(_Pass):
+    """A pass, and what comes of it."""
 
     def __init__(
         self, world: World, stage: Stage, reading: Reading, profile: Mapping[str, Constant], watch: Watch | None
     ) -> None:
+        super().__init__(world, stage, reading, profile, watch)
         self._world = world
         self._stage = stage
-        self._reputes = world.reputes[stage]
-        self._reading = reading
-        self._profile = profile
         self._before = reading.tags
-        self._pass = _Pass(world, stage, reading, profile, watch).run()
 
     def verdict(self, before: Verdict | None) -> Verdict:
         """What is done; ``before``: the envelope's verdict, where this is the content's."""
-        result = self._merged(self._of_rules(), before)
+        result = self._of_rules()
+        if before is not None:
+            result = self._merged(result, before)
         if result.action is not Action.ACCEPT and always_reachable(self._reading.envelope.recipient):
             result = _Decided(Action.ACCEPT, POSTMASTER)
-        tags = self._reading.tags
-        return Verdict(*result, _in_order(tags.settled), _in_order(tags.doubtful), self._trace())
+        action, rule, said, folder = result
+        return Verdict(action, rule, said, folder, *_symbols(self._reading.tags), self._trace())
 
     def _trace(self) -> Trace:
         reading, repute = self._reading, self._reading.repute
@@ -207,28 +220,28 @@ class _Decision:
             facts = {**repute.told, **reading.told(self._reputes.others)}
         else:
             facts = repute.told = reading.told(self._reputes.facts)
-        return Trace(facts, reading.weights(), tuple(self._pass.outcomes))
+        return Trace(facts, reading.weights(), tuple(self.outcomes))
 
     @staticmethod
-    def _merged(result: _Decided, before: Verdict | None) -> _Decided:
+    def _merged(result: _Decided, before: Verdict) -> _Decided:
         """What the envelope filed stays filed there, whatever the content's rules let through or file."""
-        if before is None or before.action is not Action.FILE or result.action.blocks:
+        if before.action is not Action.FILE or result.action.blocks:
             return result
         return _Decided(Action.FILE, before.rule, folder=before.folder)
 
     def _of_rules(self) -> _Decided:
-        rule = self._pass.decided
+        rule = self.decided
         if rule is not None and rule.blocks:
             return self._blocked(rule)
         missing = self._unavailable()
         if rule is None:
-            return missing or _Decided(Action.ACCEPT)
+            return missing or _LET_THROUGH
         if missing is not None and missing.action is Action.DEFER:
             return missing
         return _Decided(rule.action, rule.name, folder=rule.folder)
 
     def _blocked(self, rule: Rule) -> _Decided:
-        if rule.action is Action.REJECT and self._pass.reach is None:
+        if rule.action is Action.REJECT and self.reach is None:
             return _Decided(
                 Action.DEFER,
                 rule.name,
@@ -257,7 +270,7 @@ class _Decision:
         if not said:
             return None
         reading = reading.with_tags(self._before)
-        free = _Pass(self._world, self._stage, reading, self._profile, free=True).run()
+        free = _Pass(self._world, self._stage, reading, self._careful.profile, free=True).run()
         found = [(_CAREFUL[said[s][1].action(said[s][0].cause)], s) for s in free.missed & said.keys()]
         if free.decided is not None or not found:
             return None
@@ -276,8 +289,11 @@ def _unavailable(cause: str) -> Reply:
     return reply("unavailable").because(cause).said_by(Origin.POLICY)
 
 
-def _in_order(symbols: frozenset[str]) -> tuple[str, ...]:
-    return tuple(sorted(symbols)) if symbols else ()
+def _symbols(tags: Members) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those given, and those in doubt."""
+    if tags is EMPTY:
+        return (), ()
+    return tuple(sorted(tags.settled)), tuple(sorted(tags.doubtful))
 
 
 @dataclass(frozen=True)
@@ -319,9 +335,9 @@ class CompiledPolicy:
     missing_keys: tuple[Problem, ...] = ()
 
     @cached_property
-    def zones(self) -> Mapping[str, str]:
-        """The DNS zone of each list that is asked, by the list's name."""
-        return {each.name: each.zone for each in self.lists}
+    def zones(self) -> tuple[tuple[str, str], ...]:
+        """Each list that is asked: its name, its DNS zone."""
+        return tuple([(each.name, each.zone) for each in self.lists])
 
     @property
     def tables(self) -> tuple[ListTable, ...]:
@@ -378,7 +394,7 @@ class CompiledPolicy:
     def _envelope(self, world: World, client: Client, envelope: Envelope, watch: Watch | None = None) -> Verdict:
         repute = world.reputes[Stage.ENVELOPE].of(client, envelope.hidden)
         reading = Reading(world.scales, client, envelope, None, EMPTY, repute)
-        return _Decision(world, Stage.ENVELOPE, reading, self.profiles.of(envelope.recipient), watch).verdict(None)
+        return self._decided(world, Stage.ENVELOPE, reading, watch).verdict(None)
 
     def _content(
         self,
@@ -391,7 +407,11 @@ class CompiledPolicy:
     ) -> Verdict:
         repute = world.reputes[Stage.CONTENT].of(client, envelope.hidden)
         reading = Reading(world.scales, client, envelope, message, _tags(before), repute)
-        return _Decision(world, Stage.CONTENT, reading, self.profiles.of(envelope.recipient), watch).verdict(before)
+        return self._decided(world, Stage.CONTENT, reading, watch).verdict(before)
+
+    def _decided(self, world: World, stage: Stage, reading: Reading, watch: Watch | None) -> _Decision:
+        constants = self.profiles.of(reading.envelope.recipient) if world.stages[stage].profiled else _NO_CONSTANTS
+        return _Decision(world, stage, reading, constants, watch).run()
 
     def treatment(self, recipient: Mailbox, envelope_verdict: Verdict) -> Treatment:
         """Equal for two recipients only where every content gets one verdict for both (policy.md)."""
@@ -407,7 +427,7 @@ class CompiledPolicy:
         return self._reckoned(client).white
 
     def _reckoned(self, client: Client) -> Reckoned:
-        return (self.trial or self.force).scales.reckoned(client.dnsbl)
+        return (self.trial or self.force).reputes[Stage.ENVELOPE].of(client, NOTHING_HIDDEN).reckoned
 
 
 def _tags(verdict: Verdict) -> Members:

@@ -96,9 +96,10 @@ class Reading(dict[str, Value | None]):
 
     Attributes:
         reckoned: what the lists' answers come to.
+        tags: given so far; :meth:`give` changes them.
     """
 
-    __slots__ = ("_tags", "client", "envelope", "message", "reckoned", "repute", "scales")
+    __slots__ = ("client", "envelope", "message", "reckoned", "repute", "scales", "tags")
 
     def __init__(
         self,
@@ -115,7 +116,7 @@ class Reading(dict[str, Value | None]):
         self.message = message
         self.repute = Repute(scales.reckoned(client.dnsbl)) if repute is None else repute
         self.reckoned = self.repute.reckoned
-        self.tags = tags
+        self.give(tags)
         if envelope.hidden:
             self.update(dict.fromkeys(envelope.hidden))
 
@@ -123,14 +124,9 @@ class Reading(dict[str, Value | None]):
         value = self[name] = READERS[name](self)
         return value
 
-    @property
-    def tags(self) -> Members:
-        """Given so far."""
-        return self._tags
-
-    @tags.setter
-    def tags(self, tags: Members) -> None:
-        self._tags = self[TAGS] = tags
+    def give(self, tags: Members) -> None:
+        """From now on, these are ``tags``."""
+        self.tags = self[TAGS] = tags
 
     def with_tags(self, tags: Members) -> Reading:
         """The same facts with other ``tags``."""

@@ -2,16 +2,16 @@
 
 Who is refused comes again, and asks for one recipient after the other: of all that a decision rests on only the
 envelope is new then. A decision leaves here what it has found out of the client (``policy.engine``), for those to come.
-It is kept of the clients last seen, by all that is known of them; where a record hides facts, by that too.
+It is kept of the clients last seen, each an object of its own (``clients``); where a record hides facts, by that too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from mailguard.facts import FACTS, Answer, Client, Codes, Provenance
+from mailguard.facts import FACTS, Client, Provenance
 from mailguard.policy.answers import Reckoned
 from mailguard.policy.expression import Condition, FactRef, HasTag, ProfileRef, nodes
 from mailguard.policy.truth import Truth
@@ -53,6 +53,7 @@ class Reputes:
         others: of those the ones that are not of a client alone.
         rules: the names of those whose condition rests on a client alone.
         texts: the names of those whose text shows nothing else.
+        of: the repute of a client, where so much of what is known is hidden (:class:`mailguard.facts.Envelope`).
     """
 
     def __init__(self, rules: RuleSet, scales: Scales) -> None:
@@ -62,15 +63,10 @@ class Reputes:
         self.rules = frozenset(rule.name for rule in rules.rules if _rests_on(rule.condition, alone))
         self.texts = frozenset(rule.name for rule in rules.rules if rule.text and rule.text.names <= alone)
         self._scales = scales
-        self._kept = lru_cache(_KEPT // (1 + len(rules.rules)))(self._unknown)
+        self.of: Callable[[Client, frozenset[str]], Repute] = lru_cache(_KEPT // (1 + len(rules.rules)))(self._unknown)
 
-    def of(self, client: Client, hidden: frozenset[str]) -> Repute:
-        """That of ``client``; ``hidden``: see :class:`mailguard.facts.Envelope`."""
-        answers = self._scales.answers(client.dnsbl)
-        return self._kept(answers, client.address, client.early_talker, client.reverse_dns, hidden)
-
-    def _unknown(self, answers: tuple[Answer[Codes], ...], *_known: object) -> Repute:
-        return Repute(self._scales.reckon(answers))
+    def _unknown(self, client: Client, _hidden: frozenset[str]) -> Repute:
+        return Repute(self._scales.reckoned(client.dnsbl))
 
 
 def _rests_on(condition: Condition, facts: frozenset[str]) -> bool:

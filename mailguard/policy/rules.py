@@ -10,7 +10,7 @@ from typing import Final
 
 from mailguard.caseless import lowered
 from mailguard.facts import FACTS, Cause, Direction, Mailbox, Source, Stage
-from mailguard.policy.expression import Condition, Constant, facts_of
+from mailguard.policy.expression import Condition, Constant, ProfileRef, facts_of, nodes
 from mailguard.policy.reading import Scales
 from mailguard.policy.repute import Reputes
 from mailguard.policy.texts import Template
@@ -112,6 +112,11 @@ class RuleSet:
     def asked(self) -> frozenset[Source]:
         """Everybody whom its rules need an answer of."""
         return frozenset(chain.from_iterable(self.sources.values()))
+
+    @cached_property
+    def profiled(self) -> bool:
+        """Whether any of them looks at a constant of the recipient's profile."""
+        return any(isinstance(node, ProfileRef) for rule in self.rules for node in nodes(rule.condition))
 
     @cached_property
     def last_block(self) -> int:

@@ -8,13 +8,14 @@ not starve the questions about its EHLO (docs/decisions/0003). What has not answ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
 
 from mailguard.checks.dnsbl import Said
 from mailguard.checks.helo import helo_is_address, helo_resolves
 from mailguard.checks.reverse_dns import reverse_dns
 from mailguard.checks.sender import sender_resolves
+from mailguard.clients import Clients
 from mailguard.commands import Path
 from mailguard.config import Network
 from mailguard.dns.inquiry import Inquiry
@@ -23,6 +24,9 @@ from mailguard.session.services import Services
 from mailguard.smtp.admission import is_trusted
 
 T = TypeVar("T")
+_Answers: TypeAlias = Mapping[str, Answer[Codes]]
+_NO_LISTS: Final[_Answers] = {}
+_clients: Final = Clients()
 _YES: Final = Known(True)
 _ABOUT_HELO, _ABOUT_SENDER = Source.HELO, Source.SENDER  # CPython 3.11 calls a function for each look into an enum
 
@@ -42,13 +46,10 @@ class Questions:
         dnsbl_seconds: how long each list that was asked took to answer, by its name, as far as they have.
     """
 
-    def __init__(
-        self, services: Services, address: ClientAddress, port: int, told: Answer[ReverseDns] | None = None
-    ) -> None:
+    def __init__(self, services: Services, address: ClientAddress, told: Answer[ReverseDns] | None = None) -> None:
         """``told``: the client's name by the word of a peer that is trusted with it (XCLIENT); nobody is asked then."""
         self._services = services
         self._address = address
-        self._port = port
         self._told = told
         self.own_relay = is_own_relay(address, services.settings.own_relays)
         self.dnsbl_seconds: dict[str, float] = {}
@@ -108,10 +109,13 @@ class Questions:
         """What is known of the client by now, the same object once all is; what is under way counts as not asked."""
         if self._client is not None:
             return self._client
-        client = self._exempt() if self.own_relay else self._found()
-        if _ended(self._lists) and _ended(self._reverse):
-            self._client = client
-        return client
+        if self.own_relay:
+            self._client = self._exempt()
+            return self._client
+        if not (_ended(self._lists) and _ended(self._reverse)):
+            return self._found(Client)
+        self._client = self._found(_clients.known)
+        return self._client
 
     def helo(self) -> Helo:
         """What is known of the EHLO name by now, the same object once all is."""
@@ -142,15 +146,14 @@ class Questions:
     def _all(self) -> tuple[Inquiry[Any] | None, ...]:
         return self._lists, self._reverse, self._helo, self._sender
 
-    def _found(self) -> Client:
+    def _found(self, known: Callable[[ClientAddress, Answer[bool], Answer[ReverseDns], _Answers], Client]) -> Client:
         said, name = _known(self._lists), self._told or _known(self._reverse) or NOT_ASKED
-        lists: Mapping[str, Answer[Codes]] = {} if said is None else said.answers
-        return Client(self._address, self._port, self._early_talker, name, lists)
+        return known(self._address, self._early_talker, name, _NO_LISTS if said is None else said.answers)
 
     def _exempt(self) -> Client:
         unlisted: dict[str, Answer[Codes]] = {each.name: NOT_LISTED for each in self._services.loaded.lists}
         name = ReverseDns(self._address.literal, confirmed=True)
-        return Client(self._address, self._port, Known(False), Known(name), unlisted)
+        return Client(self._address, Known(False), Known(name), unlisted)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._services.settings.limits.envelope_deadline

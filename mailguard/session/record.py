@@ -9,12 +9,13 @@ client above all, is made once and stands in each of them: nobody changes a reco
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from mailguard import metrics
+from mailguard.clients import SEEN
 from mailguard.facts import (
     Answer,
     Client,
@@ -28,8 +29,8 @@ from mailguard.facts import (
     TlsSession,
     Unknown,
 )
-from mailguard.journal.form import Record, bounded
-from mailguard.journal.line import client_fields
+from mailguard.journal.form import Record, begun, bounded
+from mailguard.journal.line import Words, client_fields, words_of
 from mailguard.journal.recorder import Recorder, became, reply_fields
 from mailguard.log import logger
 from mailguard.policy.engine import CompiledPolicy
@@ -39,7 +40,7 @@ from mailguard.session.judge import Judgement, Party
 from mailguard.session.transaction import Transaction
 from mailguard.smtp.story import ConnectionEnd
 from mailguard.spool import Content
-from mailguard.verdict import MAX_TEXT, Verdict
+from mailguard.verdict import MAX_TEXT, RuleOutcome, Verdict
 
 T = TypeVar("T")
 
@@ -50,12 +51,14 @@ NO_RULE: Final = "none"
 class Who:
     """Whom a record is about: the client as far as it is known, what it called itself, its connection's TLS.
 
-    What a record and a line say of it is made here, once: several of a connection are about the same.
+    What a record and a line say of it is made here, once: several of a connection are about the same. What they say of
+    the client alone is kept for its next connection.
 
     Args:
         sender_resolves: what is known of the sender's domain.
         own_relay: it is one of ours, and its facts were given, not found.
-        zones: of the policy's lists, by name.
+        zones: each of the policy's lists: its name, its DNS zone.
+        port: the client's of this connection.
         dnsbl_seconds: how long each of them took to answer, by name.
 
     Attributes:
@@ -73,32 +76,39 @@ class Who:
         helo: Helo,
         sender_resolves: Answer[bool],
         own_relay: bool,
-        zones: Mapping[str, str],
+        zones: tuple[tuple[str, str], ...],
         tls: TlsSession | None = None,
+        port: int = 0,
         dnsbl_seconds: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        asked = client.dnsbl
         self.client = client
         self.sender_resolves = _answer(sender_resolves)
+        told, words = _of_client(client, own_relay, zones)
         self.fields: Record = {
             "client": {
-                "ip": client.address.text,
-                "port": client.port,
-                "own_relay": own_relay,
-                "early_talker": _answer(client.early_talker),
-                "reverse": _answer(client.reverse_dns, _name),
-                "dnsbl": {name: _answer(answer, _codes) for name, answer in asked.items()},
-                "zones": zones if zones.keys() == asked.keys() else _of(zones, asked),
+                **told,
+                "port": port,
                 "dnsbl_seconds": {name: milliseconds(seconds) for name, seconds in dnsbl_seconds.items()},
             },
             "helo": {"name": helo.name, "is_address": helo.is_address, "resolves": _answer(helo.resolves)},
             "tls": {"version": tls.version, "cipher": tls.cipher, "bits": tls.bits} if tls else None,
         }
-        self.line = client_fields(self.fields)
+        self.line = client_fields(self.fields, words)
 
 
-def _of(zones: Mapping[str, str], asked: Container[str]) -> dict[str, str]:
-    return {name: zone for name, zone in zones.items() if name in asked}
+@lru_cache(SEEN)
+def _of_client(client: Client, own_relay: bool, zones: tuple[tuple[str, str], ...]) -> tuple[Record, Words]:
+    """What a record says of a client alone, and in the words of a line."""
+    told = {
+        "ip": client.address.text,
+        "port": 0,
+        "own_relay": own_relay,
+        "early_talker": _answer(client.early_talker),
+        "reverse": _answer(client.reverse_dns, _name),
+        "dnsbl": {name: _answer(answer, _codes) for name, answer in client.dnsbl.items()},
+        "zones": {name: zone for name, zone in zones if name in client.dnsbl},
+    }
+    return told, words_of(told)
 
 
 def _answer(answer: Answer[T], form: Callable[[T], Any] | None = None) -> Any:
@@ -118,6 +128,11 @@ def _codes(codes: Codes) -> tuple[str, ...]:
     return tuple(sorted(map(str, codes)))
 
 
+@lru_cache(maxsize=1024)
+def _outcome(outcome: RuleOutcome) -> Mapping[str, object]:
+    return {"rule": outcome.rule, "fired": outcome.fired}
+
+
 def _decision(verdict: Verdict) -> Record:
     """What was decided, why, and what observe mode kept from being done."""
     facts, weights, rules = verdict.trace
@@ -126,7 +141,7 @@ def _decision(verdict: Verdict) -> Record:
         "rule": verdict.rule,
         "folder": verdict.folder,
         "tags": verdict.tags,
-        "rules": [{"rule": rule, "fired": fired} for rule, fired in rules],
+        "rules": list(map(_outcome, rules)),
         "facts": facts,
         "weights": dict(weights),
         "observed": _decision(verdict.observed) if verdict.observed else None,
@@ -158,8 +173,7 @@ def _spam(spam: SpamResult) -> Mapping[str, object]:
 
 def _begun(event: str, transaction: Transaction, who: Who) -> Record:
     return {
-        "event": event,
-        "ref": transaction.reference,
+        **begun(event, transaction.reference),
         **who.fields,
         "sender": str(transaction.mail.path.mailbox) or "<>",
         "sender_resolves": who.sender_resolves,
@@ -287,16 +301,14 @@ async def message_judged(
     _count_spared(judgement)
     first, *others = judgement.parties
     doubtful = transaction.onward is not None and transaction.onward.doubtful
-    record = {
-        **_message(transaction, who),
-        "policy": policy.digest,
-        **_judged(first),
-        "others": [_party(party) for party in others],
-        **_scans(judgement),
-        "size": content.size,
-        "message_id": bounded(message_id),
-        "digest": await asyncio.to_thread(content.digest) if doubtful else "",
-    }
+    record = _message(transaction, who)
+    record["policy"] = policy.digest
+    record |= _judged(first)
+    record["others"] = [_party(party) for party in others]
+    record |= _scans(judgement)
+    record["size"] = content.size
+    record["message_id"] = bounded(message_id)
+    record["digest"] = await asyncio.to_thread(content.digest) if doubtful else ""
     _note(recorder, record, who, transaction, answer, judgement.folder or "")
 
 
@@ -305,8 +317,8 @@ def connection(policy: CompiledPolicy, reference: str, who: Who, end: Connection
     for name, _code in policy.unmatched(who.client):
         metrics.DNSBL_UNMATCHED.labels(name).inc()
     logger.tell(
-        "connection",
         {
+            "event": "connection",
             "ref": reference,
             **who.line,
             "end": end.how,

@@ -74,7 +74,7 @@ async def rehearse(services: Services, said: Said) -> Heard:
     Raises:
         SpoolError: the message could not be kept.
     """
-    questions = Questions(services, said.address, 0)
+    questions = Questions(services, said.address)
     try:
         questions.about_client()
         questions.early_talker(Known(False))

@@ -13,7 +13,7 @@ from typing import Final
 from mailguard import message, metrics, relay
 from mailguard.caseless import lowered
 from mailguard.commands import Extensions, MailFrom, RcptTo
-from mailguard.facts import Answer, Client, Envelope, Mailbox, TlsSession
+from mailguard.facts import Answer, Client, Envelope, Helo, Mailbox, TlsSession
 from mailguard.reference import new_reference
 from mailguard.relay import ClientGone, Identity
 from mailguard.replies import Reply, named, reply
@@ -53,7 +53,7 @@ class Session:
         self._transaction: Transaction | None = None
         self._transactions = 0
         self._taken = 0
-        self._known: tuple[object, ...] = ()
+        self._known: tuple[Client, Helo, Answer[bool], TlsSession | None, int] | None = None
         self._known_of_origin: tuple[object, ...] = ()
 
     @property
@@ -64,7 +64,7 @@ class Session:
     async def connected(self, peer: Peer) -> Reply | None:
         """Start the questions about the client; their answers are awaited at RCPT."""
         self._peer = peer
-        self._questions = Questions(self._services, peer.address, peer.port, peer.told.reverse)
+        self._questions = Questions(self._services, peer.address, peer.told.reverse)
         self._questions.about_client()
         return None
 
@@ -284,10 +284,11 @@ class Session:
 
     def _who(self) -> record.Who:
         """Whom a record is about: the same object until more is known, for what a record says of it is made once."""
-        asked, tls, zones = self._questions, self._tls, self._services.loaded.zones
-        client, helo, sender, took = asked.client(), asked.helo(), asked.sender_answer(), asked.dnsbl_seconds
-        known = (client, helo.name, helo.resolves, sender, tls, zones, len(took))
+        asked, took = self._questions, self._questions.dnsbl_seconds
+        known = (asked.client(), asked.helo(), asked.sender_answer(), self._tls, len(took))
         if known != self._known:  # as a rule the very same objects, each of which is compared by identity first
-            self._about = record.Who(client, helo, sender, asked.own_relay, zones, tls, took)
+            client, helo, sender, tls, _ = known
+            zones, port = self._services.loaded.zones, self._peer.port
+            self._about = record.Who(client, helo, sender, asked.own_relay, zones, tls, port, took)
             self._known = known
         return self._about

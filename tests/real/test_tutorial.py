@@ -67,7 +67,7 @@ async def _told(sent: Traffic, lab: Lab, service: Service) -> str:
     """What becomes of ``sent``, in the words of the tables: "Junk, tagged DIALUP; observed: reject a rule"."""
     with capture_logs() as lines:
         became = await become(service.port, sent, lab.exim())
-    observed = next((line["observed"] for line in lines if line["event"] == "message"), "")
+    observed = next((line.get("observed") for line in lines if line["event"] == "message"), "")
     tags = became.header("X-Mailguard-Tags")
     tagged = f", tagged {tags}" if tags else ""
     return became.words + tagged + (f"; observed: {observed}" if observed else "")

@@ -21,7 +21,7 @@ def recorded(
 ) -> Record:
     """The record of one recipient, or of a message to one, that ``policy`` decided about; read back from its line."""
     first = policy.sampled(client, policy.envelope(client, envelope))
-    zones = {table.zone.name: table.zone.zone for table in (policy.trial or policy.force).scales.lists}
+    zones = tuple((table.zone.name, table.zone.zone) for table in (policy.trial or policy.force).scales.lists)
     whole: Record = {
         "v": VERSION,
         "time": TIME,

@@ -49,7 +49,6 @@ def listed(*last_octets: int) -> Answer[Codes]:
 def client(address: str = "198.18.7.7", **lists: Answer[Codes]) -> Client:
     return Client(
         ClientAddress.parse(address),
-        40000,
         Known(False),
         Known(ReverseDns("mail.example.org", confirmed=True)),
         {"black": NONE, "grey": NONE, "white": NONE} | lists,

@@ -49,7 +49,6 @@ def clients(codes: st.SearchStrategy = CODES) -> st.SearchStrategy[Client]:
     return st.builds(
         Client,
         st.ip_addresses().map(ClientAddress),
-        st.just(0),
         answers(st.booleans()),
         answers(st.builds(ReverseDns, NAMES, st.booleans())),
         st.dictionaries(st.sampled_from(["black", "grey", "white"]), answers(codes)),

@@ -147,7 +147,9 @@ def test_the_verdict_told_is_the_engines(
 def test_what_is_given_lies_over_what_is_known() -> None:
     compiled = rules("dnsbl.score >= 6 => reject")
     facts = Facts(*facts_of_case(compiled, {"dnsbl.black": "127.0.0.2", "reverse_dns.name": "a.example"}))
-    assert overlaid(facts, {}) == facts
+    same = overlaid(facts, {})
+    assert (same.envelope, same.message, same.client.dnsbl) == (facts.envelope, facts.message, facts.client.dnsbl)
+    assert (same.client.address, same.client.reverse_dns) == (facts.client.address, facts.client.reverse_dns)
     over = overlaid(facts, {"dnsbl.grey": "127.0.0.2", "spam.score": 9.0, "reverse_dns.unconfirmed": True})
     assert over.client.dnsbl["black"] == facts.client.dnsbl["black"]
     assert over.client.dnsbl["grey"] == Known(frozenset({IPv4Address("127.0.0.2")}))

@@ -105,7 +105,7 @@ async def test_without_it_nothing_is_said_of_it(service: Service) -> None:
             await submit(client, mail().octets)
     (got,) = service.sink.messages
     assert b"with ESMTP id " in got.content
-    assert line(lines, "message")["tls"] == ""
+    assert "tls" not in line(lines, "message")
 
 
 async def test_the_name_said_before_is_in_no_line(service: Service, pair: Pair) -> None:
@@ -113,7 +113,7 @@ async def test_the_name_said_before_is_in_no_line(service: Service, pair: Pair) 
         async with await in_tls(service, pair) as client:
             await client.command(b"QUIT")
             await client.rest()
-    assert line(lines, "connection")["helo"] == ""
+    assert "helo" not in line(lines, "connection")
 
 
 # --- XCLIENT --------------------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def codes(*texts: str) -> Answer[Codes]:
 
 
 CLIENTS = [
-    Client(ClientAddress.parse("198.18.0.1"), 0, talks, dns, {"black": black, "grey": grey, "white": white})
+    Client(ClientAddress.parse("198.18.0.1"), talks, dns, {"black": black, "grey": grey, "white": white})
     for black in (codes(), codes("2"), codes("3"), MISSING)
     for grey in (codes(), codes("2"), MISSING)
     for white in (codes(), codes("1"), codes("2"), MISSING)
