@@ -37,4 +37,4 @@ def keep_to_own(seat: int, workers: int | None) -> None:
     try:
         os.sched_setaffinity(0, {core})
     except OSError as error:
-        logger.debug("no core of its own", seat=seat, error=str(error))
+        logger.debug("no core of its own", error=str(error))

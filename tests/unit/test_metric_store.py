@@ -127,7 +127,8 @@ from prometheus_client import values
 from mailguard import metric_kinds
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
 values.ValueClass = values.MultiProcessValue(lambda: int(sys.argv[2]))
-metric_kinds.Counter, metric_kinds.Histogram = prometheus_client.Counter, prometheus_client.Histogram
+for kind in ("Counter", "Gauge", "Histogram"):
+    setattr(metric_kinds, kind, getattr(prometheus_client, kind))
 """
 )
 """Has prometheus_client count, and keep the values."""
