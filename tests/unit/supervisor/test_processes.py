@@ -145,7 +145,7 @@ async def test_a_second_service_in_the_same_folder_does_not_start(running: Runni
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-async def test_root_becomes_the_user_before_anything_else_starts(sink: Sink) -> None:
+async def test_root_becomes_the_user_and_so_does_the_loader_that_began_before(sink: Sink) -> None:
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
         os.chmod(name, 0o755)  # noqa: PTH101
         place = Place(Path(name), sink, POLICY)
