@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -21,7 +22,7 @@ from itertools import count
 from pathlib import Path
 
 from mailguard.lab import Lab
-from mailguard.lab.process import LabError, find_program
+from mailguard.lab.process import LabError
 from tests.bench.loads import LOADS, Load
 from tests.bench.report import machine
 from tests.bench.rounds import RunFailed, work
@@ -96,7 +97,7 @@ def profiled(bench: Bench, load: Load, folder: Path) -> Profile:
     mailguard, turns = bench.mailguard(ONE_POOLED), count()
     work(bench.sink, mailguard, load.scaled(0.05), load.addresses(next(turns)))
     raw = folder / "profile.raw"
-    program = find_program(os.environ.get("PY_SPY", "py-spy"), "py-spy, of PyPI")
+    program = _py_spy()
     options = ["--subprocesses", "--function", "--format", "raw", "--rate", str(SAMPLES_A_SECOND)]
     target = ["--duration", str(SECONDS), "--output", str(raw), "--pid", str(mailguard.process.pid)]
     with subprocess.Popen(
@@ -108,6 +109,13 @@ def profiled(bench: Bench, load: Load, folder: Path) -> Profile:
         if spy.returncode:
             raise LabError(f"py-spy: {spy.stderr.read().strip()}")
     return profile(raw.read_text().splitlines())
+
+
+def _py_spy() -> str:
+    program = shutil.which(os.environ.get("PY_SPY", "py-spy"))
+    if program is None:
+        raise LabError("py-spy is not found: `pip install py-spy`, and name it by the variable PY_SPY, or in PATH")
+    return program
 
 
 def table(load: Load, found: Profile) -> str:
