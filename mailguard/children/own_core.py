@@ -24,14 +24,13 @@ def core_of(seat: int, workers: int, cores: Collection[int]) -> int | None:
     return sorted(cores)[seat]
 
 
-def keep_to_own(seat: int, workers: int | None) -> None:
+def keep_to_own(seat: int, workers: int) -> None:
     """Let this thread, and threads that it begins later, run on the core for ``seat`` alone, where there is one.
 
-    ``workers``: as in the settings; None: one for each core. Where the kernel forbids it (a filter of system calls),
-    things stay as they are, and the log tells it at level ``debug``.
+    ``workers``: how many there are. Where the kernel forbids it (a filter of system calls), things stay as they are,
+    and the log tells it at level ``debug``.
     """
-    cores = os.sched_getaffinity(0)
-    core = core_of(seat, workers or len(cores), cores)
+    core = core_of(seat, workers, os.sched_getaffinity(0))
     if core is None:
         return
     try:

@@ -125,7 +125,7 @@ class Attendant:
         fields = message.fields
         match message.kind:
             case Kind.ACCEPT:
-                self._begin(self._accept(fields["seat"]))
+                self._begin(self._accept(fields["seat"], fields["seats"]))
             case Kind.DRAIN:
                 self._drain(fields["seconds"], last=fields["last"])
             case Kind.STOP:
@@ -151,9 +151,9 @@ class Attendant:
             asyncio.get_running_loop().call_exception_handler({"message": "a worker's step failed", "exception": error})
             self._drain(0.0)
 
-    async def _accept(self, seat: int) -> None:
+    async def _accept(self, seat: int, seats: int) -> None:
         if self._settings.processes.own_cores:  # now: the journal's threads have begun, and go where there is room
-            keep_to_own(seat, self._settings.workers)
+            keep_to_own(seat, seats)
         await self._worker.accept(self._sockets)
         self._accepting = True
         self._tell(Kind.STATE)

@@ -50,21 +50,17 @@ class Scales:
     official: tuple[str, ...] = ()
     _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _unasked: tuple[Answer[Codes], ...] = field(init=False, repr=False, compare=False)
-    reckon: Callable[[tuple[Answer[Codes], ...]], Reckoned] = field(init=False, repr=False, compare=False)
-    """What answers, one for each of the lists, come to."""
+    _reckon: Callable[[tuple[Answer[Codes], ...]], Reckoned] = field(init=False, repr=False, compare=False)
+    """The same of answers in the order of the lists."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_names", tuple([table.zone.name for table in self.lists]))
         object.__setattr__(self, "_unasked", (NOT_ASKED,) * len(self.lists))
-        object.__setattr__(self, "reckon", lru_cache(_RECKONED)(partial(reckon, self.lists)))
+        object.__setattr__(self, "_reckon", lru_cache(_RECKONED)(partial(reckon, self.lists)))
 
     def reckoned(self, answers: Mapping[str, Answer[Codes]]) -> Reckoned:
         """What ``answers`` of the lists come to; one that is not there was not asked."""
-        return self.reckon(self.answers(answers))
-
-    def answers(self, answers: Mapping[str, Answer[Codes]]) -> tuple[Answer[Codes], ...]:
-        """``answers`` in the order of the lists."""
-        return tuple(map(answers.get, self._names, self._unasked))
+        return self._reckon(tuple(map(answers.get, self._names, self._unasked)))
 
 
 def virus_kind(name: str, official: tuple[str, ...] = ()) -> str:

@@ -8,7 +8,7 @@ not starve the questions about its EHLO (docs/decisions/0003). What has not answ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
 from mailguard.checks.dnsbl import Said
@@ -17,7 +17,6 @@ from mailguard.checks.reverse_dns import reverse_dns
 from mailguard.checks.sender import sender_resolves
 from mailguard.clients import Clients
 from mailguard.commands import Path
-from mailguard.config import Network
 from mailguard.dns.inquiry import Inquiry
 from mailguard.facts import NOT_ASKED, NOT_LISTED, Answer, Client, ClientAddress, Codes, Helo, Known, ReverseDns, Source
 from mailguard.session.services import Services
@@ -29,11 +28,6 @@ _NO_LISTS: Final[_Answers] = {}
 _clients: Final = Clients()
 _YES: Final = Known(True)
 _ABOUT_HELO, _ABOUT_SENDER = Source.HELO, Source.SENDER  # CPython 3.11 calls a function for each look into an enum
-
-
-def is_own_relay(address: ClientAddress, networks: Sequence[Network]) -> bool:
-    """Whether the client is one of our own backup MX or forwarders: no question is asked about it."""
-    return is_trusted(address, networks)
 
 
 class Questions:
@@ -51,7 +45,7 @@ class Questions:
         self._services = services
         self._address = address
         self._told = told
-        self.own_relay = is_own_relay(address, services.settings.own_relays)
+        self.own_relay = is_trusted(address, services.settings.own_relays)
         self.dnsbl_seconds: dict[str, float] = {}
         self._early_talker: Answer[bool] = NOT_ASKED
         self._hello = ""

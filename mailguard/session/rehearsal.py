@@ -18,8 +18,9 @@ from mailguard.commands import Path
 from mailguard.facts import Answer, Client, ClientAddress, Helo, Known, Message, Source
 from mailguard.replies import Reply
 from mailguard.session.arrived import origin, read, shown
-from mailguard.session.questions import Questions, is_own_relay
+from mailguard.session.questions import Questions
 from mailguard.session.services import Services
+from mailguard.smtp.admission import is_trusted
 from mailguard.spool import Content, Spool
 
 REFERENCE: Final = "REFERENCE-1"
@@ -113,6 +114,6 @@ def _kept(spool: Spool, octets: bytes) -> Content:
 
 def transmission(services: Services, client: Client, helo: str) -> message.Transmission:
     """How the message would have come to us."""
-    own_relay = is_own_relay(client.address, services.settings.own_relays)
+    own_relay = is_trusted(client.address, services.settings.own_relays)
     came_from = origin(services, client, helo, own_relay=own_relay)
     return message.Transmission(came_from, REFERENCE, message.protocol(extended=True), services.now())

@@ -137,7 +137,8 @@ class Crew:
     def accept(self, worker: Child) -> None:
         """Let ``worker`` accept clients, on the seat that is its own as long as it lives."""
         worker.state = State.ACCEPTING
-        worker.send(Kind.ACCEPT, seat=next(number for number, seat in enumerate(self.seats) if seat.worker is worker))
+        seat = next(number for number, seat in enumerate(self.seats) if seat.worker is worker)
+        worker.send(Kind.ACCEPT, seat=seat, seats=len(self.seats))
 
     def drain(self, seconds: float, grace: float, *, last: bool = False) -> None:
         """Accept nobody; messages in flight have ``seconds``, and processes ``grace`` more before they are killed.

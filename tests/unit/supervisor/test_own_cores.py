@@ -33,7 +33,7 @@ def test_a_kernel_that_forbids_it_is_borne(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(own_core.os, "sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr(own_core.os, "sched_setaffinity", forbidden)
-    keep_to_own(1, None)
+    keep_to_own(1, 2)
     keep_to_own(0, 2)
     assert asked == [{1}, {0}]
 
